@@ -1,0 +1,1 @@
+"""Data sets of 3D objects whose transformations are known."""

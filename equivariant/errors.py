@@ -1,0 +1,81 @@
+"""Exceptions: each says what was expected, what came, in which argument, and what to do.
+
+    EquivariantError
+    ├── ShapeError          an array of the wrong shape
+    ├── ConventionError     values or objects that break a stated convention (units, group, order)
+    ├── DataFormatError     a file or folder that is not what its name promises
+    └── MissingExtraError   an optional package that is not installed
+
+They are raised once, at the public door.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class EquivariantError(Exception):
+    """An error in four parts.
+
+    Args:
+        expected: What the callee accepts, as a noun phrase.
+        got: What came instead.
+        argument: Name of the argument, field or file at fault.
+        advice: One sentence that says what to do.
+
+    Example:
+        >>> raise EquivariantError(
+        ...     expected="a positive number", got="-1", argument="batch_size", advice="Pass 1 or more."
+        ... )
+        Traceback (most recent call last):
+        ...
+        equivariant.errors.EquivariantError: batch_size: expected a positive number, got -1. Pass 1 or more.
+    """
+
+    def __init__(self, *, expected: str, got: str, argument: str, advice: str) -> None:
+        super().__init__(f"{argument}: expected {expected}, got {got}. {advice}")
+        self.expected = expected
+        self.got = got
+        self.argument = argument
+        self.advice = advice
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Survive the trip between processes in spite of keyword-only parts."""
+        return _rebuild, (type(self), self.expected, self.got, self.argument, self.advice)
+
+
+class ShapeError(EquivariantError):
+    """An array has the wrong shape."""
+
+
+class ConventionError(EquivariantError):
+    """A value or object breaks a stated convention: unit, range, group, order, dtype."""
+
+
+class DataFormatError(EquivariantError):
+    """A file or folder is missing, unreadable, or not what its name promises."""
+
+
+class MissingExtraError(EquivariantError, ImportError):
+    """An optional package is not installed."""
+
+    @classmethod
+    def of(cls, package: str, *, extra: str) -> MissingExtraError:
+        """The error for one missing package of one extra.
+
+        Args:
+            package: Import name that could not be found.
+            extra: Name of the extra of this distribution that brings it.
+        """
+        return cls(
+            expected=f"the optional package {package!r}",
+            got="an environment without it",
+            argument=package,
+            advice=f'Install it with: pip install "equivariant[{extra}]".',
+        )
+
+
+def _rebuild(
+    kind: type[EquivariantError], expected: str, got: str, argument: str, advice: str
+) -> EquivariantError:
+    return kind(expected=expected, got=got, argument=argument, advice=advice)

@@ -1,0 +1,1 @@
+"""Renderers: arrays in, arrays out."""
