@@ -1,0 +1,1 @@
+"""Objects: folders of mesh files, procedural shapes, and variants of either."""

@@ -1,0 +1,41 @@
+"""The interface that every renderer fulfils."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from renderers.scene import Rendering, Scene
+
+
+class Renderer(ABC):
+    """Turns a scene into arrays.
+
+    A renderer is made once per process and used for many scenes. It keeps what it prepared for
+    the last mesh, so render all views of one object in a row. Rendering is deterministic: the
+    same scene and size give the same bytes, whatever was rendered before.
+    """
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def render(self, scene: Scene, size_px: int) -> Rendering:
+        """Render one square image.
+
+        Args:
+            scene: What to show.
+            size_px: Side of the image, at least 1.
+
+        Returns:
+            All passes; see :class:`~renderers.scene.Rendering`.
+
+        Raises:
+            RendererError: A field of the scene is out of its range.
+        """
+
+    @abstractmethod
+    def render_rgb(self, scene: Scene, size_px: int) -> NDArray[np.uint8]:
+        """Only the picture, without the time for the other passes."""
