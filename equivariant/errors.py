@@ -24,12 +24,8 @@ class EquivariantError(Exception):
         advice: One sentence that says what to do.
 
     Example:
-        >>> raise EquivariantError(
-        ...     expected="a positive number", got="-1", argument="batch_size", advice="Pass 1 or more."
-        ... )
-        Traceback (most recent call last):
-        ...
-        equivariant.errors.EquivariantError: batch_size: expected a positive number, got -1. Pass 1 or more.
+        >>> str(EquivariantError(expected="1 or more", got="-1", argument="size", advice="Pass 1."))
+        'size: expected 1 or more, got -1. Pass 1.'
     """
 
     def __init__(self, *, expected: str, got: str, argument: str, advice: str) -> None:
