@@ -1,0 +1,39 @@
+"""Groups whose elements are square matrices, and the borders to other parametrizations."""
+
+from equivariant.groups.base import Group
+from equivariant.groups.o3 import O3
+from equivariant.groups.product import Product
+from equivariant.groups.se3 import SE3
+from equivariant.groups.so2 import SO2
+from equivariant.groups.so3 import (
+    SO3,
+    euler_xyz_extrinsic_from_matrix,
+    matrix_from_euler_xyz_extrinsic,
+    matrix_from_quaternion_xyzw,
+    quaternion_xyzw_from_matrix,
+    quaternion_xyzw_product,
+    rotation_angle,
+    rotation_vector_from_quaternion_xyzw,
+)
+from equivariant.groups.spin3 import Spin3
+from equivariant.groups.torus import Torus
+from equivariant.groups.translation import Translation
+
+__all__ = [
+    "O3",
+    "SE3",
+    "SO2",
+    "SO3",
+    "Group",
+    "Product",
+    "Spin3",
+    "Torus",
+    "Translation",
+    "euler_xyz_extrinsic_from_matrix",
+    "matrix_from_euler_xyz_extrinsic",
+    "matrix_from_quaternion_xyzw",
+    "quaternion_xyzw_from_matrix",
+    "quaternion_xyzw_product",
+    "rotation_angle",
+    "rotation_vector_from_quaternion_xyzw",
+]

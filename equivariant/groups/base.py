@@ -1,0 +1,239 @@
+"""A group whose elements are square matrices."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from equivariant.errors import ConventionError, ShapeError
+from equivariant.shapes import Coordinates, Float, Matrix, Scalar
+
+
+class Group(ABC):
+    """A matrix Lie group: elements are tensors of shape ``(..., n, n)``, composition is ``@``.
+
+    A group object holds no tensor and two of the same kind are equal, so it can be written down
+    wherever it is needed: ``SO3() == SO3()``. Computations keep the dtype and device of what
+    they are given; use float64 where equivariance is measured.
+
+    Attributes:
+        dim: Dimension of the Lie algebra, the number of coordinates.
+        matrix_size: n, the side of an element's matrix.
+        compact: Whether the group is compact, so that Haar measure is a probability law.
+    """
+
+    compact: ClassVar[bool]
+
+    @property
+    @abstractmethod
+    def dim(self) -> int:
+        """Number of coordinates of the Lie algebra."""
+
+    @property
+    @abstractmethod
+    def matrix_size(self) -> int:
+        """Side of an element's matrix."""
+
+    @abstractmethod
+    def basis(self) -> Float[Tensor, "d n n"]:
+        """Basis of the Lie algebra, float64, mutually orthogonal in the Frobenius product."""
+
+    @abstractmethod
+    def exp(self, coordinates: Coordinates) -> Matrix:
+        """Element at the given coordinates, ``expm(hat(coordinates))`` in closed form.
+
+        Args:
+            coordinates: Shape (..., dim).
+
+        Returns:
+            Elements, shape (..., n, n). Gradients are finite everywhere, zero included.
+
+        Raises:
+            ShapeError: The last axis is not ``dim``.
+        """
+
+    @abstractmethod
+    def log(self, g: Matrix) -> Coordinates:
+        """Coordinates of smallest norm with ``exp(log(g)) = g``.
+
+        Args:
+            g: Elements, shape (..., n, n).
+
+        Returns:
+            Coordinates, shape (..., dim), with finite gradients everywhere. On the cut locus
+            (a half turn), where two answers are equally small, one is returned by a fixed rule.
+
+        Raises:
+            ShapeError: The last two axes are not (n, n).
+        """
+
+    @abstractmethod
+    def inverse(self, g: Matrix) -> Matrix:
+        """Inverse elements, shape (..., n, n)."""
+
+    @abstractmethod
+    def sample(
+        self,
+        *batch: int,
+        generator: torch.Generator,
+        dtype: torch.dtype = torch.float64,
+        device: torch.device | str = "cpu",
+        scale: float = 1.0,
+    ) -> Matrix:
+        """Random elements: Haar measure on compact directions.
+
+        Args:
+            *batch: Leading shape of the result; none for a single element.
+            generator: Source of randomness, on the CPU, so that a seed means the same elements
+                on every device.
+            dtype: Of the result; the draw itself is made in float64.
+            device: Of the result.
+            scale: Standard deviation of each coordinate along directions that are not compact
+                (translations), where no invariant probability law exists. Compact groups do
+                not use it.
+
+        Returns:
+            Elements, shape (*batch, n, n).
+        """
+
+    @abstractmethod
+    def project(self, matrix: Matrix) -> Matrix:
+        """Element nearest to a matrix in the Frobenius norm.
+
+        Args:
+            matrix: Any matrices, shape (..., n, n).
+
+        Returns:
+            Elements, shape (..., n, n); an element is returned unchanged up to rounding.
+        """
+
+    def identity(
+        self,
+        *batch: int,
+        dtype: torch.dtype = torch.float64,
+        device: torch.device | str = "cpu",
+    ) -> Matrix:
+        """The identity, repeated to shape (*batch, n, n)."""
+        eye = torch.eye(self.matrix_size, dtype=dtype, device=device)
+        return eye.expand(*batch, -1, -1).clone()
+
+    def compose(self, a: Matrix, b: Matrix) -> Matrix:
+        """The product ``a b``: first b, then a."""
+        return a @ b
+
+    def hat(self, coordinates: Coordinates) -> Matrix:
+        """Matrix in the Lie algebra, ``Σ_k coordinates_k basis_k``."""
+        self.check_coordinates(coordinates)
+        return torch.einsum("...d,dij->...ij", coordinates, self.basis().to(coordinates))
+
+    def vee(self, matrix: Matrix) -> Coordinates:
+        """Coordinates of an algebra matrix: the inverse of :meth:`hat`."""
+        self.check_element(matrix)
+        basis = self.basis().to(matrix)
+        dual = basis / basis.square().sum((-2, -1), keepdim=True)
+        return torch.einsum("...ij,dij->...d", matrix, dual)
+
+    def adjoint(self, g: Matrix) -> Float[Tensor, "... d d"]:
+        """Matrix of ``X ↦ g X g⁻¹`` in coordinates, so ``g exp(x) g⁻¹ = exp(Ad(g) x)``."""
+        self.check_element(g)
+        basis = self.basis().to(g)
+        moved = g.unsqueeze(-3) @ basis @ self.inverse(g).unsqueeze(-3)
+        return self.vee(moved).transpose(-1, -2)
+
+    def distance(self, a: Matrix, b: Matrix) -> Scalar:
+        """Norm of ``log(a⁻¹ b)``: left-invariant, zero only for equal elements.
+
+        Returns:
+            Shape (...); its gradient where a = b is zero.
+        """
+        return safe_norm(self.log(self.inverse(a) @ b))
+
+    def check_element(self, g: Tensor, argument: str = "g") -> None:
+        """Raise ShapeError unless the last two axes are (n, n)."""
+        n = self.matrix_size
+        if g.ndim < 2 or tuple(g.shape[-2:]) != (n, n):
+            raise ShapeError(
+                expected=f"elements of {self} as matrices of shape (..., {n}, {n})",
+                got=f"shape {tuple(g.shape)}",
+                argument=argument,
+                advice="Convert quaternions, Euler angles or rotation vectors to matrices first.",
+            )
+
+    def check_coordinates(self, coordinates: Tensor, argument: str = "coordinates") -> None:
+        """Raise ShapeError unless the last axis is dim."""
+        if coordinates.ndim < 1 or coordinates.shape[-1] != self.dim:
+            raise ShapeError(
+                expected=f"coordinates of {self}, shape (..., {self.dim})",
+                got=f"shape {tuple(coordinates.shape)}",
+                argument=argument,
+                advice="The last axis runs over the basis of the Lie algebra.",
+            )
+
+
+def safe_norm(x: Coordinates) -> Scalar:
+    """Euclidean norm over the last axis whose gradient at zero is zero, not NaN.
+
+    Example:
+        >>> x = torch.zeros(3, requires_grad=True)
+        >>> safe_norm(x).backward()
+        >>> x.grad
+        tensor([0., 0., 0.])
+    """
+    square = x.square().sum(-1)
+    positive = square > 0
+    return torch.where(positive, torch.where(positive, square, 1.0).sqrt(), 0.0)
+
+
+def near_zero(
+    t: Scalar,
+    *,
+    threshold: float,
+    series: tuple[float, ...],
+    otherwise: Callable[[Tensor], Tensor],
+) -> Scalar:
+    """A function with a removable singularity at t = 0, and gradients that know it.
+
+    Below the threshold the power series in t is used; above, the formula, which is never
+    evaluated (nor differentiated) near its singularity.
+
+    Args:
+        t: Argument, at least 0, shape (...).
+        threshold: Where to switch.
+        series: Coefficients of t⁰, t¹, t², ...; truncation below rounding at the threshold.
+        otherwise: The formula.
+    """
+    small = t < threshold
+    inside = power_series(torch.where(small, t, 0.0), series)
+    return torch.where(small, inside, otherwise(torch.where(small, threshold, t)))
+
+
+def power_series(t: Scalar, coefficients: tuple[float, ...]) -> Scalar:
+    """``Σ_k coefficients_k tᵏ`` by Horner's rule, shape (...)."""
+    value = torch.zeros_like(t)
+    for coefficient in reversed(coefficients):
+        value = value * t + coefficient
+    return value
+
+
+def random_normal(
+    shape: tuple[int, ...],
+    *,
+    generator: torch.Generator,
+) -> Tensor:
+    """Standard normal numbers in float64, drawn on the generator's own device, the CPU.
+
+    Raises:
+        ConventionError: The generator lives on another device.
+    """
+    if generator.device.type != "cpu":
+        raise ConventionError(
+            expected="a generator on the CPU",
+            got=f"one on {generator.device}",
+            argument="generator",
+            advice="Make it with torch.Generator().manual_seed(seed); results move to `device`.",
+        )
+    return torch.randn(shape, generator=generator, dtype=torch.float64)

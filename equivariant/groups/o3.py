@@ -1,0 +1,83 @@
+"""Rotations and reflections of space."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from equivariant.errors import ConventionError
+from equivariant.groups.base import Group
+from equivariant.groups.orthogonal import nearest_orthogonal
+from equivariant.groups.so3 import SO3
+from equivariant.shapes import Coordinates, Float, Matrix, Scalar
+
+_SO3 = SO3()
+
+
+@dataclass(frozen=True)
+class O3(Group):
+    """Orthogonal matrices of space: rotations, and rotations times the inversion -I.
+
+    The Lie algebra is that of SO(3); its exponential reaches the rotations only.
+
+    Example:
+        >>> g = O3().sample(1000, generator=torch.Generator().manual_seed(0))
+        >>> 0.4 < float((torch.linalg.det(g) > 0).double().mean()) < 0.6
+        True
+    """
+
+    compact: ClassVar[bool] = True
+    dim: ClassVar[int] = 3
+    matrix_size: ClassVar[int] = 3
+
+    def basis(self) -> Float[Tensor, "d n n"]:
+        return _SO3.basis()
+
+    def exp(self, coordinates: Coordinates) -> Matrix:
+        return _SO3.exp(coordinates)
+
+    def log(self, g: Matrix) -> Coordinates:
+        """Rotation vector of a rotation.
+
+        Raises:
+            ConventionError: An element reverses orientation: it has no logarithm.
+        """
+        self.check_element(g)
+        if bool((torch.linalg.det(g.detach()) < 0).any()):
+            raise ConventionError(
+                expected="elements of determinant +1",
+                got="an element that reverses orientation",
+                argument="g",
+                advice="Split off the inversion first: -g is a rotation and has a logarithm.",
+            )
+        return _SO3.log(g)
+
+    def inverse(self, g: Matrix) -> Matrix:
+        self.check_element(g)
+        return g.transpose(-1, -2)
+
+    def sample(
+        self,
+        *batch: int,
+        generator: torch.Generator,
+        dtype: torch.dtype = torch.float64,
+        device: torch.device | str = "cpu",
+        scale: float = 1.0,
+    ) -> Matrix:
+        rotation = _SO3.sample(*batch, generator=generator)
+        sign = 2.0 * torch.randint(2, (*batch, 1, 1), generator=generator).double() - 1.0
+        return (sign * rotation).to(device=device, dtype=dtype)
+
+    def project(self, matrix: Matrix) -> Matrix:
+        self.check_element(matrix, "matrix")
+        return nearest_orthogonal(matrix, special=False)
+
+    def distance(self, a: Matrix, b: Matrix) -> Scalar:
+        """Angle of a⁻¹ b; infinite between a rotation and a reflection, which no path joins."""
+        relative = self.inverse(a) @ b
+        orientation = torch.linalg.det(relative.detach()).sign()
+        angle = _SO3.distance(_SO3.identity().to(relative), orientation[..., None, None] * relative)
+        return torch.where(orientation > 0, angle, torch.inf)

@@ -1,0 +1,136 @@
+"""Direct products of groups, as block-diagonal matrices."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import accumulate
+
+import torch
+from torch import Tensor
+
+from equivariant.errors import ConventionError, ShapeError
+from equivariant.groups.base import Group
+from equivariant.shapes import Coordinates, Float, Matrix
+
+
+class Product(Group):
+    """Direct product: an element is the block-diagonal matrix of one element per factor.
+
+    Coordinates of the factors follow one another.
+
+    Args:
+        *factors: At least one group.
+
+    Raises:
+        ConventionError: No factor is given.
+
+    Example:
+        >>> from equivariant.groups import SO3, Translation
+        >>> group = Product(SO3(), Translation(1), Translation(1))
+        >>> group.dim, group.matrix_size
+        (5, 7)
+    """
+
+    def __init__(self, *factors: Group) -> None:
+        if not factors:
+            raise ConventionError(
+                expected="at least one group",
+                got="none",
+                argument="factors",
+                advice="Name the factors: Product(SO3(), Translation(1)).",
+            )
+        self.factors = factors
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Product) and self.factors == other.factors
+
+    def __hash__(self) -> int:
+        return hash(self.factors)
+
+    def __repr__(self) -> str:
+        return f"Product({', '.join(map(repr, self.factors))})"
+
+    @property
+    def compact(self) -> bool:  # type: ignore[override]
+        return all(factor.compact for factor in self.factors)
+
+    @property
+    def dim(self) -> int:
+        return sum(factor.dim for factor in self.factors)
+
+    @property
+    def matrix_size(self) -> int:
+        return sum(factor.matrix_size for factor in self.factors)
+
+    def join(self, elements: Sequence[Tensor]) -> Matrix:
+        """Element from one element per factor, each (..., n_k, n_k), batches broadcast.
+
+        Raises:
+            ShapeError: The number of elements is not the number of factors.
+        """
+        if len(elements) != len(self.factors):
+            raise ShapeError(
+                expected=f"{len(self.factors)} elements, one per factor of {self}",
+                got=f"{len(elements)}",
+                argument="elements",
+                advice="Pass them in the order of the factors.",
+            )
+        for factor, element in zip(self.factors, elements, strict=True):
+            factor.check_element(element, "elements")
+        batch = torch.broadcast_shapes(*(element.shape[:-2] for element in elements))
+        joined = elements[0].new_zeros(*batch, self.matrix_size, self.matrix_size)
+        for block, element in zip(self._blocks(), elements, strict=True):
+            joined[..., block, block] = element
+        return joined
+
+    def split(self, g: Matrix) -> tuple[Tensor, ...]:
+        """One element per factor, each (..., n_k, n_k)."""
+        self.check_element(g)
+        return tuple(g[..., block, block] for block in self._blocks())
+
+    def basis(self) -> Float[Tensor, "d n n"]:
+        basis = torch.zeros(self.dim, self.matrix_size, self.matrix_size, dtype=torch.float64)
+        row = 0
+        for factor, block in zip(self.factors, self._blocks(), strict=True):
+            basis[row : row + factor.dim, block, block] = factor.basis()
+            row += factor.dim
+        return basis
+
+    def exp(self, coordinates: Coordinates) -> Matrix:
+        self.check_coordinates(coordinates)
+        parts = coordinates.split([factor.dim for factor in self.factors], -1)
+        return self.join(
+            [factor.exp(part) for factor, part in zip(self.factors, parts, strict=True)]
+        )
+
+    def log(self, g: Matrix) -> Coordinates:
+        parts = zip(self.factors, self.split(g), strict=True)
+        return torch.cat([factor.log(part) for factor, part in parts], -1)
+
+    def inverse(self, g: Matrix) -> Matrix:
+        parts = zip(self.factors, self.split(g), strict=True)
+        return self.join([factor.inverse(part) for factor, part in parts])
+
+    def sample(
+        self,
+        *batch: int,
+        generator: torch.Generator,
+        dtype: torch.dtype = torch.float64,
+        device: torch.device | str = "cpu",
+        scale: float = 1.0,
+    ) -> Matrix:
+        """Independent elements of the factors."""
+        return self.join(
+            [
+                factor.sample(*batch, generator=generator, dtype=dtype, device=device, scale=scale)
+                for factor in self.factors
+            ]
+        )
+
+    def project(self, matrix: Matrix) -> Matrix:
+        parts = zip(self.factors, self.split(matrix), strict=True)
+        return self.join([factor.project(part) for factor, part in parts])
+
+    def _blocks(self) -> list[slice]:
+        ends = list(accumulate(factor.matrix_size for factor in self.factors))
+        return [slice(a, b) for a, b in zip([0, *ends[:-1]], ends, strict=True)]
