@@ -45,7 +45,7 @@ class _NearestOrthogonal(torch.autograd.Function):
         signs = torch.ones_like(s)
         if special:
             signs[..., -1] = torch.where(torch.linalg.det(u @ vh) < 0, -1.0, 1.0)
-        nearest = (u * signs.unsqueeze(-2)) @ vh
+        nearest: Tensor = (u * signs.unsqueeze(-2)) @ vh
         ctx.save_for_backward(nearest, s * signs, vh)
         return nearest
 

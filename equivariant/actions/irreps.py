@@ -1,0 +1,115 @@
+"""Irreducible representations of O(3), in e3nn's basis."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import torch
+from e3nn.o3 import Irreps, spherical_harmonics
+from torch import Tensor
+
+from equivariant.actions.base import Action
+from equivariant.errors import ConventionError
+from equivariant.groups import O3, SO3, Group
+from equivariant.shapes import Float, Matrix, Rotation, Vector
+
+
+class IrrepsAction(Action):
+    """Direct sum of irreducible representations, written as e3nn writes them.
+
+    The matrix of degree l is found where it is exact and smooth: on fixed points x_i of the
+    sphere the spherical harmonics obey Y(R x_i) = D(R) Y(x_i), and the matrix Y(x_i) is
+    inverted once. No Euler angle enters, so nothing is lost at a pole and gradients are finite
+    at the identity.
+
+    Args:
+        irreps: For example ``"64x0e + 16x1o + 4x2e"``; the layout of z is e3nn's (all copies
+            of the first, each with its 2l+1 components, then the next).
+        group: SO3 (parity does nothing) or O3.
+
+    Raises:
+        ConventionError: The string is not irreps, or the group is another.
+
+    Example:
+        >>> IrrepsAction("8x0e + 4x1o + 2x2e", SO3()).dim
+        30
+    """
+
+    def __init__(self, irreps: str | Irreps, group: Group) -> None:
+        if group not in (SO3(), O3()):
+            raise ConventionError(
+                expected="SO3() or O3()",
+                got=str(group),
+                argument="group",
+                advice="For one factor of a product group use Factor(action, product, index).",
+            )
+        try:
+            parsed = Irreps(irreps)
+        except (ValueError, AssertionError) as error:
+            raise ConventionError(
+                expected='irreps such as "64x0e + 16x1o"',
+                got=repr(irreps),
+                argument="irreps",
+                advice="Write multiplicity x degree and parity (e or o), joined by +.",
+            ) from error
+        super().__init__(group, parsed.dim)
+        self.irreps = parsed
+
+    @property
+    def orthogonal(self) -> bool:
+        return True
+
+    def forward(self, g: Matrix, z: Vector) -> Vector:
+        self.check_element(g)
+        self.check_vector(z)
+        determinant = torch.linalg.det(g)[..., None, None] if self.group == O3() else None
+        rotation = g if determinant is None else g * determinant
+        moved = []
+        for (count, irrep), rows in zip(self.irreps, self.irreps.slices(), strict=True):
+            d = wigner_d(irrep.l, rotation.to(z.dtype))
+            if determinant is not None and irrep.p == -1:
+                d = d * determinant.to(z.dtype)
+            vectors = z[..., rows].reshape(*z.shape[:-1], count, irrep.dim)
+            moved.append((vectors @ d.transpose(-1, -2)).flatten(-2))
+        return torch.cat(moved, -1)
+
+    def extra_repr(self) -> str:
+        return f"{self.irreps}, {self.group}"
+
+
+def wigner_d(degree: int, rotation: Rotation) -> Float[Tensor, "... m m"]:
+    """Matrix D of one degree with Y(R x) = D(R) Y(x) for e3nn's real spherical harmonics Y.
+
+    Args:
+        degree: l, at least 0.
+        rotation: Shape (..., 3, 3).
+
+    Returns:
+        Shape (..., 2l+1, 2l+1), orthogonal.
+
+    Example:
+        >>> wigner_d(1, torch.eye(3))
+        tensor([[1., 0., 0.],
+                [0., 1., 0.],
+                [0., 0., 1.]])
+    """
+    if degree == 0:
+        return torch.ones_like(rotation[..., :1, :1])
+    if degree == 1:
+        return rotation
+    points, inverse = _interpolation(degree)
+    turned = points.to(rotation) @ rotation.transpose(-1, -2)
+    harmonics: Tensor = spherical_harmonics(degree, turned, normalize=False)
+    return (inverse.to(rotation) @ harmonics).transpose(-1, -2)
+
+
+@lru_cache(maxsize=64)
+def _interpolation(degree: int) -> tuple[Tensor, Tensor]:
+    """Fixed points (p, 3) on the sphere and the inverse (2l+1, p) of Y on them, float64."""
+    count = 6 * degree + 4
+    k = torch.arange(count, dtype=torch.float64) + 0.5
+    height, azimuth = 1 - 2 * k / count, torch.pi * (1 + 5**0.5) * k
+    radius = (1 - height.square()).sqrt()
+    points = torch.stack([radius * azimuth.cos(), height, radius * azimuth.sin()], -1)
+    harmonics = spherical_harmonics(degree, points, normalize=False)
+    return points, torch.linalg.pinv(harmonics)

@@ -1,0 +1,104 @@
+"""Points that move, and vectors that turn."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from equivariant.actions.base import Action
+from equivariant.errors import ConventionError
+from equivariant.groups import O3, SE3, SO2, SO3, Group
+from equivariant.shapes import Float, Matrix, RepresentationMatrix, Vector
+
+_SPACE_DIM: dict[Group, int] = {SO2(): 2, SO3(): 3, O3(): 3, SE3(): 3}
+
+
+def _space_dim(group: Group) -> int:
+    if group not in _SPACE_DIM:
+        raise ConventionError(
+            expected=f"a group that moves points: one of {', '.join(map(str, _SPACE_DIM))}",
+            got=str(group),
+            argument="group",
+            advice="For one factor of a product group use Factor(Points(SO3()), product, index).",
+        )
+    return _SPACE_DIM[group]
+
+
+class Points(Action):
+    """Points of a cloud, x ↦ R x + p, all points of a cloud moved by one element.
+
+    Args:
+        group: SO2, SO3, O3 or SE3.
+
+    Raises:
+        ConventionError: The group does not act on points.
+
+    Example:
+        >>> import torch
+        >>> cloud = torch.randn(8, 100, 3)
+        >>> g = SE3().sample(8, generator=torch.Generator().manual_seed(0), dtype=torch.float32)
+        >>> Points(SE3())(g, cloud).shape
+        torch.Size([8, 100, 3])
+    """
+
+    def __init__(self, group: Group) -> None:
+        super().__init__(group, _space_dim(group))
+
+    @property
+    def orthogonal(self) -> bool:
+        return self.group is not None and self.group.compact
+
+    def forward(self, g: Matrix, z: Float[Tensor, "... points dim"]) -> Tensor:
+        """Args:
+            g: Elements, shape (..., n, n).
+            z: Clouds, shape (..., points, dim), in the unit of length of g's translations.
+
+        Returns:
+            Shape (..., points, dim).
+        """
+        self.check_element(g)
+        self.check_vector(z)
+        d = self.dim
+        moved = z @ g[..., :d, :d].transpose(-1, -2)
+        return moved + g[..., None, :d, d] if g.shape[-1] > d else moved
+
+    def matrix(self, g: Matrix) -> RepresentationMatrix:
+        if self.group == SE3():
+            raise ConventionError(
+                expected="a linear action",
+                got="rigid motions, which are affine on points",
+                argument="g",
+                advice="The linear part is g[..., :3, :3]; Vectors(SE3()) acts by it.",
+            )
+        self.check_element(g)
+        return g
+
+
+class Vectors(Action):
+    """Channels of vectors (velocities, forces, normals): each turns by the linear part of g.
+
+    Args:
+        group: SO2, SO3, O3 or SE3; translations leave vectors alone.
+        channels: Number of vectors; z holds them one after another.
+
+    Raises:
+        ConventionError: The group does not act on points.
+
+    Example:
+        >>> Vectors(SO3(), channels=64).dim
+        192
+    """
+
+    def __init__(self, group: Group, channels: int = 1) -> None:
+        super().__init__(group, channels * _space_dim(group))
+        self.channels = channels
+
+    @property
+    def orthogonal(self) -> bool:
+        return True
+
+    def forward(self, g: Matrix, z: Vector) -> Vector:
+        self.check_element(g)
+        self.check_vector(z)
+        d = self.dim // self.channels
+        vectors = z.reshape(*z.shape[:-1], self.channels, d)
+        return (vectors @ g[..., :d, :d].transpose(-1, -2)).flatten(-2)
