@@ -42,7 +42,7 @@ class PairBatch:
     pose_b: Tensor | None = None
 
     def __post_init__(self) -> None:
-        for name, value in self._tensors().items():
+        for name, value in self.tensors().items():
             if value.ndim < 1 or value.shape[0] != self.a.shape[0]:
                 raise ShapeError(
                     expected=f"{self.a.shape[0]} entries along the first axis, as in a",
@@ -72,14 +72,15 @@ class PairBatch:
         """
         moved = {
             name: value.to(device=device, dtype=dtype if name in ("a", "b", "g") else None)
-            for name, value in self._tensors().items()
+            for name, value in self.tensors().items()
         }
         return replace(self, **moved)
 
     def __getitem__(self, rows: slice | Tensor) -> PairBatch:
         """Some of the pairs, in the order asked for."""
-        return replace(self, **{name: value[rows] for name, value in self._tensors().items()})
+        return replace(self, **{name: value[rows] for name, value in self.tensors().items()})
 
-    def _tensors(self) -> dict[str, Tensor]:
+    def tensors(self) -> dict[str, Tensor]:
+        """What is known, by name."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         return {name: value for name, value in values.items() if value is not None}

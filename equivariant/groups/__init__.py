@@ -12,6 +12,7 @@ from equivariant.groups.so3 import (
     matrix_from_quaternion_xyzw,
     quaternion_xyzw_from_matrix,
     quaternion_xyzw_product,
+    relative_quaternion_xyzw,
     rotation_angle,
     rotation_vector_from_quaternion_xyzw,
 )
@@ -34,6 +35,7 @@ __all__ = [
     "matrix_from_quaternion_xyzw",
     "quaternion_xyzw_from_matrix",
     "quaternion_xyzw_product",
+    "relative_quaternion_xyzw",
     "rotation_angle",
     "rotation_vector_from_quaternion_xyzw",
 ]

@@ -198,6 +198,24 @@ def quaternion_xyzw_product(p: Quaternion, q: Quaternion) -> Quaternion:
     return torch.cat([vector, pw * qw - (pv * qv).sum(-1, keepdim=True)], -1)
 
 
+def relative_quaternion_xyzw(pose_a: Rotation, pose_b: Rotation) -> Quaternion:
+    """q_a⁻¹ q_b with the sign that the product of the two quaternions with w >= 0 has.
+
+    This is the rotation target of 3DIEBench's protocol; the scalar part may be negative.
+
+    Args:
+        pose_a: World from object in the first view, shape (..., 3, 3).
+        pose_b: The same of the second view.
+
+    Returns:
+        Shape (..., 4), order x, y, z, w.
+
+    Source: Garrido et al. 2023, published code.
+    """
+    q_a, q_b = quaternion_xyzw_from_matrix(pose_a), quaternion_xyzw_from_matrix(pose_b)
+    return quaternion_xyzw_product(torch.cat([-q_a[..., :3], q_a[..., 3:]], -1), q_b)
+
+
 def matrix_from_euler_xyz_extrinsic(angles_rad: Vector3) -> Rotation:
     """R = Rz(c) Ry(b) Rx(a) of angles (a, b, c): turns about the fixed axes x, then y, then z.
 

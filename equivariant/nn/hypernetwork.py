@@ -1,0 +1,116 @@
+"""The learned action of SIE: a linear map whose matrix is written from the group element."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from equivariant.actions import Action
+from equivariant.errors import ConventionError
+from equivariant.groups import SO3, Group, Product, Spin3, Translation, quaternion_xyzw_from_matrix
+from equivariant.shapes import Float, Matrix, Vector
+
+Conditioning = Literal["quaternion", "matrix"]
+
+
+class Hypernetwork(Action):
+    """ρ(g) z = Σ_k c_k(g) W_k z with free matrices W_k and features c(g) of the element.
+
+    It is linear and without bias in both: it cannot ignore g unless every W_k is zero. The sum
+    over k is formed directly; the matrices of a batch are never stored. Nothing forces
+    ρ(g)ρ(h) = ρ(gh): how far it holds is measured, not assumed.
+
+    Args:
+        group: SO3, Spin3, Translation, or a product of them.
+        dim: Width of the vectors it acts on.
+        conditioning: Features of a rotation. "quaternion" (x, y, z, w) as in the paper: signed
+            on Spin3, which is what the published code does; on SO3 the one with w >= 0, which
+            jumps where the angle is π. "matrix": the 9 entries, single-valued and continuous.
+            Translations give their coordinates.
+
+    Raises:
+        ConventionError: A factor of the group has no such features.
+
+    Example:
+        >>> action = Hypernetwork(Spin3(), 1024)
+        >>> sum(weight.numel() for weight in action.parameters())
+        4194304
+
+    Source: Garrido et al. 2023, section 3 and published code. Weights start uniform in
+    ±1/√K for K features, as a linear layer's from K inputs.
+    """
+
+    def __init__(self, group: Group, dim: int, conditioning: Conditioning = "quaternion") -> None:
+        super().__init__(group, dim)
+        if conditioning not in ("quaternion", "matrix"):
+            raise ConventionError(
+                expected="quaternion or matrix", got=repr(conditioning), argument="conditioning",
+                advice="quaternion is the paper's; matrix is single-valued on rotations.",
+            )  # fmt: skip
+        self.conditioning: Conditioning = conditioning
+        self._conditioned_on = group
+        count = element_features(group, group.identity(), conditioning).shape[-1]
+        bound = count**-0.5
+        self.weight = nn.Parameter(torch.empty(count, dim, dim).uniform_(-bound, bound))
+
+    def forward(self, g: Matrix, z: Vector) -> Vector:
+        self.check_element(g)
+        self.check_vector(z)
+        features = element_features(self._conditioned_on, g, self.conditioning).to(z.dtype)
+        count, dim, _ = self.weight.shape
+        images = z @ self.weight.to(z.dtype).reshape(count * dim, dim).T
+        images = images.reshape(*z.shape[:-1], count, dim)
+        return (features.unsqueeze(-1) * images).sum(-2)
+
+    def matrix(self, g: Matrix) -> Float[Tensor, "... dim dim"]:
+        """ρ(g) as matrices: ``Σ_k c_k(g) W_k``, shape (..., dim, dim)."""
+        self.check_element(g)
+        features = element_features(self._conditioned_on, g, self.conditioning).to(
+            self.weight.dtype
+        )
+        return torch.einsum("...k,kij->...ij", features, self.weight)
+
+    def extra_repr(self) -> str:
+        return f"{super().extra_repr()}, conditioning={self.conditioning}"
+
+
+def element_features(
+    group: Group, g: Matrix, conditioning: Conditioning
+) -> Float[Tensor, "... features"]:
+    """Numbers that describe an element to a network.
+
+    Args:
+        group: SO3, Spin3, Translation, or a product of them.
+        g: Elements, shape (..., n, n).
+        conditioning: See :class:`Hypernetwork`.
+
+    Returns:
+        Shape (..., K): 4 or 9 for a rotation, n for a translation of n numbers; those of the
+        factors of a product one after another.
+
+    Raises:
+        ConventionError: No features are defined for the group.
+
+    Example:
+        >>> element_features(Spin3(), Spin3().identity(), "quaternion").tolist()
+        [0.0, 0.0, 0.0, 1.0]
+    """
+    if isinstance(group, Product):
+        parts = zip(group.factors, group.split(g), strict=True)
+        return torch.cat([element_features(f, part, conditioning) for f, part in parts], -1)
+    if isinstance(group, Translation):
+        return group.log(g)
+    if group == Spin3():
+        return Spin3.quaternion_xyzw(g) if conditioning == "quaternion" else (
+            Spin3.rotation(g).flatten(-2)
+        )  # fmt: skip
+    if group == SO3():
+        return quaternion_xyzw_from_matrix(g) if conditioning == "quaternion" else g.flatten(-2)
+    raise ConventionError(
+        expected="SO3, Spin3, Translation, or a product of them",
+        got=str(group),
+        argument="group",
+        advice="Write the element as one of these, or act exactly by a known representation.",
+    )

@@ -1,0 +1,20 @@
+"""Training: one readable loop, exact resume, checkpoints without pickle."""
+
+from equivariant.training.checkpoint import load_weights, read_header, save_weights
+from equivariant.training.learners import Learner, PairLearner, SupervisedLearner
+from equivariant.training.loop import FitConfig, PairStream, fit
+from equivariant.training.recorder import Recorder, read_metrics
+
+__all__ = [
+    "FitConfig",
+    "Learner",
+    "PairLearner",
+    "PairStream",
+    "Recorder",
+    "SupervisedLearner",
+    "fit",
+    "load_weights",
+    "read_header",
+    "read_metrics",
+    "save_weights",
+]

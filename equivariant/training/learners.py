@@ -1,0 +1,111 @@
+"""What a training step computes: a loss from a batch of pairs, and its parts for the log."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy, mse_loss
+
+from equivariant.errors import ConventionError
+from equivariant.groups import relative_quaternion_xyzw
+from equivariant.losses import Objective
+
+
+class Learner(nn.Module, ABC):
+    """A model and what it is trained for.
+
+    Args:
+        model: What is kept after training.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    @abstractmethod
+    def forward(
+        self,
+        a: Tensor,
+        b: Tensor,
+        g: Tensor,
+        object_id: Tensor | None = None,
+        label: Tensor | None = None,
+        pose_a: Tensor | None = None,
+        pose_b: Tensor | None = None,
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Loss and its parts, detached; the arguments are the fields of a PairBatch."""
+
+
+class PairLearner(Learner):
+    """Trains embeddings by an objective.
+
+    Args:
+        model: Views to embeddings.
+        objective: Compares them; the weights of its action are trained too.
+    """
+
+    def __init__(self, model: nn.Module, objective: Objective) -> None:
+        super().__init__(model)
+        self.objective = objective
+
+    def forward(
+        self,
+        a: Tensor,
+        b: Tensor,
+        g: Tensor,
+        object_id: Tensor | None = None,
+        label: Tensor | None = None,
+        pose_a: Tensor | None = None,
+        pose_b: Tensor | None = None,
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        value = self.objective(self.model(a), self.model(b), g)
+        return value.total, value.terms
+
+
+class SupervisedLearner(Learner):
+    """The reference: the same encoder taught class and relative rotation from labels.
+
+    Class by cross-entropy on each view, the relative quaternion q_a⁻¹ q_b (signed as the product
+    of the two views' quaternions with w >= 0) by the squared error of a three-layer network on
+    both representations. What self-supervised methods reach is read against it.
+
+    Args:
+        model: Has ``represent``, images to representations.
+        dim: Width of a representation.
+        classes: Number of classes.
+
+    Raises:
+        ConventionError: On a batch without labels or poses.
+    """
+
+    def __init__(self, model: nn.Module, *, dim: int, classes: int) -> None:
+        super().__init__(model)
+        self.classifier = nn.Linear(dim, classes)
+        self.rotation = nn.Sequential(
+            nn.Linear(2 * dim, 256), nn.ReLU(), nn.Linear(256, 256), nn.ReLU(), nn.Linear(256, 4)
+        )
+
+    def forward(
+        self,
+        a: Tensor,
+        b: Tensor,
+        g: Tensor,
+        object_id: Tensor | None = None,
+        label: Tensor | None = None,
+        pose_a: Tensor | None = None,
+        pose_b: Tensor | None = None,
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        if label is None or pose_a is None or pose_b is None:
+            raise ConventionError(
+                expected="pairs with labels and poses", got="pairs without", argument="batch",
+                advice="TransformPairs provides them.",
+            )  # fmt: skip
+        y_a, y_b = self.model.represent(a), self.model.represent(b)  # type: ignore[operator]
+        logits = torch.cat([self.classifier(y_a), self.classifier(y_b)])
+        label_loss = cross_entropy(logits, torch.cat([label, label]))
+        target = relative_quaternion_xyzw(pose_a, pose_b).to(y_a.dtype)
+        rotation_loss = mse_loss(self.rotation(torch.cat([y_a, y_b], -1)), target)
+        total = label_loss + 4.0 * rotation_loss
+        return total, {"label": label_loss.detach(), "rotation": rotation_loss.detach()}
