@@ -127,19 +127,19 @@ def fit(
     optimizer = torch.optim.Adam(
         learner.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
     )
-    step = _resume(run, learner, optimizer, config)
+    since = _resume(run, learner, optimizer, config)
     module, wrapped = fabric.setup(learner, optimizer)
     recorder = None
     if fabric.is_global_zero:
         events = run.path / "tensorboard" if config.tensorboard else None
-        recorder = Recorder(run.metrics, start=step, tensorboard=events)
+        recorder = Recorder(run.metrics, start=since, tensorboard=events)
     stream = pairs.stream(
-        config.batch_size, start=step, rank=fabric.global_rank, world=fabric.world_size
+        config.batch_size, start=since, rank=fabric.global_rank, world=fabric.world_size
     )
-    bar = tqdm(total=config.steps, initial=step, unit="step", disable=not (progress and recorder))
-    started, since = time.monotonic(), step
+    bar = tqdm(total=config.steps, initial=since, unit="step", disable=not (progress and recorder))
+    started = time.monotonic()
     module.train()
-    for step in range(step + 1, config.steps + 1):
+    for step in range(since + 1, config.steps + 1):
         batch = next(stream).to(fabric.device)
         _set_rate(optimizer, config, step - 1)
         total, terms = module(**batch.tensors())

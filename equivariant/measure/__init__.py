@@ -1,0 +1,56 @@
+"""Measuring: equivariance errors, retrieval by the action, probes, collapse."""
+
+from equivariant.measure.collapse import Collapse, collapse
+from equivariant.measure.error import (
+    EquivarianceReport,
+    PairError,
+    equivariance_error,
+    pair_error,
+)
+from equivariant.measure.probes import (
+    Features,
+    PairTarget,
+    ProbeConfig,
+    RotationProbe,
+    color_probe,
+    linear_probe,
+    rotation_probe,
+)
+from equivariant.measure.retrieval import (
+    PredictionError,
+    Retrieval,
+    prediction_retrieval_error,
+    retrieval,
+)
+from equivariant.measure.scores import (
+    ClassificationScore,
+    RegressionScore,
+    classification_score,
+    quaternion_angle_deg,
+    regression_score,
+)
+
+__all__ = [
+    "ClassificationScore",
+    "Collapse",
+    "EquivarianceReport",
+    "Features",
+    "PairError",
+    "PairTarget",
+    "PredictionError",
+    "ProbeConfig",
+    "RegressionScore",
+    "Retrieval",
+    "RotationProbe",
+    "classification_score",
+    "collapse",
+    "color_probe",
+    "equivariance_error",
+    "linear_probe",
+    "pair_error",
+    "prediction_retrieval_error",
+    "quaternion_angle_deg",
+    "regression_score",
+    "retrieval",
+    "rotation_probe",
+]
