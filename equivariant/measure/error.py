@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass
 
 import torch
@@ -68,8 +69,8 @@ def equivariance_error(
         x: Input, shape (batch, ...), floating point.
         act_in: Action on x. For point clouds this is ``Points(group)``.
         act_out: Action on f(x); ``Trivial(dim)`` asks for invariance. Of act_in's group.
-        samples: Number of random elements, at least 1. The identity and, where the group has
-            rotations, a half turn about every axis of its basis are added: errors hide there.
+        samples: Number of random elements, at least 1. The identity and, for compact groups, a
+            half turn along every basis element are added: errors hide there.
         generator: Source of the elements; None uses a fresh generator with seed 0.
 
     Raises:
@@ -106,7 +107,7 @@ def equivariance_error(
                 advice="act_out must act on what f returns.",
             )
         repeat = _relative(f(x).double(), y.double())
-        moved_in, moved_out = act_in.double(), act_out.double()
+        moved_in, moved_out = deepcopy(act_in).double(), deepcopy(act_out).double()
         absolute, relative = [], []
         for g in elements.to(x.device):
             left = f(moved_in(g, x.double()).to(x.dtype)).double()
@@ -189,4 +190,5 @@ def _relative(left: Tensor, right: Tensor) -> float:
 
 def _symmetric(left: Tensor, right: Tensor) -> Tensor:
     norm = 0.5 * (left.norm(dim=-1) + right.norm(dim=-1))
-    return (left - right).norm(dim=-1) / norm.clamp(min=1e-300)
+    error: Tensor = (left - right).norm(dim=-1) / norm.clamp(min=1e-300)
+    return error
