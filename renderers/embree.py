@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 from renderers.base import Renderer
 from renderers.color import decoding_table, encoding_table, linear_from_srgb
 from renderers.errors import RendererError, RendererUnavailableError
-from renderers.kernels import HIDDEN, OBJECT, Hits, Samples, Surface, View, aim
-from renderers.scene import Mesh, Rendering, Scene, camera_axes
-from renderers.shading import develop, edges, hide, see
+from renderers.kernels import HIDDEN, OBJECT, Hits, Point, Samples, ShadowRays, Surface, View, aim
+from renderers.scene import Mesh, Rendering, Scene, Vector, camera_axes
+from renderers.shading import develop, edges, hide, paint, see_floor, see_object
 from renderers.validation import check_size
 
 BATCH_SAMPLES = 65536
 REFERENCE_DISTANCE = 4.0
+BLACK: Point = (0.0, 0.0, 0.0)
 
 
 class _Prepared(NamedTuple):
@@ -245,55 +246,77 @@ def _view(scene: Scene, prepared: _Prepared) -> View:
     slope = math.tan(scene.camera.field_of_view_rad / 2.0)
     rotation = scene.rotation
 
-    def place(point: tuple[float, float, float]) -> NDArray[np.float64]:
+    def place(point: Vector) -> NDArray[np.float64]:
         return np.array(point) @ rotation - prepared.center
 
     floor, spot, ambient = scene.floor, scene.spot, scene.ambient
-    zenith = np.ascontiguousarray(rotation[2])
-    light, axis, cos_outer, cos_inner, energy = zenith, zenith, 2.0, 2.0, 0.0
+    light, axis, cos_outer, cos_inner, energy = np.zeros(3), np.zeros(3), 2.0, 2.0, 0.0
     if spot is not None:
         light = place(spot.position)
         axis = place(spot.target) - light
-        axis = axis / np.linalg.norm(axis)
+        axis /= np.linalg.norm(axis)
         cos_outer = math.cos(spot.cone_rad / 2.0)
         cos_inner = math.cos(spot.cone_rad / 2.0 * (1.0 - spot.blend))
         energy = spot.energy * REFERENCE_DISTANCE**2
+    sunk = float(rotation[2] @ prepared.center)
     return View(
-        origin=place(scene.camera.position),
-        right=slope * (right @ rotation),
-        up=slope * (up @ rotation),
-        forward=forward @ rotation,
-        zenith=zenith,
+        origin=_point(place(scene.camera.position)),
+        right=_point(slope * (right @ rotation)),
+        up=_point(slope * (up @ rotation)),
+        forward=_point(forward @ rotation),
+        zenith=_point(rotation[2]),
         radius=prepared.radius,
         offset=1e-3 * prepared.radius,
-        floor_height=(
-            -math.inf if floor is None else floor.height - float(zenith @ prepared.center)
-        ),
-        floor_color=_linear(None if floor is None else floor.color),
-        light=light,
-        axis=axis,
+        floor_height=-math.inf if floor is None else floor.height - sunk,
+        floor_color=BLACK if floor is None else _point(linear_from_srgb(floor.color)),
+        light=_point(light),
+        axis=_point(axis),
         cos_outer=cos_outer,
         cos_inner=cos_inner,
         energy=energy,
-        spot_color=_linear(None if spot is None else spot.color),
-        level=ambient.level,
-        sky=ambient.sky,
+        spot_color=BLACK if spot is None else _point(linear_from_srgb(spot.color)),
+        level=float(ambient.level),
+        sky=float(ambient.sky),
     )
 
 
-def _linear(color: tuple[float, float, float] | None) -> NDArray[np.float32]:
-    return linear_from_srgb((0.0, 0.0, 0.0) if color is None else color).astype(np.float32)
+def _point(vector: NDArray[np.float64]) -> Point:
+    x, y, z = vector.tolist()
+    return float(x), float(y), float(z)
 
 
 def _sample(
     prepared: _Prepared, view: View, pixels: NDArray[np.int64], side: int, size: int
 ) -> Samples:
     """Trace the samples of some pixels: primary rays, then shadow rays."""
+    count = pixels.size * side**2
+    samples = Samples(
+        kind=np.zeros(count, np.uint8),
+        state=np.zeros(count, np.uint8),
+        albedo=np.zeros((count, 3), np.float32),
+        ambient=np.zeros(count, np.float32),
+        spot=np.zeros(count, np.float32),
+        depth=np.full(count, np.inf, np.float32),
+        normal=np.zeros((count, 3), np.float32),
+    )
+    shadow = ShadowRays(
+        np.empty((count, 3), np.float32),
+        np.empty((count, 3), np.float32),
+        np.empty(count, np.int64),
+    )
     origins, directions, numbers = aim(view, pixels, side, size)
     hit = prepared.tracer.run(origins, directions, query="INTERSECT", output=True)
     hits = Hits(numbers, hit["primID"], hit["tfar"], hit["u"], hit["v"], hit["Ng"])
-    samples, origins, directions, numbers = see(view, prepared.surface, hits, pixels, side, size)
-    if numbers.size:
-        reach = np.ones(numbers.size, np.float32)
-        hide(samples, numbers, prepared.tracer.run(origins, directions, reach, query="OCCLUDED"))
+    surface = prepared.surface
+    rays = see_object(view, surface.normals, hits, pixels, side, size, samples, shadow)
+    paint(surface, hits, samples)
+    rays = see_floor(view, pixels, side, size, samples, shadow, rays)
+    if rays:
+        occluded = prepared.tracer.run(
+            shadow.origins[:rays],
+            shadow.directions[:rays],
+            np.ones(rays, np.float32),
+            query="OCCLUDED",
+        )
+        hide(samples, shadow, occluded)
     return samples

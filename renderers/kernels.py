@@ -19,7 +19,6 @@ from renderers.compiled import kernel
 NOTHING, FLOOR, OBJECT = 0, 1, 2
 BEYOND_CONE, LIT, HIDDEN = 0, 1, 2
 
-Floats = NDArray[np.float64]
 Singles = NDArray[np.float32]
 Point = tuple[float, float, float]
 
@@ -28,24 +27,25 @@ class View(NamedTuple):
     """Camera, floor and light as seen from the object; colors are linear light.
 
     ``floor_height`` is -inf without a floor; ``cos_outer`` is 2 without a spot. ``energy``
-    carries the factor of the inverse-square law.
+    carries the factor of the inverse-square law. Tuples, not arrays: Numba counts references to
+    an array at every call, which in a loop over samples costs more than the arithmetic.
     """
 
-    origin: Floats
-    right: Floats
-    up: Floats
-    forward: Floats
-    zenith: Floats
+    origin: Point
+    right: Point
+    up: Point
+    forward: Point
+    zenith: Point
     radius: float
     offset: float
     floor_height: float
-    floor_color: Singles
-    light: Floats
-    axis: Floats
+    floor_color: Point
+    light: Point
+    axis: Point
     cos_outer: float
     cos_inner: float
     energy: float
-    spot_color: Singles
+    spot_color: Point
     level: float
     sky: float
 
@@ -93,9 +93,55 @@ class Samples(NamedTuple):
     normal: Singles
 
 
+class ShadowRays(NamedTuple):
+    """Rays from a surface to the light, and the samples they belong to."""
+
+    origins: Singles
+    directions: Singles
+    sample: NDArray[np.int64]
+
+
 @kernel
-def dot(a: Floats, b: Floats) -> float:
+def dot(a: Point, b: Point) -> float:
+    """Inner product."""
     return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
+
+
+@kernel
+def along(a: Point, share: float, b: Point) -> Point:
+    """The point a + share * b."""
+    return a[0] + share * b[0], a[1] + share * b[1], a[2] + share * b[2]
+
+
+@kernel
+def between(a: Point, b: Point) -> Point:
+    """The vector from a to b."""
+    return b[0] - a[0], b[1] - a[1], b[2] - a[2]
+
+
+@kernel
+def unit_or(vector: Point, other: Point) -> Point:
+    """The vector's direction, or the other vector where it has none."""
+    length = math.sqrt(dot(vector, vector))
+    if length > 1e-20 and length < math.inf:
+        return vector[0] / length, vector[1] / length, vector[2] / length
+    return other
+
+
+@kernel
+def facing(vector: Point, side: Point) -> Point:
+    """The vector or its opposite, whichever lies on the given side."""
+    if dot(vector, side) < 0.0:
+        return -vector[0], -vector[1], -vector[2]
+    return vector
+
+
+@kernel
+def put(vectors: Singles, index: int, vector: Point) -> None:
+    """Write one row."""
+    vectors[index, 0] = vector[0]
+    vectors[index, 1] = vector[1]
+    vectors[index, 2] = vector[2]
 
 
 @kernel
@@ -105,11 +151,7 @@ def direction(view: View, pixel: int, sub: int, side: int, size: int) -> Point:
     sub_row, sub_column = divmod(sub, side)
     x = 2.0 * (column + (sub_column + 0.5) / side) / size - 1.0
     y = 1.0 - 2.0 * (row + (sub_row + 0.5) / side) / size
-    return (
-        view.forward[0] + x * view.right[0] + y * view.up[0],
-        view.forward[1] + x * view.right[1] + y * view.up[1],
-        view.forward[2] + x * view.right[2] + y * view.up[2],
-    )
+    return along(along(view.forward, x, view.right), y, view.up)
 
 
 @kernel
@@ -122,123 +164,54 @@ def aim(
     origins = np.empty((count, 3), np.float32)
     directions = np.empty((count, 3), np.float32)
     numbers = np.empty(count, np.int64)
-    o = view.origin
-    outside = dot(o, o) - view.radius * view.radius
+    outside = dot(view.origin, view.origin) - view.radius * view.radius
     rays = 0
     for index in range(pixels.size):
         for sub in range(per_pixel):
-            dx, dy, dz = direction(view, pixels[index], sub, side, size)
-            along = o[0] * dx + o[1] * dy + o[2] * dz
-            square = dx * dx + dy * dy + dz * dz
-            if outside <= 0.0 or (along < 0.0 and along * along >= square * outside):
-                for axis in range(3):
-                    origins[rays, axis] = o[axis]
-                directions[rays, 0] = dx
-                directions[rays, 1] = dy
-                directions[rays, 2] = dz
+            ray = direction(view, pixels[index], sub, side, size)
+            closing = -dot(view.origin, ray)
+            ahead = closing > 0.0 and closing * closing >= dot(ray, ray) * outside
+            if outside <= 0.0 or ahead:
+                put(origins, rays, view.origin)
+                put(directions, rays, ray)
                 numbers[rays] = index * per_pixel + sub
                 rays += 1
     return origins[:rays], directions[:rays], numbers[:rays]
 
 
 @kernel
-def texel(surface: Surface, u: float, v: float) -> Point:
-    """Linear color at a texture coordinate: repeated, bilinear in linear light."""
-    height, width = surface.texture.shape[0], surface.texture.shape[1]
-    x = (u - math.floor(u)) * width - 0.5
-    y = (1.0 - (v - math.floor(v))) * height - 0.5
-    left, top = math.floor(x), math.floor(y)
-    fx, fy = x - left, y - top
-    red = green = blue = 0.0
-    for down in range(2):
-        for over in range(2):
-            weight = (fx if over else 1.0 - fx) * (fy if down else 1.0 - fy)
-            texture_row = (int(top) + down) % height
-            texture_column = (int(left) + over) % width
-            red += weight * surface.decode[surface.texture[texture_row, texture_column, 0]]
-            green += weight * surface.decode[surface.texture[texture_row, texture_column, 1]]
-            blue += weight * surface.decode[surface.texture[texture_row, texture_column, 2]]
-    return red, green, blue
+def floor_depth(view: View, ray: Point) -> float:
+    """Depth at which a ray meets the floor; infinite if it does not."""
+    rise = dot(ray, view.zenith)
+    if rise == 0.0:
+        return math.inf
+    depth = (view.floor_height - dot(view.origin, view.zenith)) / rise
+    return depth if depth > 0.0 else math.inf
 
 
 @kernel
-def object_color(surface: Surface, face: int, u: float, v: float) -> Point:
-    """Linear color of the mesh at the barycentric coordinates (1 - u - v, u, v) of a face."""
-    source = surface.source[face]
-    w = 1.0 - u - v
-    if source == 2:
-        uv = surface.uv[face]
-        return texel(
-            surface,
-            w * uv[0, 0] + u * uv[1, 0] + v * uv[2, 0],
-            w * uv[0, 1] + u * uv[1, 1] + v * uv[2, 1],
-        )
-    if source == 1:
-        a = surface.vertex_colors[surface.faces[face, 0]]
-        b = surface.vertex_colors[surface.faces[face, 1]]
-        c = surface.vertex_colors[surface.faces[face, 2]]
-        return (
-            w * a[0] + u * b[0] + v * c[0],
-            w * a[1] + u * b[1] + v * c[1],
-            w * a[2] + u * b[2] + v * c[2],
-        )
-    own = surface.face_colors[face]
-    return float(own[0]), float(own[1]), float(own[2])
+def ambient_light(view: View, normal: Point) -> float:
+    """Light from everywhere, more of it from above."""
+    return view.level * (1.0 - view.sky + view.sky * dot(normal, view.zenith))
 
 
 @kernel
-def unit_or(a: float, b: float, c: float, other: Point) -> Point:
-    """The vector's direction, or the other vector where it has none."""
-    length = math.sqrt(a * a + b * b + c * c)
-    if length > 1e-20 and length < math.inf:
-        return a / length, b / length, c / length
-    return other
-
-
-@kernel
-def object_normals(
-    view: View, surface: Surface, hits: Hits, ray: int, towards: Point
-) -> tuple[Point, Point]:
-    """Normal of the face, turned against the ray, and the shading normal on the same side."""
-    face, u, v = hits.face[ray], hits.u[ray], hits.v[ray]
-    w = 1.0 - u - v
-    zenith = (view.zenith[0], view.zenith[1], view.zenith[2])
-    flat = hits.normal[ray]
-    gx, gy, gz = unit_or(float(flat[0]), float(flat[1]), float(flat[2]), zenith)
-    if gx * towards[0] + gy * towards[1] + gz * towards[2] > 0.0:
-        gx, gy, gz = -gx, -gy, -gz
-    corner = surface.normals[face]
-    nx, ny, nz = unit_or(
-        w * corner[0, 0] + u * corner[1, 0] + v * corner[2, 0],
-        w * corner[0, 1] + u * corner[1, 1] + v * corner[2, 1],
-        w * corner[0, 2] + u * corner[1, 2] + v * corner[2, 2],
-        (gx, gy, gz),
-    )
-    if nx * gx + ny * gy + nz * gz < 0.0:
-        nx, ny, nz = -nx, -ny, -nz
-    return (gx, gy, gz), (nx, ny, nz)
-
-
-@kernel
-def spot_strength(view: View, px: float, py: float, pz: float) -> float:
+def spot_strength(view: View, point: Point) -> float:
     """Irradiance at a point facing the light: cone and inverse square; negative beyond the cone."""
-    lx, ly, lz = px - view.light[0], py - view.light[1], pz - view.light[2]
-    square = max(lx * lx + ly * ly + lz * lz, 1e-12)
-    cosine = (lx * view.axis[0] + ly * view.axis[1] + lz * view.axis[2]) / math.sqrt(square)
+    ray = between(view.light, point)
+    square = max(dot(ray, ray), 1e-12)
+    cosine = dot(ray, view.axis) / math.sqrt(square)
     if cosine <= view.cos_outer:
         return -1.0
-    strength = view.energy / square
-    if cosine < view.cos_inner:
-        x = (cosine - view.cos_outer) / (view.cos_inner - view.cos_outer)
-        strength *= x * x * (3.0 - 2.0 * x)
-    return strength
+    if cosine >= view.cos_inner:
+        return view.energy / square
+    x = (cosine - view.cos_outer) / (view.cos_inner - view.cos_outer)
+    return view.energy / square * x * x * (3.0 - 2.0 * x)
 
 
 @kernel
-def may_be_shaded(view: View, px: float, py: float, pz: float) -> bool:
+def may_be_shaded(view: View, point: Point, to_light: Point) -> bool:
     """Whether the way from a point to the light meets the bounding sphere."""
-    lx, ly, lz = view.light[0] - px, view.light[1] - py, view.light[2] - pz
-    square = lx * lx + ly * ly + lz * lz
-    share = min(max(-(px * lx + py * ly + pz * lz) / max(square, 1e-30), 0.0), 1.0)
-    x, y, z = px + share * lx, py + share * ly, pz + share * lz
-    return x * x + y * y + z * z <= view.radius * view.radius
+    share = -dot(point, to_light) / max(dot(to_light, to_light), 1e-30)
+    nearest = along(point, min(max(share, 0.0), 1.0), to_light)
+    return bool(dot(nearest, nearest) <= view.radius * view.radius)
