@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from renderers.validation import describe, expect, expect_array, expect_color, expect_finite
+
 Vector = tuple[float, float, float]
 
 
@@ -51,6 +53,55 @@ class Mesh:
     corner_uv: NDArray[np.float32] | None = None
     face_textured: NDArray[np.bool_] | None = None
 
+    def __post_init__(self) -> None:
+        vertices, faces = self.vertices, self.faces
+        expect(
+            vertices.ndim == 2 and vertices.shape[1] == 3 and vertices.dtype == np.float64,
+            "vertices",
+            "float64 of shape (V, 3)",
+            describe(vertices),
+        )
+        expect(bool(np.isfinite(vertices).all()), "vertices", "finite numbers", "NaN or infinity")
+        expect(
+            faces.ndim == 2 and faces.shape[1] == 3 and len(faces) > 0 and faces.dtype == np.int32,
+            "faces",
+            "int32 of shape (F, 3) with F >= 1",
+            describe(faces),
+        )
+        expect(
+            bool(faces.min() >= 0 and faces.max() < len(vertices)),
+            "faces",
+            f"indices in [0, {len(vertices)})",
+            f"indices from {faces.min()} to {faces.max()}",
+        )
+        count = len(faces)
+        expect_array("corner_normals", self.corner_normals, (count, 3, 3), np.float32)
+        expect_array("face_colors", self.face_colors, (count, 3), np.uint8)
+        expect_array("vertex_colors", self.vertex_colors, (len(vertices), 3), np.uint8)
+        expect_array("corner_uv", self.corner_uv, (count, 3, 2), np.float32)
+        expect_array("face_textured", self.face_textured, (count,), np.bool_)
+        self._check_color()
+
+    def _check_color(self) -> None:
+        texture = self.texture
+        if texture is not None:
+            expect_array("texture", texture, (*texture.shape[:2], 3), np.uint8)
+            expect(texture.size > 0, "texture", "at least one texel", describe(texture))
+            expect(self.corner_uv is not None, "corner_uv", "coordinates for the texture", "None")
+            partly = self.face_textured is not None and not self.face_textured.all()
+            expect(
+                not partly or self.face_colors is not None,
+                "face_colors",
+                "colors for the faces without texture",
+                "None",
+            )
+        expect(
+            any(color is not None for color in (texture, self.vertex_colors, self.face_colors)),
+            "face_colors",
+            "one source of color: texture, vertex_colors or face_colors",
+            "none of them",
+        )
+
 
 @dataclass(frozen=True)
 class Camera:
@@ -68,6 +119,23 @@ class Camera:
     up: Vector = (0.0, 0.0, 1.0)
     field_of_view_rad: float = 2.0 * math.atan(36.0 / 100.0)
 
+    def __post_init__(self) -> None:
+        expect(
+            0.0 < self.field_of_view_rad < math.pi,
+            "field_of_view_rad",
+            "an angle in (0, π)",
+            str(self.field_of_view_rad),
+        )
+        expect_finite("position", self.position)
+        sight = np.subtract(self.target, self.position)
+        turn = np.cross(sight, self.up)
+        expect(
+            bool(np.linalg.norm(turn) > 1e-9 * np.linalg.norm(sight) * np.linalg.norm(self.up)),
+            "up",
+            "a direction that is not parallel to the viewing direction, which is not zero",
+            f"up {self.up} with viewing direction {tuple(sight.tolist())}",
+        )
+
 
 @dataclass(frozen=True)
 class Floor:
@@ -80,6 +148,10 @@ class Floor:
 
     height: float = -1.0
     color: Vector = (0.6, 0.24, 0.24)
+
+    def __post_init__(self) -> None:
+        expect(math.isfinite(self.height), "height", "a finite number", str(self.height))
+        expect_color(self.color)
 
 
 @dataclass(frozen=True)
@@ -102,6 +174,17 @@ class Spot:
     cone_rad: float = math.pi / 8
     blend: float = 0.15
 
+    def __post_init__(self) -> None:
+        expect_finite("position", self.position)
+        expect_finite("target", self.target)
+        expect(
+            self.position != self.target, "target", "a point other than the position", "the same"
+        )
+        expect_color(self.color)
+        expect(0.0 <= self.energy < math.inf, "energy", "at least 0", str(self.energy))
+        expect(0.0 < self.cone_rad < math.pi, "cone_rad", "in (0, π)", str(self.cone_rad))
+        expect(0.0 <= self.blend <= 1.0, "blend", "in [0, 1]", str(self.blend))
+
 
 @dataclass(frozen=True)
 class Ambient:
@@ -114,6 +197,10 @@ class Ambient:
 
     level: float = 0.55
     sky: float = 0.45
+
+    def __post_init__(self) -> None:
+        expect(0.0 <= self.level < math.inf, "level", "at least 0", str(self.level))
+        expect(0.0 <= self.sky <= 0.5, "sky", "in [0, 0.5]", str(self.sky))
 
 
 @dataclass(frozen=True)
@@ -137,6 +224,14 @@ class Scene:
     spot: Spot | None = Spot()
     ambient: Ambient = Ambient()
 
+    def __post_init__(self) -> None:
+        rotation = self.rotation
+        expect_array("rotation", rotation, (3, 3), np.float64)
+        proper = bool(
+            np.abs(rotation @ rotation.T - np.eye(3)).max() < 1e-4 and np.linalg.det(rotation) > 0.0
+        )
+        expect(proper, "rotation", "an orthogonal matrix of determinant 1", str(rotation.tolist()))
+
 
 @dataclass(frozen=True)
 class Rendering:
@@ -146,11 +241,11 @@ class Rendering:
         rgb: sRGB, shape (size, size, 3), uint8.
         depth: Distance along the camera's viewing axis, shape (size, size), float32; infinite
             where nothing is hit.
-        normals: World normals turned towards the camera, shape (size, size, 3), float32; zero
-            where nothing is hit.
+        normals: World normals on the side of the surface that the camera sees, shape
+            (size, size, 3), float32; zero where nothing is hit.
         mask: Where the object is, shape (size, size), bool.
-        shadow: Where the floor or the object is inside the spot's cone yet hidden from it,
-            shape (size, size), bool.
+        shadow: Where the floor or the object is inside the spot's cone yet hidden from it, also
+            by facing away from it; shape (size, size), bool.
 
     Depth, normals and masks are those of the pixel's center and are never averaged.
     """
@@ -160,3 +255,26 @@ class Rendering:
     normals: NDArray[np.float32]
     mask: NDArray[np.bool_]
     shadow: NDArray[np.bool_]
+
+
+def camera_axes(
+    camera: Camera,
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Unit vectors to the right, up and along the view of a camera, in world coordinates.
+
+    Args:
+        camera: Where from.
+
+    Returns:
+        Right, up and forward, each of shape (3,), float64, orthonormal.
+
+    Example:
+        >>> right, up, forward = camera_axes(Camera(position=(0.0, 0.0, 5.0), up=(0.0, 1.0, 0.0)))
+        >>> (forward + 0.0).tolist()
+        [0.0, 0.0, -1.0]
+    """
+    sight = np.subtract(camera.target, camera.position)
+    forward = sight / np.linalg.norm(sight)
+    right = np.cross(forward, np.asarray(camera.up, dtype=np.float64))
+    right /= np.linalg.norm(right)
+    return right, np.cross(right, forward), forward

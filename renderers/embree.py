@@ -1,0 +1,322 @@
+"""The default renderer: Embree traces, Numba shades; installed by pip alone."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+from embreex.mesh_construction import TriangleMesh
+from embreex.rtcore_scene import EmbreeScene
+from numpy.typing import NDArray
+
+from renderers.base import Renderer
+from renderers.color import decoding_table, encoding_table, linear_from_srgb
+from renderers.errors import RendererError, RendererUnavailableError
+from renderers.kernels import HIDDEN, OBJECT, Hits, Point, Samples, ShadowRays, Surface, View, aim
+from renderers.scene import Mesh, Rendering, Scene, Vector, camera_axes
+from renderers.shading import develop, edges, hide, paint, see_floor, see_object
+from renderers.validation import check_size
+
+BATCH_SAMPLES = 65536
+REFERENCE_DISTANCE = 4.0
+BLACK: Point = (0.0, 0.0, 0.0)
+
+
+class _Prepared(NamedTuple):
+    """What is kept of a mesh: its hierarchy and its looks, about the bounding sphere's center."""
+
+    mesh: Mesh
+    tracer: Any
+    surface: Surface
+    center: NDArray[np.float64]
+    radius: float
+
+
+class EmbreeRenderer(Renderer):
+    """Ray casting on the CPU with an exact hard shadow; no noise, no indirect light.
+
+    The hierarchy over the triangles is built once per mesh and never turned: a rotation turns
+    camera, floor and light into the object's frame instead. The floor is a formula. Only rays
+    that meet the object's bounding sphere reach Embree. A first pass takes one sample at each
+    pixel's center; pixels that differ from one of their four neighbors in what they see
+    (object, floor, nothing), in being lit or hidden, or in color, are then sampled
+    ``samples_per_side``² times on a regular grid, averaged in linear light. Something thinner
+    than a pixel that no center meets is therefore not refined; ``adaptive=False`` refines all.
+
+    The light at a point with albedo a, normal n and unit direction l to the spot is
+
+        a * (ambient(n) + visible * energy * (4 / distance)² * cone(l) * max(n · l, 0) * color)
+
+    in linear light, clipped at 1 and encoded as sRGB. Surfaces are two-sided: normals are turned
+    to the side that the camera sees. Shadow rays start off the surface by a thousandth of the
+    bounding sphere's radius. Textures repeat and are sampled bilinearly, without mipmaps.
+
+    Args:
+        samples_per_side: Samples per refined pixel and direction, at least 1; 1 switches
+            anti-aliasing off, 2 is faster, 4 finer.
+        adaptive: Refine only pixels at edges; False refines every pixel.
+        edge_threshold: Difference in sRGB levels, in [0, 255], from which on neighbors count as
+            different.
+
+    Raises:
+        RendererError: A setting is out of its range.
+        RendererUnavailableError: The installed Embree answers a known question wrongly.
+
+    Example:
+        >>> import numpy as np
+        >>> triangle = Mesh(
+        ...     vertices=np.array([[-0.5, -0.5, 0.0], [0.5, -0.5, 0.0], [0.0, 0.5, 0.0]]),
+        ...     faces=np.array([[0, 1, 2]], dtype=np.int32),
+        ...     corner_normals=np.tile(np.float32([0, 0, 1]), (1, 3, 1)),
+        ...     face_colors=np.array([[200, 200, 200]], dtype=np.uint8),
+        ... )
+        >>> image = EmbreeRenderer().render(Scene(triangle), 32)
+        >>> image.rgb.shape, bool(image.mask[16, 16])
+        ((32, 32, 3), True)
+    """
+
+    name: ClassVar[str] = "embree"
+
+    def __init__(
+        self, samples_per_side: int = 3, *, adaptive: bool = True, edge_threshold: int = 8
+    ) -> None:
+        if samples_per_side < 1:
+            raise RendererError(
+                expected="at least 1",
+                got=str(samples_per_side),
+                argument="samples_per_side",
+                advice="Use 1 for no anti-aliasing.",
+            )
+        if not 0 <= edge_threshold <= 255:
+            raise RendererError(
+                expected="a number of sRGB levels in [0, 255]",
+                got=str(edge_threshold),
+                argument="edge_threshold",
+                advice="The default of 8 is a good start.",
+            )
+        self.samples_per_side = samples_per_side
+        self.adaptive = adaptive
+        self.edge_threshold = edge_threshold
+        self._encode = encoding_table()
+        self._prepared: _Prepared | None = None
+        _check_embree()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel between processes as settings, without the hierarchy."""
+        return _rebuild, (self.samples_per_side, self.adaptive, self.edge_threshold)
+
+    def render_rgb(self, scene: Scene, size_px: int) -> NDArray[np.uint8]:
+        """Only the picture, without the time for the other passes.
+
+        Args:
+            scene: What to show.
+            size_px: Side of the image, at least 1.
+
+        Returns:
+            sRGB, shape (size, size, 3), uint8, row 0 on top.
+
+        Raises:
+            RendererError: The size is not positive.
+        """
+        image, _ = self._picture(scene, size_px)
+        return image
+
+    def render(self, scene: Scene, size_px: int) -> Rendering:
+        """Render one square image with all its passes.
+
+        Args:
+            scene: What to show.
+            size_px: Side of the image, at least 1.
+
+        Returns:
+            All passes; see :class:`~renderers.scene.Rendering`.
+
+        Raises:
+            RendererError: The size is not positive.
+        """
+        image, first = self._picture(scene, size_px)
+        square = (size_px, size_px)
+        world = first.normal @ scene.rotation.T.astype(np.float32)
+        return Rendering(
+            rgb=image,
+            depth=first.depth.reshape(square),
+            normals=world.reshape(*square, 3),
+            mask=(first.kind == OBJECT).reshape(square),
+            shadow=(first.state == HIDDEN).reshape(square),
+        )
+
+    def _picture(self, scene: Scene, size_px: int) -> tuple[NDArray[np.uint8], Samples]:
+        check_size(size_px)
+        prepared = self._prepare(scene.mesh)
+        view = _view(scene, prepared)
+        pixels = np.arange(size_px * size_px)
+        image = np.empty((size_px * size_px, 3), np.uint8)
+        first = _sample(prepared, view, pixels, 1, size_px)
+        develop(first, pixels, view.spot_color, self._encode, image)
+        side = self.samples_per_side
+        if side > 1:
+            if self.adaptive:
+                pixels = edges(first, image, size_px, self.edge_threshold)
+            step = max(BATCH_SAMPLES // side**2, 1)
+            for start in range(0, pixels.size, step):
+                batch = pixels[start : start + step]
+                samples = _sample(prepared, view, batch, side, size_px)
+                develop(samples, batch, view.spot_color, self._encode, image)
+        return image.reshape(size_px, size_px, 3), first
+
+    def _prepare(self, mesh: Mesh) -> _Prepared:
+        prepared = self._prepared
+        if prepared is None or prepared.mesh is not mesh:
+            prepared = self._prepared = _prepare(mesh)
+        return prepared
+
+
+def _rebuild(samples_per_side: int, adaptive: bool, edge_threshold: int) -> EmbreeRenderer:
+    return EmbreeRenderer(samples_per_side, adaptive=adaptive, edge_threshold=edge_threshold)
+
+
+def _check_embree() -> None:
+    """Ask for one ray that hits and one that misses: what OCCLUDED answers is undocumented."""
+    tracer = EmbreeScene()
+    triangle = np.array([[-1, -1, 0], [1, -1, 0], [0, 1, 0]], np.float32)
+    TriangleMesh(tracer, triangle, np.array([[0, 1, 2]], np.int32))
+    origins = np.array([[0, 0, 1], [5, 0, 1]], np.float32)
+    down = np.array([[0, 0, -1], [0, 0, -1]], np.float32)
+    answer = tracer.run(origins, down, np.full(2, 2.0, np.float32), query="OCCLUDED")
+    short = tracer.run(origins, down, np.full(2, 0.5, np.float32), query="OCCLUDED")
+    if list(answer) != [0, -1] or list(short) != [-1, -1]:
+        raise RendererUnavailableError(
+            expected="an Embree that answers 0 for a hidden point and -1 for a free one",
+            got=f"{list(answer)} and {list(short)} for [0, -1] and [-1, -1]",
+            argument="embreex",
+            advice="Install embreex 4.4.0.post1, the version that was tested.",
+        )
+
+
+def _prepare(mesh: Mesh) -> _Prepared:
+    """Build the hierarchy and clean the looks of a mesh."""
+    low, high = mesh.vertices.min(0), mesh.vertices.max(0)
+    center = low + 0.5 * (high - low)
+    centered = mesh.vertices - center
+    radius = float(np.sqrt((centered**2).sum(1).max())) * (1.0 + 1e-6)
+    tracer = EmbreeScene()
+    TriangleMesh(tracer, centered.astype(np.float32), np.ascontiguousarray(mesh.faces))
+    tracer.run(np.zeros((1, 3), np.float32), np.ones((1, 3), np.float32), query="OCCLUDED")
+    return _Prepared(mesh, tracer, _surface(mesh, centered), center, radius)
+
+
+def _surface(mesh: Mesh, vertices: NDArray[np.float64]) -> Surface:
+    """The looks of a mesh with every gap filled: normals from the face, colors from white."""
+    count = len(mesh.faces)
+    normals = np.ascontiguousarray(mesh.corner_normals, np.float32)
+    broken = ~(np.square(normals).sum(2) > 1e-20) | ~np.isfinite(normals).all(2)
+    if broken.any():
+        a, b, c = (vertices[mesh.faces[:, corner]] for corner in range(3))
+        flat = np.cross(b - a, c - a)
+        length = np.linalg.norm(flat, axis=1, keepdims=True)
+        flat = np.where(length > 0.0, flat / np.where(length > 0.0, length, 1.0), (0.0, 0.0, 1.0))
+        normals = np.where(broken[..., None], flat[:, None, :], normals).astype(np.float32)
+    textured = np.zeros(count, np.bool_)
+    if mesh.texture is not None:
+        textured = np.ones(count, np.bool_) if mesh.face_textured is None else mesh.face_textured
+    decode = decoding_table()
+    own = 1 if mesh.texture is None and mesh.vertex_colors is not None else 0
+    white = np.ones((count if own == 0 else 1, 3), np.float32)
+    uv = np.zeros((count if textured.any() else 1, 3, 2), np.float32)
+    if mesh.corner_uv is not None and textured.any():
+        uv = np.where(np.isfinite(mesh.corner_uv), mesh.corner_uv, np.float32(0.0))
+    return Surface(
+        faces=np.ascontiguousarray(mesh.faces),
+        normals=normals,
+        source=np.where(textured, 2, own).astype(np.uint8),
+        face_colors=white if mesh.face_colors is None else decode[mesh.face_colors],
+        vertex_colors=white[:1] if mesh.vertex_colors is None else decode[mesh.vertex_colors],
+        texture=np.ascontiguousarray(
+            np.zeros((1, 1, 3), np.uint8) if mesh.texture is None else mesh.texture
+        ),
+        uv=np.ascontiguousarray(uv),
+        decode=decode,
+    )
+
+
+def _view(scene: Scene, prepared: _Prepared) -> View:
+    """Turn camera, floor and light into the object's frame, about the sphere's center."""
+    right, up, forward = camera_axes(scene.camera)
+    slope = math.tan(scene.camera.field_of_view_rad / 2.0)
+    rotation = scene.rotation
+
+    def place(point: Vector) -> NDArray[np.float64]:
+        return np.array(point) @ rotation - prepared.center
+
+    floor, spot, ambient = scene.floor, scene.spot, scene.ambient
+    light, axis, cos_outer, cos_inner, energy = np.zeros(3), np.zeros(3), 2.0, 2.0, 0.0
+    if spot is not None:
+        light = place(spot.position)
+        axis = place(spot.target) - light
+        axis /= np.linalg.norm(axis)
+        cos_outer = math.cos(spot.cone_rad / 2.0)
+        cos_inner = math.cos(spot.cone_rad / 2.0 * (1.0 - spot.blend))
+        energy = spot.energy * REFERENCE_DISTANCE**2
+    sunk = float(rotation[2] @ prepared.center)
+    return View(
+        origin=_point(place(scene.camera.position)),
+        right=_point(slope * (right @ rotation)),
+        up=_point(slope * (up @ rotation)),
+        forward=_point(forward @ rotation),
+        zenith=_point(rotation[2]),
+        radius=prepared.radius,
+        offset=1e-3 * prepared.radius,
+        floor_height=-math.inf if floor is None else floor.height - sunk,
+        floor_color=BLACK if floor is None else _point(linear_from_srgb(floor.color)),
+        light=_point(light),
+        axis=_point(axis),
+        cos_outer=cos_outer,
+        cos_inner=cos_inner,
+        energy=energy,
+        spot_color=BLACK if spot is None else _point(linear_from_srgb(spot.color)),
+        level=float(ambient.level),
+        sky=float(ambient.sky),
+    )
+
+
+def _point(vector: NDArray[np.float64]) -> Point:
+    x, y, z = vector.tolist()
+    return float(x), float(y), float(z)
+
+
+def _sample(
+    prepared: _Prepared, view: View, pixels: NDArray[np.int64], side: int, size: int
+) -> Samples:
+    """Trace the samples of some pixels: primary rays, then shadow rays."""
+    count = pixels.size * side**2
+    samples = Samples(
+        kind=np.zeros(count, np.uint8),
+        state=np.zeros(count, np.uint8),
+        albedo=np.zeros((count, 3), np.float32),
+        ambient=np.zeros(count, np.float32),
+        spot=np.zeros(count, np.float32),
+        depth=np.full(count, np.inf, np.float32),
+        normal=np.zeros((count, 3), np.float32),
+    )
+    shadow = ShadowRays(
+        np.empty((count, 3), np.float32),
+        np.empty((count, 3), np.float32),
+        np.empty(count, np.int64),
+    )
+    origins, directions, numbers = aim(view, pixels, side, size)
+    hit = prepared.tracer.run(origins, directions, query="INTERSECT", output=True)
+    hits = Hits(numbers, hit["primID"], hit["tfar"], hit["u"], hit["v"], hit["Ng"])
+    surface = prepared.surface
+    rays = see_object(view, surface.normals, hits, pixels, side, size, samples, shadow)
+    paint(surface, hits, samples)
+    rays = see_floor(view, pixels, side, size, samples, shadow, rays)
+    if rays:
+        occluded = prepared.tracer.run(
+            shadow.origins[:rays],
+            shadow.directions[:rays],
+            np.ones(rays, np.float32),
+            query="OCCLUDED",
+        )
+        hide(samples, shadow, occluded)
+    return samples

@@ -1,0 +1,217 @@
+"""The inner loops around Embree: rays, surface points, light, edges.
+
+Everything happens in the object's frame, moved to the center of its bounding sphere: the camera,
+the floor and the light are turned there instead of turning the mesh. A ray is
+``origin + t * (forward + x * right + y * up)``, so t is the depth along the viewing axis.
+A sample is one ray; pixel p (in row-major order) has ``side * side`` of them on a regular grid.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from renderers.compiled import kernel
+
+NOTHING, FLOOR, OBJECT = 0, 1, 2
+BEYOND_CONE, LIT, HIDDEN = 0, 1, 2
+
+Singles = NDArray[np.float32]
+Point = tuple[float, float, float]
+
+
+class View(NamedTuple):
+    """Camera, floor and light as seen from the object; colors are linear light.
+
+    ``floor_height`` is -inf without a floor; ``cos_outer`` is 2 without a spot. ``energy``
+    carries the factor of the inverse-square law. Tuples, not arrays: Numba counts references to
+    an array at every call, which in a loop over samples costs more than the arithmetic.
+    """
+
+    origin: Point
+    right: Point
+    up: Point
+    forward: Point
+    zenith: Point
+    radius: float
+    offset: float
+    floor_height: float
+    floor_color: Point
+    light: Point
+    axis: Point
+    cos_outer: float
+    cos_inner: float
+    energy: float
+    spot_color: Point
+    level: float
+    sky: float
+
+
+class Surface(NamedTuple):
+    """The mesh's looks; colors are linear light except the texture, which ``decode`` decodes.
+
+    ``source`` says where a face's color comes from: 0 its own, 1 its vertices, 2 the texture.
+    """
+
+    faces: NDArray[np.int32]
+    normals: Singles
+    source: NDArray[np.uint8]
+    face_colors: Singles
+    vertex_colors: Singles
+    texture: NDArray[np.uint8]
+    uv: Singles
+    decode: Singles
+
+
+class Hits(NamedTuple):
+    """Answer of the ray caster, for the rays in the order of :func:`aim`."""
+
+    sample: NDArray[np.int64]
+    face: NDArray[np.int32]
+    depth: Singles
+    u: Singles
+    v: Singles
+    normal: Singles
+
+
+class Samples(NamedTuple):
+    """What each sample sees, before it is known which of them lie in shadow.
+
+    ``kind`` is NOTHING, FLOOR or OBJECT and ``state`` BEYOND_CONE, LIT or HIDDEN. The linear
+    color is ``albedo * (ambient + spot * spot_color)``, without the second term when HIDDEN.
+    """
+
+    kind: NDArray[np.uint8]
+    state: NDArray[np.uint8]
+    albedo: Singles
+    ambient: Singles
+    spot: Singles
+    depth: Singles
+    normal: Singles
+
+
+class ShadowRays(NamedTuple):
+    """Rays from a surface to the light, and the samples they belong to."""
+
+    origins: Singles
+    directions: Singles
+    sample: NDArray[np.int64]
+
+
+@kernel
+def dot(a: Point, b: Point) -> float:
+    """Inner product."""
+    return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
+
+
+@kernel
+def along(a: Point, share: float, b: Point) -> Point:
+    """The point a + share * b."""
+    return a[0] + share * b[0], a[1] + share * b[1], a[2] + share * b[2]
+
+
+@kernel
+def between(a: Point, b: Point) -> Point:
+    """The vector from a to b."""
+    return b[0] - a[0], b[1] - a[1], b[2] - a[2]
+
+
+@kernel
+def unit_or(vector: Point, other: Point) -> Point:
+    """The vector's direction, or the other vector where it has none."""
+    length = math.sqrt(dot(vector, vector))
+    if length > 1e-20 and length < math.inf:
+        return vector[0] / length, vector[1] / length, vector[2] / length
+    return other
+
+
+@kernel
+def facing(vector: Point, side: Point) -> Point:
+    """The vector or its opposite, whichever lies on the given side."""
+    if dot(vector, side) < 0.0:
+        return -vector[0], -vector[1], -vector[2]
+    return vector
+
+
+@kernel
+def put(vectors: Singles, index: int, vector: Point) -> None:
+    """Write one row."""
+    vectors[index, 0] = vector[0]
+    vectors[index, 1] = vector[1]
+    vectors[index, 2] = vector[2]
+
+
+@kernel
+def direction(view: View, pixel: int, sub: int, side: int, size: int) -> Point:
+    """Direction of a sample, with component 1 along the viewing axis."""
+    row, column = divmod(pixel, size)
+    sub_row, sub_column = divmod(sub, side)
+    x = 2.0 * (column + (sub_column + 0.5) / side) / size - 1.0
+    y = 1.0 - 2.0 * (row + (sub_row + 0.5) / side) / size
+    return along(along(view.forward, x, view.right), y, view.up)
+
+
+@kernel
+def aim(
+    view: View, pixels: NDArray[np.int64], side: int, size: int
+) -> tuple[Singles, Singles, NDArray[np.int64]]:
+    """Origins, directions and sample numbers of the rays that meet the bounding sphere."""
+    per_pixel = side * side
+    count = pixels.size * per_pixel
+    origins = np.empty((count, 3), np.float32)
+    directions = np.empty((count, 3), np.float32)
+    numbers = np.empty(count, np.int64)
+    outside = dot(view.origin, view.origin) - view.radius * view.radius
+    rays = 0
+    for index in range(pixels.size):
+        for sub in range(per_pixel):
+            ray = direction(view, pixels[index], sub, side, size)
+            closing = -dot(view.origin, ray)
+            ahead = closing > 0.0 and closing * closing >= dot(ray, ray) * outside
+            if outside <= 0.0 or ahead:
+                put(origins, rays, view.origin)
+                put(directions, rays, ray)
+                numbers[rays] = index * per_pixel + sub
+                rays += 1
+    return origins[:rays], directions[:rays], numbers[:rays]
+
+
+@kernel
+def floor_depth(view: View, ray: Point) -> float:
+    """Depth at which a ray meets the floor; infinite if it does not."""
+    rise = dot(ray, view.zenith)
+    if rise == 0.0:
+        return math.inf
+    depth = (view.floor_height - dot(view.origin, view.zenith)) / rise
+    return depth if depth > 0.0 else math.inf
+
+
+@kernel
+def ambient_light(view: View, normal: Point) -> float:
+    """Light from everywhere, more of it from above."""
+    return view.level * (1.0 - view.sky + view.sky * dot(normal, view.zenith))
+
+
+@kernel
+def spot_strength(view: View, point: Point) -> float:
+    """Irradiance at a point facing the light: cone and inverse square; negative beyond the cone."""
+    ray = between(view.light, point)
+    square = max(dot(ray, ray), 1e-12)
+    cosine = dot(ray, view.axis) / math.sqrt(square)
+    if cosine <= view.cos_outer:
+        return -1.0
+    if cosine >= view.cos_inner:
+        return view.energy / square
+    x = (cosine - view.cos_outer) / (view.cos_inner - view.cos_outer)
+    return view.energy / square * x * x * (3.0 - 2.0 * x)
+
+
+@kernel
+def may_be_shaded(view: View, point: Point, to_light: Point) -> bool:
+    """Whether the way from a point to the light meets the bounding sphere."""
+    share = -dot(point, to_light) / max(dot(to_light, to_light), 1e-30)
+    nearest = along(point, min(max(share, 0.0), 1.0), to_light)
+    return bool(dot(nearest, nearest) <= view.radius * view.radius)

@@ -1,0 +1,245 @@
+"""From rays to a picture: what each sample sees, its light, the pixel's mean, and the edges."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from renderers.color import ENCODING_STEPS
+from renderers.compiled import kernel
+from renderers.kernels import (
+    FLOOR,
+    HIDDEN,
+    LIT,
+    OBJECT,
+    Hits,
+    Point,
+    Samples,
+    ShadowRays,
+    Singles,
+    Surface,
+    View,
+    along,
+    ambient_light,
+    between,
+    direction,
+    dot,
+    facing,
+    floor_depth,
+    may_be_shaded,
+    put,
+    spot_strength,
+    unit_or,
+)
+
+
+@kernel
+def texel(texture: NDArray[np.uint8], decode: Singles, u: float, v: float) -> Point:
+    """Linear color at a texture coordinate: repeated, bilinear in linear light."""
+    height, width = texture.shape[0], texture.shape[1]
+    x = (u - math.floor(u)) * width - 0.5
+    y = (1.0 - (v - math.floor(v))) * height - 0.5
+    left, top = math.floor(x), math.floor(y)
+    red = green = blue = 0.0
+    for down in range(2):
+        for over in range(2):
+            weight = (x - left if over else 1.0 - x + left) * (y - top if down else 1.0 - y + top)
+            row, column = (top + down) % height, (left + over) % width
+            red += weight * decode[texture[row, column, 0]]
+            green += weight * decode[texture[row, column, 1]]
+            blue += weight * decode[texture[row, column, 2]]
+    return red, green, blue
+
+
+@kernel
+def paint(surface: Surface, hits: Hits, samples: Samples) -> None:
+    """Write the mesh's linear color for every sample that sees the object."""
+    faces, vertex_colors, face_colors = surface.faces, surface.vertex_colors, surface.face_colors
+    source, uv, texture, decode = surface.source, surface.uv, surface.texture, surface.decode
+    ray_face, ray_u, ray_v, ray_sample = hits.face, hits.u, hits.v, hits.sample
+    kind, albedo = samples.kind, samples.albedo
+    for ray in range(ray_sample.size):
+        face, sample = ray_face[ray], ray_sample[ray]
+        if kind[sample] != OBJECT:
+            continue
+        u, v = float(ray_u[ray]), float(ray_v[ray])
+        w = 1.0 - u - v
+        if source[face] == 2:
+            s = w * uv[face, 0, 0] + u * uv[face, 1, 0] + v * uv[face, 2, 0]
+            t = w * uv[face, 0, 1] + u * uv[face, 1, 1] + v * uv[face, 2, 1]
+            put(albedo, sample, texel(texture, decode, s, t))
+            continue
+        for channel in range(3):
+            if source[face] == 1:
+                albedo[sample, channel] = (
+                    w * vertex_colors[faces[face, 0], channel]
+                    + u * vertex_colors[faces[face, 1], channel]
+                    + v * vertex_colors[faces[face, 2], channel]
+                )
+            else:
+                albedo[sample, channel] = face_colors[face, channel]
+
+
+@kernel
+def see_object(
+    view: View,
+    normals: Singles,
+    hits: Hits,
+    pixels: NDArray[np.int64],
+    side: int,
+    size: int,
+    samples: Samples,
+    shadow: ShadowRays,
+) -> int:
+    """Record the samples that see the object, and their shadow rays; returns how many of these."""
+    ray_face, ray_depth, ray_u, ray_v, ray_flat = (
+        hits.face,
+        hits.depth,
+        hits.u,
+        hits.v,
+        hits.normal,
+    )
+    kind, state, spot, ambient = samples.kind, samples.state, samples.spot, samples.ambient
+    light_above = dot(view.light, view.zenith) >= view.floor_height
+    count = 0
+    for index in range(hits.sample.size):
+        face, depth, sample = ray_face[index], float(ray_depth[index]), hits.sample[index]
+        ray = direction(view, pixels[sample // side**2], sample % side**2, side, size)
+        if face < 0 or depth > floor_depth(view, ray):
+            continue
+        u, v = ray_u[index], ray_v[index]
+        w = 1.0 - u - v
+        smooth = (
+            w * normals[face, 0, 0] + u * normals[face, 1, 0] + v * normals[face, 2, 0],
+            w * normals[face, 0, 1] + u * normals[face, 1, 1] + v * normals[face, 2, 1],
+            w * normals[face, 0, 2] + u * normals[face, 1, 2] + v * normals[face, 2, 2],
+        )
+        flat = (float(ray_flat[index, 0]), float(ray_flat[index, 1]), float(ray_flat[index, 2]))
+        flat = facing(unit_or(flat, view.zenith), (-ray[0], -ray[1], -ray[2]))
+        normal = facing(unit_or(smooth, flat), flat)
+        point = along(along(view.origin, depth, ray), view.offset, flat)
+        kind[sample] = OBJECT
+        samples.depth[sample] = depth
+        put(samples.normal, sample, normal)
+        ambient[sample] = ambient_light(view, normal)
+        strength = spot_strength(view, point)
+        if strength < 0.0:
+            continue
+        to_light = between(point, view.light)
+        above = dot(point, view.zenith) >= view.floor_height
+        if above != light_above or dot(to_light, flat) <= 0.0:
+            state[sample] = HIDDEN
+            continue
+        state[sample] = LIT
+        cosine = dot(to_light, normal) / math.sqrt(dot(to_light, to_light))
+        spot[sample] = strength * max(cosine, 0.0)
+        put(shadow.origins, count, point)
+        put(shadow.directions, count, to_light)
+        shadow.sample[count] = sample
+        count += 1
+    return count
+
+
+@kernel
+def see_floor(
+    view: View,
+    pixels: NDArray[np.int64],
+    side: int,
+    size: int,
+    samples: Samples,
+    shadow: ShadowRays,
+    count: int,
+) -> int:
+    """Record the samples that see the floor, and add their shadow rays after the first ``count``.
+
+    Runs after :func:`see_object`, whose samples it leaves alone. Returns the new count.
+    """
+    kind, state, spot, ambient = samples.kind, samples.state, samples.spot, samples.ambient
+    above = dot(view.origin, view.zenith) >= view.floor_height
+    normal = facing(view.zenith, view.zenith if above else along(view.zenith, -2.0, view.zenith))
+    light = ambient_light(view, normal)
+    for sample in range(kind.size):
+        if kind[sample] == OBJECT:
+            continue
+        ray = direction(view, pixels[sample // side**2], sample % side**2, side, size)
+        depth = floor_depth(view, ray)
+        if depth == math.inf:
+            continue
+        point = along(view.origin, depth, ray)
+        kind[sample] = FLOOR
+        samples.depth[sample] = depth
+        put(samples.albedo, sample, view.floor_color)
+        put(samples.normal, sample, normal)
+        ambient[sample] = light
+        strength = spot_strength(view, point)
+        if strength < 0.0:
+            continue
+        to_light = between(point, view.light)
+        cosine = dot(to_light, normal) / math.sqrt(max(dot(to_light, to_light), 1e-30))
+        if cosine <= 0.0:
+            state[sample] = HIDDEN
+            continue
+        state[sample] = LIT
+        spot[sample] = strength * cosine
+        if may_be_shaded(view, point, to_light):
+            put(shadow.origins, count, point)
+            put(shadow.directions, count, to_light)
+            shadow.sample[count] = sample
+            count += 1
+    return count
+
+
+@kernel
+def hide(samples: Samples, shadow: ShadowRays, occluded: NDArray[np.int32]) -> None:
+    """Take the light from the samples whose shadow ray met the object (answer 0, not -1)."""
+    for ray in range(occluded.size):
+        if occluded[ray] == 0:
+            samples.state[shadow.sample[ray]] = HIDDEN
+
+
+@kernel
+def develop(
+    samples: Samples,
+    pixels: NDArray[np.int64],
+    spot_color: Point,
+    encode: NDArray[np.uint8],
+    image: NDArray[np.uint8],
+) -> None:
+    """Write each pixel's mean over its samples, taken in linear light, as sRGB."""
+    state, albedo, ambient, spot = samples.state, samples.albedo, samples.ambient, samples.spot
+    per_pixel = state.size // pixels.size
+    for index in range(pixels.size):
+        red = green = blue = 0.0
+        for sample in range(index * per_pixel, (index + 1) * per_pixel):
+            strength = spot[sample] if state[sample] == LIT else 0.0
+            red += albedo[sample, 0] * (ambient[sample] + strength * spot_color[0])
+            green += albedo[sample, 1] * (ambient[sample] + strength * spot_color[1])
+            blue += albedo[sample, 2] * (ambient[sample] + strength * spot_color[2])
+        scale = ENCODING_STEPS / per_pixel
+        image[pixels[index], 0] = encode[int(min(red * scale, ENCODING_STEPS) + 0.5)]
+        image[pixels[index], 1] = encode[int(min(green * scale, ENCODING_STEPS) + 0.5)]
+        image[pixels[index], 2] = encode[int(min(blue * scale, ENCODING_STEPS) + 0.5)]
+
+
+@kernel
+def edges(
+    samples: Samples, image: NDArray[np.uint8], size: int, threshold: int
+) -> NDArray[np.int64]:
+    """Pixels that see or are lit otherwise than one of their four neighbors, in row-major order."""
+    kind, state = samples.kind, samples.state
+    marked = np.zeros(size * size, np.bool_)
+    for here in range(size * size):
+        for step in (1, size):
+            there = here + step
+            if there >= size * size or (step == 1 and there % size == 0):
+                continue
+            unlike = kind[here] != kind[there] or state[here] != state[there]
+            for channel in range(3):
+                difference = np.int64(image[here, channel]) - np.int64(image[there, channel])
+                unlike = unlike or abs(difference) > threshold
+            if unlike:
+                marked[here] = True
+                marked[there] = True
+    return np.flatnonzero(marked)
