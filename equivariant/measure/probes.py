@@ -104,7 +104,7 @@ def linear_probe(
     """
     scale = _Standardize.fit(train.y)
     with _seeded(config.seed):
-        head = nn.Linear(train.y.shape[-1], classes)
+        head = nn.Linear(train.y.shape[-1], classes).to(train.y.device)
     draws = _Draws(train.y.shape[:2], config)
 
     def loss(objects: Tensor, first: Tensor, second: Tensor) -> Tensor:
@@ -177,7 +177,7 @@ def _regress_pairs(
     scale = _Standardize.fit(train.y)
     target = val_target(*val_pairs.unbind(1)).float()
     with _seeded(config.seed):
-        head = _network(2 * train.y.shape[-1], hidden, target.shape[1])
+        head = _network(2 * train.y.shape[-1], hidden, target.shape[1]).to(train.y.device)
     draws = _Draws(train.y.shape[:2], config)
 
     def loss(objects: Tensor, first: Tensor, second: Tensor) -> Tensor:
