@@ -1,0 +1,149 @@
+"""Figures: curves as SVG text, grids of views as PNG bytes."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from equivariant.errors import ShapeError
+
+# Okabe and Ito's palette: told apart by every kind of color vision.
+COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f", "#000000")
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of a plot.
+
+    Args:
+        x: Abscissae, shape (N,).
+        y: Ordinates, shape (N,).
+        low: Lower edge of a band around the line, shape (N,); None for no band.
+        high: Upper edge.
+        dashed: For a level to compare with.
+    """
+
+    x: NDArray[np.float64]
+    y: NDArray[np.float64]
+    low: NDArray[np.float64] | None = None
+    high: NDArray[np.float64] | None = None
+    dashed: bool = False
+
+
+def plot(
+    panels: Mapping[str, Mapping[str, Line]],
+    *,
+    xlabel: str,
+    ylabels: Sequence[str],
+    log_y: bool = False,
+) -> str:
+    """Panels side by side, each with named lines.
+
+    Args:
+        panels: Title of each panel and its lines by name; a name has one color in all panels.
+        xlabel: Of every panel.
+        ylabels: One per panel.
+        log_y: Logarithmic ordinates.
+
+    Returns:
+        SVG text; the same input gives the same text.
+
+    Raises:
+        ShapeError: There are not as many labels as panels.
+
+    Example:
+        >>> line = Line(np.arange(3.0), np.arange(3.0))
+        >>> plot({"a": {"b": line}}, xlabel="step", ylabels=["loss"]).count("<svg")
+        1
+    """
+    if len(ylabels) != len(panels):
+        raise ShapeError(
+            expected=f"{len(panels)} labels",
+            got=str(len(ylabels)),
+            argument="ylabels",
+            advice="One per panel.",
+        )
+    names = list(dict.fromkeys(name for lines in panels.values() for name in lines))
+    color = {name: COLORS[k % len(COLORS)] for k, name in enumerate(names)}
+    with mpl.rc_context({"svg.hashsalt": "equivariant", "svg.fonttype": "none"}):
+        figure = Figure(figsize=(4.4 * len(panels) + 0.4, 3.4), layout="constrained")
+        FigureCanvasSVG(figure)
+        axes = figure.subplots(1, len(panels), squeeze=False)[0]
+        for axis, (title, lines), ylabel in zip(axes, panels.items(), ylabels, strict=True):
+            for name, line in lines.items():
+                style = "--" if line.dashed else "-"
+                axis.plot(line.x, line.y, style, color=color[name], label=name, linewidth=1.8)
+                if line.low is not None and line.high is not None:
+                    axis.fill_between(line.x, line.low, line.high, color=color[name], alpha=0.18)
+            axis.set(title=title, xlabel=xlabel, ylabel=ylabel)
+            if log_y:
+                axis.set_yscale("log")
+            axis.grid(alpha=0.25)
+            axis.spines[["top", "right"]].set_visible(False)
+            axis.legend(frameon=False, fontsize="small")
+        buffer = io.StringIO()
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    return buffer.getvalue()
+
+
+def grid(
+    rows: Sequence[Sequence[NDArray[np.uint8]]],
+    *,
+    names: Sequence[str],
+    marked: Sequence[Sequence[bool]] | None = None,
+    scale: int = 2,
+    gap_after: int = 0,
+) -> bytes:
+    """Views in rows and columns, as a PNG.
+
+    Args:
+        rows: Images of each row, each of shape (size, size, 3), uint8, all of one size.
+        names: One text per column, written above it; empty texts leave the space.
+        marked: Which images get a green frame; None for none.
+        scale: Whole-number magnification.
+        gap_after: Number of leading columns that are set apart from the rest.
+
+    Returns:
+        PNG bytes.
+
+    Raises:
+        ShapeError: Rows differ in length, or there are not as many names as columns.
+
+    Example:
+        >>> view = np.zeros((8, 8, 3), np.uint8)
+        >>> grid([[view, view]], names=["a", "b"])[:4]
+        b'\\x89PNG'
+    """
+    lengths = {len(row) for row in rows}
+    if lengths != {len(names)}:
+        raise ShapeError(
+            expected=f"rows of {len(names)} images, one per name",
+            got=f"rows of {sorted(lengths)}",
+            argument="rows",
+            advice="Repeat an image or use a black one to fill a row.",
+        )
+    cell, margin, head, gap = rows[0][0].shape[0] * scale, 4, 16, 14
+    width = len(names) * (cell + margin) + margin + (gap if gap_after else 0)
+    sheet = Image.new("RGB", (width, len(rows) * (cell + margin) + margin + head), "white")
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=11)
+    for column, name in enumerate(names):
+        left = margin + column * (cell + margin) + (gap if gap_after and column >= gap_after else 0)
+        draw.text((left, 2), name, fill="#1d2330", font=font)
+        for r, row in enumerate(rows):
+            top = head + margin + r * (cell + margin)
+            view = Image.fromarray(row[column]).resize((cell, cell), Image.Resampling.NEAREST)
+            sheet.paste(view, (left, top))
+            if marked is not None and marked[r][column]:
+                box = (left - 2, top - 2, left + cell + 1, top + cell + 1)
+                draw.rectangle(box, outline="#009e73", width=3)
+    buffer = io.BytesIO()
+    sheet.save(buffer, format="PNG", optimize=True)
+    return buffer.getvalue()
