@@ -16,6 +16,7 @@ from renderers.errors import RendererError, RendererUnavailableError
 from renderers.kernels import HIDDEN, OBJECT, Hits, Point, Samples, ShadowRays, Surface, View, aim
 from renderers.scene import Mesh, Rendering, Scene, Vector, camera_axes
 from renderers.shading import develop, edges, hide, paint, see_floor, see_object
+from renderers.surface import filled_normals, textured_faces
 from renderers.validation import check_size
 
 BATCH_SAMPLES = 65536
@@ -207,19 +208,11 @@ def _prepare(mesh: Mesh) -> _Prepared:
 
 
 def _surface(mesh: Mesh, vertices: NDArray[np.float64]) -> Surface:
-    """The looks of a mesh with every gap filled: normals from the face, colors from white."""
+    """The looks of a mesh in linear light, with every gap filled."""
     count = len(mesh.faces)
-    normals = np.ascontiguousarray(mesh.corner_normals, np.float32)
-    broken = ~(np.square(normals).sum(2) > 1e-20) | ~np.isfinite(normals).all(2)
-    if broken.any():
-        a, b, c = (vertices[mesh.faces[:, corner]] for corner in range(3))
-        flat = np.cross(b - a, c - a)
-        length = np.linalg.norm(flat, axis=1, keepdims=True)
-        flat = np.where(length > 0.0, flat / np.where(length > 0.0, length, 1.0), (0.0, 0.0, 1.0))
-        normals = np.where(broken[..., None], flat[:, None, :], normals).astype(np.float32)
-    textured = np.zeros(count, np.bool_)
-    if mesh.texture is not None:
-        textured = np.ones(count, np.bool_) if mesh.face_textured is None else mesh.face_textured
+    a, b, c = (vertices[mesh.faces[:, corner]] for corner in range(3))
+    normals = filled_normals(mesh.corner_normals, np.cross(b - a, c - a))
+    textured = textured_faces(mesh)
     decode = decoding_table()
     own = 1 if mesh.texture is None and mesh.vertex_colors is not None else 0
     white = np.ones((count if own == 0 else 1, 3), np.float32)
