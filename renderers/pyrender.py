@@ -198,8 +198,8 @@ class PyrenderRenderer(Renderer):
         light._get_shadow_camera = lambda scale: camera
         backward = np.subtract(spot.position, spot.target)
         backward /= np.linalg.norm(backward)
-        helper = np.eye(3)[int(np.argmin(np.abs(backward)))]
-        right = np.cross(helper, backward)
+        other = np.eye(3)[int(np.argmin(np.abs(backward)))]
+        right = np.cross(other, backward)
         right /= np.linalg.norm(right)
         axes = np.stack([right, np.cross(backward, right), backward], 1)
         stage.scene.set_pose(stage.light, _pose(axes, spot.position))
@@ -242,7 +242,7 @@ def _import_engine(platform: Platform) -> Any:
                 advice="pip uninstall pyrender PyOpenGL && pip install pyrender2==0.2.2.",
             )
         if not hasattr(np, "infty"):
-            vars(np)["infty"] = np.inf  # the last release of pyrender uses the name that numpy 2 removed
+            vars(np)["infty"] = np.inf  # a name that numpy 2 removed and pyrender 0.1.45 uses
     try:
         return import_module("pyrender")
     except (ImportError, AttributeError, OSError) as missing:
