@@ -42,6 +42,7 @@ def test_vertex_colors_are_mixed_in_linear_light() -> None:
 
 def textured(corner_uv: np.ndarray, **changes: object) -> Mesh:
     texture = np.array([[[255, 0, 0], [0, 255, 0]], [[0, 0, 255], [255, 255, 255]]], np.uint8)
+    texture = np.repeat(np.repeat(texture, 16, 0), 16, 1)
     mesh = dataclasses.replace(
         plate(2.0, 0.0), texture=texture, corner_uv=corner_uv.astype(np.float32)
     )
@@ -112,7 +113,7 @@ def test_the_default_scene_is_bright_and_not_saturated() -> None:
     assert dark.rgb[dark.mask].mean() > 90
     assert image.rgb.max() < 255
     disc = ~image.mask & (image.rgb[..., 0].astype(int) > dark.rgb[..., 0].astype(int) + 20)
-    assert disc.mean() > 0.1
+    assert disc.mean() > 0.03
 
 
 def test_srgb_goes_there_and_back() -> None:
