@@ -13,7 +13,18 @@ from numpy.typing import NDArray
 from renderers.base import Renderer
 from renderers.color import decoding_table, encoding_table, linear_from_srgb
 from renderers.errors import RendererError, RendererUnavailableError
-from renderers.kernels import HIDDEN, OBJECT, Hits, Point, Samples, ShadowRays, Surface, View, aim
+from renderers.kernels import (
+    HIDDEN,
+    OBJECT,
+    Hits,
+    Point,
+    Samples,
+    ShadowRays,
+    Surface,
+    View,
+    aim,
+    spread,
+)
 from renderers.scene import Mesh, Rendering, Scene, Vector, camera_axes
 from renderers.shading import develop, edges, hide, paint, see_floor, see_object
 from renderers.surface import filled_normals, textured_faces
@@ -144,7 +155,7 @@ class EmbreeRenderer(Renderer):
             depth=first.depth.reshape(square),
             normals=world.reshape(*square, 3),
             mask=(first.kind == OBJECT).reshape(square),
-            shadow=(first.state == HIDDEN).reshape(square),
+            shadow=(first.state >= HIDDEN).reshape(square),
         )
 
     def _picture(self, scene: Scene, size_px: int) -> tuple[NDArray[np.uint8], Samples]:
@@ -297,13 +308,14 @@ def _sample(
         np.empty((count, 3), np.float32),
         np.empty(count, np.int64),
     )
-    origins, directions, numbers = aim(view, pixels, side, size)
+    x, y = spread(pixels, side, size)
+    origins, directions, numbers = aim(view, x, y)
     hit = prepared.tracer.run(origins, directions, query="INTERSECT", output=True)
     hits = Hits(numbers, hit["primID"], hit["tfar"], hit["u"], hit["v"], hit["Ng"])
     surface = prepared.surface
-    rays = see_object(view, surface.normals, hits, pixels, side, size, samples, shadow)
+    rays = see_object(view, surface.normals, hits, x, y, samples, shadow)
     paint(surface, hits, samples)
-    rays = see_floor(view, pixels, side, size, samples, shadow, rays)
+    rays = see_floor(view, x, y, samples, shadow, rays)
     if rays:
         occluded = prepared.tracer.run(
             shadow.origins[:rays],
