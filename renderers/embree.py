@@ -26,7 +26,7 @@ from renderers.kernels import (
     spread,
 )
 from renderers.scene import Mesh, Rendering, Scene, Vector, camera_axes
-from renderers.shading import develop, edges, hide, paint, see_floor, see_object
+from renderers.shading import develop, edges, glow, hide, paint, see_floor, see_object
 from renderers.surface import filled_normals, textured_faces
 from renderers.validation import check_size
 
@@ -165,7 +165,8 @@ class EmbreeRenderer(Renderer):
         pixels = np.arange(size_px * size_px)
         image = np.empty((size_px * size_px, 3), np.uint8)
         first = _sample(prepared, view, pixels, 1, size_px)
-        develop(first, pixels, view.spot_color, self._encode, image)
+        light = glow(first, view.spot_color)
+        develop(light, light, pixels, self._encode, image)
         side = self.samples_per_side
         if side > 1:
             if self.adaptive:
@@ -174,7 +175,7 @@ class EmbreeRenderer(Renderer):
             for start in range(0, pixels.size, step):
                 batch = pixels[start : start + step]
                 samples = _sample(prepared, view, batch, side, size_px)
-                develop(samples, batch, view.spot_color, self._encode, image)
+                develop(glow(samples, view.spot_color), light, batch, self._encode, image)
         return image.reshape(size_px, size_px, 3), first
 
     def _prepare(self, mesh: Mesh) -> _Prepared:
@@ -293,7 +294,8 @@ def _sample(
     prepared: _Prepared, view: View, pixels: NDArray[np.int64], side: int, size: int
 ) -> Samples:
     """Trace the samples of some pixels: primary rays, then shadow rays."""
-    count = pixels.size * side**2
+    x, y = spread(pixels, side, size)
+    count = x.size
     samples = Samples(
         kind=np.zeros(count, np.uint8),
         state=np.zeros(count, np.uint8),
@@ -308,7 +310,6 @@ def _sample(
         np.empty((count, 3), np.float32),
         np.empty(count, np.int64),
     )
-    x, y = spread(pixels, side, size)
     origins, directions, numbers = aim(view, x, y)
     hit = prepared.tracer.run(origins, directions, query="INTERSECT", output=True)
     hits = Hits(numbers, hit["primID"], hit["tfar"], hit["u"], hit["v"], hit["Ng"])

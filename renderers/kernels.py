@@ -3,7 +3,7 @@
 Everything happens in the object's frame, moved to the center of its bounding sphere: the camera,
 the floor and the light are turned there instead of turning the mesh. A ray is
 ``origin + t * (forward + x * right + y * up)``, so t is the depth along the viewing axis.
-A sample is one ray; pixel p (in row-major order) has ``side * side`` of them on a regular grid.
+A sample is one ray; a pixel has ``side * side`` of them on a regular grid.
 """
 
 from __future__ import annotations
@@ -148,8 +148,12 @@ def put(vectors: Singles, index: int, vector: Point) -> None:
 
 @kernel
 def spread(pixels: NDArray[np.int64], side: int, size: int) -> tuple[Floats, Floats]:
-    """Place of every sample in the image, both coordinates in [-1, 1], y upwards."""
-    per_pixel = side * side
+    """Place of every sample in the image, both coordinates in [-1, 1], y upwards.
+
+    Of an odd grid above 1 the middle is left out: the first pass has taken it.
+    """
+    skipped = side // 2 if side > 1 and side % 2 == 1 else -1
+    per_pixel = side * side - (1 if skipped >= 0 else 0)
     x = np.empty(pixels.size * per_pixel)
     y = np.empty(pixels.size * per_pixel)
     step = 2.0 / (side * size)
@@ -159,6 +163,8 @@ def spread(pixels: NDArray[np.int64], side: int, size: int) -> tuple[Floats, Flo
         column = pixel - row * size
         for sub_row in range(side):
             for sub_column in range(side):
+                if sub_row == skipped and sub_column == skipped:
+                    continue
                 x[sample] = (column * side + sub_column + 0.5) * step - 1.0
                 y[sample] = 1.0 - (row * side + sub_row + 0.5) * step
                 sample += 1

@@ -200,27 +200,42 @@ def hide(samples: Samples, shadow: ShadowRays, occluded: NDArray[np.int32]) -> N
 
 
 @kernel
+def glow(samples: Samples, spot_color: Point) -> Singles:
+    """Linear light of every sample."""
+    state, albedo, ambient, spot = samples.state, samples.albedo, samples.ambient, samples.spot
+    light = np.empty((state.size, 3), np.float32)
+    for sample in range(state.size):
+        strength = spot[sample] if state[sample] == LIT else 0.0
+        for channel in range(3):
+            light[sample, channel] = albedo[sample, channel] * (
+                ambient[sample] + strength * spot_color[channel]
+            )
+    return light
+
+
+@kernel
 def develop(
-    samples: Samples,
+    light: Singles,
+    first: Singles,
     pixels: NDArray[np.int64],
-    spot_color: Point,
     encode: NDArray[np.uint8],
     image: NDArray[np.uint8],
 ) -> None:
-    """Write each pixel's mean over its samples, taken in linear light, as sRGB."""
-    state, albedo, ambient, spot = samples.state, samples.albedo, samples.ambient, samples.spot
-    per_pixel = state.size // pixels.size
+    """Write each pixel's mean over its samples, taken in linear light, as sRGB.
+
+    Where the grid lacks its middle, the mean takes in the first pass, which has one row of
+    ``first`` per pixel of the image.
+    """
+    per_pixel = light.shape[0] // pixels.size
+    lacking = math.sqrt(per_pixel) % 1.0 != 0.0
+    scale = ENCODING_STEPS / (per_pixel + (1 if lacking else 0))
     for index in range(pixels.size):
-        red = green = blue = 0.0
-        for sample in range(index * per_pixel, (index + 1) * per_pixel):
-            strength = spot[sample] if state[sample] == LIT else 0.0
-            red += albedo[sample, 0] * (ambient[sample] + strength * spot_color[0])
-            green += albedo[sample, 1] * (ambient[sample] + strength * spot_color[1])
-            blue += albedo[sample, 2] * (ambient[sample] + strength * spot_color[2])
-        scale = ENCODING_STEPS / per_pixel
-        image[pixels[index], 0] = encode[int(min(red * scale, ENCODING_STEPS) + 0.5)]
-        image[pixels[index], 1] = encode[int(min(green * scale, ENCODING_STEPS) + 0.5)]
-        image[pixels[index], 2] = encode[int(min(blue * scale, ENCODING_STEPS) + 0.5)]
+        for channel in range(3):
+            total = float(first[pixels[index], channel]) if lacking else 0.0
+            for sample in range(index * per_pixel, (index + 1) * per_pixel):
+                total += light[sample, channel]
+            level = int(min(total * scale, ENCODING_STEPS) + 0.5)
+            image[pixels[index], channel] = encode[level]
 
 
 @kernel
