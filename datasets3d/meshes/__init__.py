@@ -3,5 +3,6 @@
 from datasets3d.meshes.folder import MeshFolder, read_mesh
 from datasets3d.meshes.procedural import ProceduralMeshes
 from datasets3d.meshes.source import MeshEntry, MeshSource
+from datasets3d.meshes.variants import Variants
 
-__all__ = ["MeshEntry", "MeshFolder", "MeshSource", "ProceduralMeshes", "read_mesh"]
+__all__ = ["MeshEntry", "MeshFolder", "MeshSource", "ProceduralMeshes", "Variants", "read_mesh"]
