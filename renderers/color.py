@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import colorsys
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from renderers.scene import Vector
+
+Colors = float | Sequence[float] | NDArray[Any]
 
 ENCODING_STEPS = 16384
 
 
-def linear_from_srgb(srgb: ArrayLike) -> NDArray[np.float64]:
+def linear_from_srgb(srgb: Colors) -> NDArray[np.float64]:
     """Decode sRGB to linear light: c / 12.92 below 0.04045, else ((c + 0.055) / 1.055)^2.4.
 
     Args:
@@ -31,7 +35,7 @@ def linear_from_srgb(srgb: ArrayLike) -> NDArray[np.float64]:
     return np.where(color <= 0.04045, color / 12.92, ((color + 0.055) / 1.055) ** 2.4)
 
 
-def srgb_from_linear(linear: ArrayLike) -> NDArray[np.float64]:
+def srgb_from_linear(linear: Colors) -> NDArray[np.float64]:
     """Encode linear light as sRGB, the inverse of :func:`linear_from_srgb`; clips to [0, 1].
 
     Args:

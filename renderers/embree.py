@@ -13,9 +13,21 @@ from numpy.typing import NDArray
 from renderers.base import Renderer
 from renderers.color import decoding_table, encoding_table, linear_from_srgb
 from renderers.errors import RendererError, RendererUnavailableError
-from renderers.kernels import HIDDEN, OBJECT, Hits, Point, Samples, ShadowRays, Surface, View, aim
+from renderers.kernels import (
+    HIDDEN,
+    OBJECT,
+    Hits,
+    Point,
+    Samples,
+    ShadowRays,
+    Surface,
+    View,
+    aim,
+    spread,
+)
 from renderers.scene import Mesh, Rendering, Scene, Vector, camera_axes
-from renderers.shading import develop, edges, hide, paint, see_floor, see_object
+from renderers.shading import develop, edges, glow, hide, paint, see_floor, see_object
+from renderers.surface import filled_normals, textured_faces
 from renderers.validation import check_size
 
 BATCH_SAMPLES = 65536
@@ -143,7 +155,7 @@ class EmbreeRenderer(Renderer):
             depth=first.depth.reshape(square),
             normals=world.reshape(*square, 3),
             mask=(first.kind == OBJECT).reshape(square),
-            shadow=(first.state == HIDDEN).reshape(square),
+            shadow=(first.state >= HIDDEN).reshape(square),
         )
 
     def _picture(self, scene: Scene, size_px: int) -> tuple[NDArray[np.uint8], Samples]:
@@ -153,7 +165,8 @@ class EmbreeRenderer(Renderer):
         pixels = np.arange(size_px * size_px)
         image = np.empty((size_px * size_px, 3), np.uint8)
         first = _sample(prepared, view, pixels, 1, size_px)
-        develop(first, pixels, view.spot_color, self._encode, image)
+        light = glow(first, view.spot_color)
+        develop(light, light, pixels, self._encode, image)
         side = self.samples_per_side
         if side > 1:
             if self.adaptive:
@@ -162,7 +175,7 @@ class EmbreeRenderer(Renderer):
             for start in range(0, pixels.size, step):
                 batch = pixels[start : start + step]
                 samples = _sample(prepared, view, batch, side, size_px)
-                develop(samples, batch, view.spot_color, self._encode, image)
+                develop(glow(samples, view.spot_color), light, batch, self._encode, image)
         return image.reshape(size_px, size_px, 3), first
 
     def _prepare(self, mesh: Mesh) -> _Prepared:
@@ -207,19 +220,11 @@ def _prepare(mesh: Mesh) -> _Prepared:
 
 
 def _surface(mesh: Mesh, vertices: NDArray[np.float64]) -> Surface:
-    """The looks of a mesh with every gap filled: normals from the face, colors from white."""
+    """The looks of a mesh in linear light, with every gap filled."""
     count = len(mesh.faces)
-    normals = np.ascontiguousarray(mesh.corner_normals, np.float32)
-    broken = ~(np.square(normals).sum(2) > 1e-20) | ~np.isfinite(normals).all(2)
-    if broken.any():
-        a, b, c = (vertices[mesh.faces[:, corner]] for corner in range(3))
-        flat = np.cross(b - a, c - a)
-        length = np.linalg.norm(flat, axis=1, keepdims=True)
-        flat = np.where(length > 0.0, flat / np.where(length > 0.0, length, 1.0), (0.0, 0.0, 1.0))
-        normals = np.where(broken[..., None], flat[:, None, :], normals).astype(np.float32)
-    textured = np.zeros(count, np.bool_)
-    if mesh.texture is not None:
-        textured = np.ones(count, np.bool_) if mesh.face_textured is None else mesh.face_textured
+    a, b, c = (vertices[mesh.faces[:, corner]] for corner in range(3))
+    normals = filled_normals(mesh.corner_normals, np.cross(b - a, c - a))
+    textured = textured_faces(mesh)
     decode = decoding_table()
     own = 1 if mesh.texture is None and mesh.vertex_colors is not None else 0
     white = np.ones((count if own == 0 else 1, 3), np.float32)
@@ -289,7 +294,8 @@ def _sample(
     prepared: _Prepared, view: View, pixels: NDArray[np.int64], side: int, size: int
 ) -> Samples:
     """Trace the samples of some pixels: primary rays, then shadow rays."""
-    count = pixels.size * side**2
+    x, y = spread(pixels, side, size)
+    count = x.size
     samples = Samples(
         kind=np.zeros(count, np.uint8),
         state=np.zeros(count, np.uint8),
@@ -304,13 +310,13 @@ def _sample(
         np.empty((count, 3), np.float32),
         np.empty(count, np.int64),
     )
-    origins, directions, numbers = aim(view, pixels, side, size)
+    origins, directions, numbers = aim(view, x, y)
     hit = prepared.tracer.run(origins, directions, query="INTERSECT", output=True)
     hits = Hits(numbers, hit["primID"], hit["tfar"], hit["u"], hit["v"], hit["Ng"])
     surface = prepared.surface
-    rays = see_object(view, surface.normals, hits, pixels, side, size, samples, shadow)
+    rays = see_object(view, surface.normals, hits, x, y, samples, shadow)
     paint(surface, hits, samples)
-    rays = see_floor(view, pixels, side, size, samples, shadow, rays)
+    rays = see_floor(view, x, y, samples, shadow, rays)
     if rays:
         occluded = prepared.tracer.run(
             shadow.origins[:rays],

@@ -3,7 +3,7 @@
 Everything happens in the object's frame, moved to the center of its bounding sphere: the camera,
 the floor and the light are turned there instead of turning the mesh. A ray is
 ``origin + t * (forward + x * right + y * up)``, so t is the depth along the viewing axis.
-A sample is one ray; pixel p (in row-major order) has ``side * side`` of them on a regular grid.
+A sample is one ray; a pixel has ``side * side`` of them on a regular grid.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from renderers.compiled import kernel
 
 NOTHING, FLOOR, OBJECT = 0, 1, 2
-BEYOND_CONE, LIT, HIDDEN = 0, 1, 2
+BEYOND_CONE, LIT, HIDDEN, TURNED_AWAY = 0, 1, 2, 3
 
+Floats = NDArray[np.float64]
 Singles = NDArray[np.float32]
 Point = tuple[float, float, float]
 
@@ -80,8 +81,9 @@ class Hits(NamedTuple):
 class Samples(NamedTuple):
     """What each sample sees, before it is known which of them lie in shadow.
 
-    ``kind`` is NOTHING, FLOOR or OBJECT and ``state`` BEYOND_CONE, LIT or HIDDEN. The linear
-    color is ``albedo * (ambient + spot * spot_color)``, without the second term when HIDDEN.
+    ``kind`` is NOTHING, FLOOR or OBJECT; ``state`` is BEYOND_CONE, LIT, HIDDEN by something, or
+    TURNED_AWAY from the light. The linear color is ``albedo * (ambient + spot * spot_color)``,
+    with the second term only when LIT.
     """
 
     kind: NDArray[np.uint8]
@@ -145,37 +147,53 @@ def put(vectors: Singles, index: int, vector: Point) -> None:
 
 
 @kernel
-def direction(view: View, pixel: int, sub: int, side: int, size: int) -> Point:
+def spread(pixels: NDArray[np.int64], side: int, size: int) -> tuple[Floats, Floats]:
+    """Place of every sample in the image, both coordinates in [-1, 1], y upwards.
+
+    Of an odd grid above 1 the middle is left out: the first pass has taken it.
+    """
+    skipped = side // 2 if side > 1 and side % 2 == 1 else -1
+    per_pixel = side * side - (1 if skipped >= 0 else 0)
+    x = np.empty(pixels.size * per_pixel)
+    y = np.empty(pixels.size * per_pixel)
+    step = 2.0 / (side * size)
+    sample = 0
+    for pixel in pixels:
+        row = pixel // size
+        column = pixel - row * size
+        for sub_row in range(side):
+            for sub_column in range(side):
+                if sub_row == skipped and sub_column == skipped:
+                    continue
+                x[sample] = (column * side + sub_column + 0.5) * step - 1.0
+                y[sample] = 1.0 - (row * side + sub_row + 0.5) * step
+                sample += 1
+    return x, y
+
+
+@kernel
+def direction(view: View, x: float, y: float) -> Point:
     """Direction of a sample, with component 1 along the viewing axis."""
-    row, column = divmod(pixel, size)
-    sub_row, sub_column = divmod(sub, side)
-    x = 2.0 * (column + (sub_column + 0.5) / side) / size - 1.0
-    y = 1.0 - 2.0 * (row + (sub_row + 0.5) / side) / size
     return along(along(view.forward, x, view.right), y, view.up)
 
 
 @kernel
-def aim(
-    view: View, pixels: NDArray[np.int64], side: int, size: int
-) -> tuple[Singles, Singles, NDArray[np.int64]]:
+def aim(view: View, x: Floats, y: Floats) -> tuple[Singles, Singles, NDArray[np.int64]]:
     """Origins, directions and sample numbers of the rays that meet the bounding sphere."""
-    per_pixel = side * side
-    count = pixels.size * per_pixel
-    origins = np.empty((count, 3), np.float32)
-    directions = np.empty((count, 3), np.float32)
-    numbers = np.empty(count, np.int64)
+    origins = np.empty((x.size, 3), np.float32)
+    directions = np.empty((x.size, 3), np.float32)
+    numbers = np.empty(x.size, np.int64)
     outside = dot(view.origin, view.origin) - view.radius * view.radius
     rays = 0
-    for index in range(pixels.size):
-        for sub in range(per_pixel):
-            ray = direction(view, pixels[index], sub, side, size)
-            closing = -dot(view.origin, ray)
-            ahead = closing > 0.0 and closing * closing >= dot(ray, ray) * outside
-            if outside <= 0.0 or ahead:
-                put(origins, rays, view.origin)
-                put(directions, rays, ray)
-                numbers[rays] = index * per_pixel + sub
-                rays += 1
+    for sample in range(x.size):
+        ray = direction(view, x[sample], y[sample])
+        closing = -dot(view.origin, ray)
+        ahead = closing > 0.0 and closing * closing >= dot(ray, ray) * outside
+        if outside <= 0.0 or ahead:
+            put(origins, rays, view.origin)
+            put(directions, rays, ray)
+            numbers[rays] = sample
+            rays += 1
     return origins[:rays], directions[:rays], numbers[:rays]
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -257,6 +258,7 @@ class Rendering:
     shadow: NDArray[np.bool_]
 
 
+@lru_cache(maxsize=64)
 def camera_axes(
     camera: Camera,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
@@ -266,7 +268,7 @@ def camera_axes(
         camera: Where from.
 
     Returns:
-        Right, up and forward, each of shape (3,), float64, orthonormal.
+        Right, up and forward, each of shape (3,), float64, orthonormal, not to be written to.
 
     Example:
         >>> right, up, forward = camera_axes(Camera(position=(0.0, 0.0, 5.0), up=(0.0, 1.0, 0.0)))
@@ -277,4 +279,7 @@ def camera_axes(
     forward = sight / np.linalg.norm(sight)
     right = np.cross(forward, np.asarray(camera.up, dtype=np.float64))
     right /= np.linalg.norm(right)
-    return right, np.cross(right, forward), forward
+    upward = np.cross(right, forward)
+    for axis in (right, upward, forward):
+        axis.setflags(write=False)
+    return right, upward, forward

@@ -14,6 +14,8 @@ from renderers.kernels import (
     HIDDEN,
     LIT,
     OBJECT,
+    TURNED_AWAY,
+    Floats,
     Hits,
     Point,
     Samples,
@@ -87,9 +89,8 @@ def see_object(
     view: View,
     normals: Singles,
     hits: Hits,
-    pixels: NDArray[np.int64],
-    side: int,
-    size: int,
+    x: Floats,
+    y: Floats,
     samples: Samples,
     shadow: ShadowRays,
 ) -> int:
@@ -106,7 +107,7 @@ def see_object(
     count = 0
     for index in range(hits.sample.size):
         face, depth, sample = ray_face[index], float(ray_depth[index]), hits.sample[index]
-        ray = direction(view, pixels[sample // side**2], sample % side**2, side, size)
+        ray = direction(view, x[sample], y[sample])
         if face < 0 or depth > floor_depth(view, ray):
             continue
         u, v = ray_u[index], ray_v[index]
@@ -130,7 +131,7 @@ def see_object(
         to_light = between(point, view.light)
         above = dot(point, view.zenith) >= view.floor_height
         if above != light_above or dot(to_light, flat) <= 0.0:
-            state[sample] = HIDDEN
+            state[sample] = TURNED_AWAY if above == light_above else HIDDEN
             continue
         state[sample] = LIT
         cosine = dot(to_light, normal) / math.sqrt(dot(to_light, to_light))
@@ -145,9 +146,8 @@ def see_object(
 @kernel
 def see_floor(
     view: View,
-    pixels: NDArray[np.int64],
-    side: int,
-    size: int,
+    x: Floats,
+    y: Floats,
     samples: Samples,
     shadow: ShadowRays,
     count: int,
@@ -163,7 +163,7 @@ def see_floor(
     for sample in range(kind.size):
         if kind[sample] == OBJECT:
             continue
-        ray = direction(view, pixels[sample // side**2], sample % side**2, side, size)
+        ray = direction(view, x[sample], y[sample])
         depth = floor_depth(view, ray)
         if depth == math.inf:
             continue
@@ -179,7 +179,7 @@ def see_floor(
         to_light = between(point, view.light)
         cosine = dot(to_light, normal) / math.sqrt(max(dot(to_light, to_light), 1e-30))
         if cosine <= 0.0:
-            state[sample] = HIDDEN
+            state[sample] = TURNED_AWAY
             continue
         state[sample] = LIT
         spot[sample] = strength * cosine
@@ -200,42 +200,63 @@ def hide(samples: Samples, shadow: ShadowRays, occluded: NDArray[np.int32]) -> N
 
 
 @kernel
+def glow(samples: Samples, spot_color: Point) -> Singles:
+    """Linear light of every sample."""
+    state, albedo, ambient, spot = samples.state, samples.albedo, samples.ambient, samples.spot
+    light = np.empty((state.size, 3), np.float32)
+    for sample in range(state.size):
+        strength = spot[sample] if state[sample] == LIT else 0.0
+        for channel in range(3):
+            light[sample, channel] = albedo[sample, channel] * (
+                ambient[sample] + strength * spot_color[channel]
+            )
+    return light
+
+
+@kernel
 def develop(
-    samples: Samples,
+    light: Singles,
+    first: Singles,
     pixels: NDArray[np.int64],
-    spot_color: Point,
     encode: NDArray[np.uint8],
     image: NDArray[np.uint8],
 ) -> None:
-    """Write each pixel's mean over its samples, taken in linear light, as sRGB."""
-    state, albedo, ambient, spot = samples.state, samples.albedo, samples.ambient, samples.spot
-    per_pixel = state.size // pixels.size
+    """Write each pixel's mean over its samples, taken in linear light, as sRGB.
+
+    Where the grid lacks its middle, the mean takes in the first pass, which has one row of
+    ``first`` per pixel of the image.
+    """
+    per_pixel = light.shape[0] // pixels.size
+    lacking = math.sqrt(per_pixel) % 1.0 != 0.0
+    scale = ENCODING_STEPS / (per_pixel + (1 if lacking else 0))
     for index in range(pixels.size):
-        red = green = blue = 0.0
-        for sample in range(index * per_pixel, (index + 1) * per_pixel):
-            strength = spot[sample] if state[sample] == LIT else 0.0
-            red += albedo[sample, 0] * (ambient[sample] + strength * spot_color[0])
-            green += albedo[sample, 1] * (ambient[sample] + strength * spot_color[1])
-            blue += albedo[sample, 2] * (ambient[sample] + strength * spot_color[2])
-        scale = ENCODING_STEPS / per_pixel
-        image[pixels[index], 0] = encode[int(min(red * scale, ENCODING_STEPS) + 0.5)]
-        image[pixels[index], 1] = encode[int(min(green * scale, ENCODING_STEPS) + 0.5)]
-        image[pixels[index], 2] = encode[int(min(blue * scale, ENCODING_STEPS) + 0.5)]
+        for channel in range(3):
+            total = float(first[pixels[index], channel]) if lacking else 0.0
+            for sample in range(index * per_pixel, (index + 1) * per_pixel):
+                total += light[sample, channel]
+            level = int(min(total * scale, ENCODING_STEPS) + 0.5)
+            image[pixels[index], channel] = encode[level]
 
 
 @kernel
 def edges(
     samples: Samples, image: NDArray[np.uint8], size: int, threshold: int
 ) -> NDArray[np.int64]:
-    """Pixels that see or are lit otherwise than one of their four neighbors, in row-major order."""
+    """Pixels at the edge of a thing, of a shadow, or of a color, in row-major order.
+
+    The rims of cone and of self-shadow fade to nothing by themselves: there only color counts.
+    """
     kind, state = samples.kind, samples.state
     marked = np.zeros(size * size, np.bool_)
     for here in range(size * size):
+        last_column = (here + 1) % size == 0
         for step in (1, size):
             there = here + step
-            if there >= size * size or (step == 1 and there % size == 0):
+            if there >= size * size or (step == 1 and last_column):
                 continue
-            unlike = kind[here] != kind[there] or state[here] != state[there]
+            lit = state[here] == LIT or state[there] == LIT
+            hidden = state[here] == HIDDEN or state[there] == HIDDEN
+            unlike = kind[here] != kind[there] or (lit and hidden)
             for channel in range(3):
                 difference = np.int64(image[here, channel]) - np.int64(image[there, channel])
                 unlike = unlike or abs(difference) > threshold

@@ -26,7 +26,7 @@ def check_size(size_px: int) -> None:
 _ADVICE = "See the docstring of the class for the ranges of its fields."
 
 
-def expect(holds: bool, argument: str, expected: str, got: str) -> None:
+def expect(holds: bool | np.bool_, argument: str, expected: str, got: str) -> None:
     if not holds:
         raise RendererError(expected=expected, got=got, argument=argument, advice=_ADVICE)
 

@@ -1,0 +1,55 @@
+"""What every renderer does to a mesh's looks before it can show them."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from renderers.scene import Mesh
+
+
+def filled_normals(
+    corner_normals: NDArray[np.float32], face_normals: NDArray[np.float64]
+) -> NDArray[np.float32]:
+    """Put the face's normal where a corner has none, and +Z where the face has none either.
+
+    Args:
+        corner_normals: Shape (F, 3, 3); zero, NaN and infinity count as none.
+        face_normals: Shape (F, 3), of any length.
+
+    Returns:
+        Shape (F, 3, 3), float32.
+
+    Example:
+        >>> up = np.array([[0.0, 0.0, 2.0]])
+        >>> filled_normals(np.zeros((1, 3, 3), np.float32), up)[0, 0].tolist()
+        [0.0, 0.0, 1.0]
+    """
+    normals = np.ascontiguousarray(corner_normals)
+    with np.errstate(over="ignore", invalid="ignore"):
+        square = np.square(normals).sum(2)
+        broken = ~((square > 1e-20) & (square < np.inf))
+    if not broken.any():
+        return normals
+    length = np.linalg.norm(face_normals, axis=1, keepdims=True)
+    flat = np.where(length > 0.0, face_normals / np.where(length > 0.0, length, 1.0), (0, 0, 1.0))
+    filled: NDArray[np.float32] = np.where(broken[..., None], flat[:, None, :], normals).astype(
+        np.float32
+    )
+    return filled
+
+
+def textured_faces(mesh: Mesh) -> NDArray[np.bool_]:
+    """Which faces take the texture.
+
+    Args:
+        mesh: With or without a texture.
+
+    Returns:
+        Shape (F,), bool.
+    """
+    if mesh.texture is None:
+        return np.zeros(len(mesh.faces), np.bool_)
+    if mesh.face_textured is None:
+        return np.ones(len(mesh.faces), np.bool_)
+    return mesh.face_textured
