@@ -148,7 +148,7 @@ def test_rows_without_positives_give_zero_and_no_gradient():
     side = Side.of(z, id=torch.arange(3))
     result = contrast(side, side, Pairs.same("id").not_self(), tau=0.1)
     assert not result.valid.any()
-    assert float(result.mean()) == 0.0
+    assert result.mean().item() == 0.0
     result.mean().backward()
     assert torch.equal(z.grad, torch.zeros_like(z))
 
