@@ -147,7 +147,8 @@ def _of_material(visual: Any, bare: Piece, *, images: Images, linear: bool) -> P
     factor = _factor(material, linear=linear)
     tint = _vertex_factor(visual, len(bare.vertices)) if linear else None
     source = getattr(material, "baseColorTexture" if linear else "image", None)
-    if source is not None:
+    # trimesh puts a drawn image where texture coordinates come without one; it has no file format
+    if source is not None and source.format is not None:
         return _of_texture(visual, bare, _image(source, factor, linear, images), tint=tint)
     if tint is not None:
         return replace(bare, vertex_colors=_to_srgb(tint if factor is None else tint * factor))
