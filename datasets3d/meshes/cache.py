@@ -134,4 +134,4 @@ def _referred(path: Path, data: bytes) -> list[str]:
 
 
 def _texts(found: list[bytes]) -> list[str]:
-    return [name.decode("utf-8", "replace").strip() for name in found]
+    return [name.decode("utf-8", "replace").strip().replace("\\", "/") for name in found]

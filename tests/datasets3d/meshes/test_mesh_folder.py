@@ -67,6 +67,24 @@ def test_shapenet_of_both_versions(tmp_path):
     ]
 
 
+def test_shapenet_textures_lie_beside_the_models(tmp_path):
+    put(tmp_path, "02691156/m/models/model_normalized.obj")
+    model = tmp_path / "02691156" / "m"
+    text = "mtllib model_normalized.mtl\nvt 0 0\nvt 1 0\nvt 1 1\nusemtl m\n" + OBJ
+    text = text.replace("1 2 3", "1/1 2/2 3/3").replace("1 3 4", "1/1 3/2 4/3")
+    (model / "models" / "model_normalized.obj").write_text(text)
+    (model / "images").mkdir()
+    for name in ("../images/t.png", "..\\images\\t.png", "../../../../../../t.png"):
+        (model / "models" / "model_normalized.mtl").write_text(f"newmtl m\nKd 0 0 1\nmap_Kd {name}")
+        Image.new("RGB", (2, 2), (9, 8, 7)).save(model / "images" / "t.png")
+        source = MeshFolder(tmp_path, cache=tmp_path / ".cache")
+        mesh = source.load(source.entries()[0])
+        if "../../.." in name:
+            assert np.all(mesh.face_colors == (0, 0, 255))
+        else:
+            assert np.all(mesh.texture == (9, 8, 7))
+
+
 def test_what_is_ignored(tmp_path):
     put(tmp_path, "chair/a.off", ".hidden/a.off", "chair/.b.off", "chair/notes.txt")
     put(tmp_path, "original/pack/deep/a.off", "licences/cc0.txt", "loose.off", "__pycache__/x.pyc")
