@@ -164,8 +164,8 @@ def obj_with_material(folder, *, kd="0.2 0.4 0.6", image=None):
     folder.mkdir(exist_ok=True)
     lines = [f"newmtl paint\nKd {kd}"]
     if image is not None:
-        lines.append("map_Kd my picture.png")
-        image.save(folder / "my picture.png")
+        lines.append("map_Kd picture.png")
+        image.save(folder / "picture.png")
     (folder / "paint.mtl").write_text("\n".join(lines) + "\n")
     path = folder / "square.obj"
     path.write_text(
@@ -190,7 +190,7 @@ def test_obj_with_texture_takes_it_alone(tmp_path):
 
 def test_missing_companions_leave_the_material_or_grey(tmp_path):
     path = obj_with_material(tmp_path, image=two_colors())
-    (tmp_path / "my picture.png").unlink()
+    (tmp_path / "picture.png").unlink()
     assert np.all(read_mesh(path).face_colors == (51, 102, 153))
     (tmp_path / "paint.mtl").unlink()
     assert np.all(read_mesh(path).face_colors == GREY)
@@ -198,7 +198,7 @@ def test_missing_companions_leave_the_material_or_grey(tmp_path):
 
 def test_broken_texture_names_the_mesh(tmp_path):
     path = obj_with_material(tmp_path, image=Image.effect_noise((64, 64), 90).convert("RGB"))
-    picture = tmp_path / "my picture.png"
+    picture = tmp_path / "picture.png"
     picture.write_bytes(picture.read_bytes()[:2000])
     with pytest.raises(DataFormatError, match=r"square\.obj"):
         read_mesh(path)
