@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -59,7 +59,7 @@ class BuildConfig:
     views: int = 50
     size_px: int = 128
     seed: int = 0
-    law: Law = Law()
+    law: Law = field(default_factory=Law)
     renderer: str = "embree"
     samples_per_side: int = 3
     quality: int = 95

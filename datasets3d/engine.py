@@ -17,11 +17,8 @@ Result = TypeVar("Result")
 Engine = Literal["local", "ray"]
 
 # One worker per core: a numerical library's own threads would only get in the way.
-_SINGLE_THREADED = {
-    name: "1"
-    for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS",
-                 "NUMBA_NUM_THREADS", "LP_NUM_THREADS")
-}  # fmt: skip
+_THREADS = ("OPENBLAS", "OMP", "MKL", "NUMBA", "LP")
+_SINGLE_THREADED = {f"{library}_NUM_THREADS": "1" for library in _THREADS}
 
 
 def run_tasks(
@@ -75,7 +72,7 @@ def _run_in_processes(
             raise EquivariantError(
                 expected="workers that live until their task is done", got="one that died",
                 argument="workers",
-                advice="Run the same command again to go on, with fewer workers if memory is short.",
+                advice="Run the same command again to go on; use fewer workers if memory is short.",
             ) from error  # fmt: skip
         finally:
             pool.shutdown(cancel_futures=True)

@@ -159,7 +159,7 @@ def rotation_matrix(latents: NDArray[np.float64]) -> NDArray[np.float64]:
         [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]
     """
     angles = np.asarray(latents)[..., :3].reshape(-1, 3)
-    matrices = Rotation.from_euler("xyz", angles).as_matrix()
+    matrices: NDArray[np.float64] = Rotation.from_euler("xyz", angles).as_matrix()
     return matrices.reshape(*latents.shape[:-1], 3, 3)
 
 

@@ -187,7 +187,7 @@ class ThreeDIEBench:
 
     def _read_object(self, key: str) -> NDArray[np.float64]:
         folder = self.root / key
-        rows = []
+        rows: list[NDArray[np.float64]] = []
         while (path := folder / f"latent_{len(rows)}.npy").is_file():
             row = read_array(path)
             if row.ndim != 1 or row.shape[0] < 7 or not np.isfinite(row.astype(float)).all():

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from datasets3d.threediebench import ThreeDIEBench
-from equivariant.groups import SO3, Spin3, relative_quaternion_xyzw, rotation_angle
+from equivariant.groups import relative_quaternion_xyzw, rotation_angle
 from equivariant.measure import (
     Collapse,
     Features,
@@ -40,7 +41,7 @@ class EvaluationConfig:
         device: Where to compute, as PyTorch names it.
     """
 
-    probe: ProbeConfig = ProbeConfig()
+    probe: ProbeConfig = field(default_factory=ProbeConfig)
     color_epochs: int = 50
     pairs_per_object: int = 4
     batch_size: int = 1024
@@ -179,27 +180,8 @@ def _probe_part(
 def elements_from_source(trained: Trained, split: Encoded, source: int = 0) -> Tensor:
     """g that takes one view of each object to each of its views, shape (objects, views, n, n)."""
     first = split.rotations[:, source : source + 1].expand_as(split.rotations)
-    rotation = relative_element(trained, first, split.rotations)
-    if trained.config.elements == "rotation":
-        return rotation
-    return _with_color(trained, rotation, split.hues - split.hues[:, source : source + 1])
-
-
-def relative_element(trained: Trained, pose_a: Tensor, pose_b: Tensor) -> Tensor:
-    """The rotation between two poses as the model's action takes it."""
-    if trained.config.frame == "world":
-        return pose_b @ SO3().inverse(pose_a)
-    if trained.config.cover:
-        return Spin3.from_quaternion_xyzw(relative_quaternion_xyzw(pose_a, pose_b))
-    return SO3().inverse(pose_a) @ pose_b
-
-
-def _with_color(trained: Trained, rotation: Tensor, shift: Tensor) -> Tensor:
-    group: Any = trained.config.group
-    translation = group.factors[1]
-    return torch.as_tensor(
-        group.join([rotation, translation.exp(shift[..., :1]), translation.exp(shift[..., 1:])])
-    )
+    shift = split.hues - split.hues[:, source : source + 1]
+    return trained.config.convention.between(first, split.rotations, shift)
 
 
 def _measure_action(trained: Trained, val: Encoded, pairs: Tensor) -> dict[str, Any]:
@@ -214,14 +196,12 @@ def _measure_action(trained: Trained, val: Encoded, pairs: Tensor) -> dict[str, 
         error = prediction_retrieval_error(part, z, elements, val.rotations)
         o, i, j = pairs.unbind(1)
         pose_a, pose_b = val.rotations[o, i], val.rotations[o, j]
-        g = relative_element(trained, pose_a, pose_b)
-        if trained.config.elements != "rotation":
-            g = _with_color(trained, g, val.hues[o, j] - val.hues[o, i])
+        g = trained.config.convention.between(pose_a, pose_b, val.hues[o, j] - val.hues[o, i])
         errors = pair_error(part, z[o, i], z[o, j], g.to(z.dtype))
         angle = rotation_angle(pose_b @ pose_a.transpose(-1, -2)).rad2deg()
         composed = composition_error(trained, z[o, i], g.to(z.dtype), g.roll(1, 0).to(z.dtype))
     curve = []
-    for low, high in zip(ANGLE_BINS_DEG[:-1], ANGLE_BINS_DEG[1:], strict=True):
+    for low, high in pairwise(ANGLE_BINS_DEG):
         inside = (angle >= low) & (angle < high)
         if int(inside.sum()) >= 10:
             curve.append(
@@ -255,7 +235,7 @@ def composition_error(trained: Trained, z: Tensor, g: Tensor, h: Tensor) -> dict
     def difference(once: Tensor) -> float:
         return float(((twice - once).norm(dim=-1) / once.norm(dim=-1).clamp(min=1e-12)).mean())
 
-    group = trained.config.group
+    group = trained.config.convention.group
     still = part(group.identity(dtype=z.dtype, device=z.device), z)
     return {
         "composition": min(difference(part(g @ h, z)), difference(part(h @ g, z))),

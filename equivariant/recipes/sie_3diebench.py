@@ -7,15 +7,16 @@ A method is a choice of split, action and terms; nothing here computes anything 
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 
+from datasets3d.elements import ElementConvention
 from equivariant.actions import Action, DirectSum, Factor, IrrepsAction, Trivial
 from equivariant.errors import ConventionError, DataFormatError
-from equivariant.groups import SO3, Group, Product, Spin3, Translation
+from equivariant.groups import SO3, Product
 from equivariant.losses import Objective, preset
 from equivariant.nn import Hypernetwork, ImageEncoderConfig, SplitModel, SplitProjector
 from equivariant.training import (
@@ -79,38 +80,27 @@ class ModelConfig:
         return self.method in SPLIT_METHODS
 
     @property
-    def frame(self) -> Literal["object", "world"]:
-        """Whose axes g is written in: R_a⁻¹ R_b (object, as SIE) or R_b R_a⁻¹ (world).
+    def convention(self) -> ElementConvention:
+        """How g is written.
 
         A representation of the rotation as the camera sees it turns by the element in world
-        axes, on the left; a hypernetwork may take either, and the paper takes the object's.
+        axes, on the left. A hypernetwork takes it in the object's axes, as in the paper.
         """
-        return "world" if self.method == "exact" else "object"
-
-    @property
-    def cover(self) -> bool:
-        """Whether g is a signed unit quaternion rather than a rotation matrix."""
-        return self.method != "exact" and self.conditioning == "quaternion"
-
-    @property
-    def group(self) -> Group:
-        """The group of pair elements."""
-        rotations: Group = Spin3() if self.cover else SO3()
-        if self.elements == "rotation":
-            return rotations
-        return Product(rotations, Translation(1), Translation(1))
+        if self.method == "exact":
+            return ElementConvention(self.elements, frame="world")
+        return ElementConvention(self.elements, cover=self.conditioning == "quaternion")
 
 
 def build_action(config: ModelConfig) -> Action:
     """How g moves an embedding: z_inv stays, z_equ moves; everything stays for a baseline."""
     if not config.split:
-        return Trivial(config.projector[-1], config.group)
+        return Trivial(config.projector[-1], config.convention.group)
     half = config.projector[-1] // 2
     if config.method == "sie":
-        return Trivial(half) + Hypernetwork(config.group, half, config.conditioning)
+        return Trivial(half) + Hypernetwork(config.convention.group, half, config.conditioning)
     rotation: Action = IrrepsAction(config.irreps, SO3())
-    if isinstance(config.group, Product):
-        rotation = Factor(rotation, config.group, 0)
+    if isinstance(config.convention.group, Product):
+        rotation = Factor(rotation, config.convention.group, 0)
     return Trivial(half) + rotation
 
 
@@ -203,9 +193,10 @@ def load_trained(path: Path) -> Trained:
             argument=str(path),
             advice="Pass a file that `equivariant train` wrote.",
         )
-    known = {field.name for field in fields(ModelConfig)}
-    settings = {k: tuple(v) if isinstance(v, list) else v for k, v in header["model"].items()}
-    config = ModelConfig(**{k: v for k, v in settings.items() if k in known})
+    settings: dict[str, Any] = {
+        k: tuple(v) if isinstance(v, list) else v for k, v in header["model"].items()
+    }
+    config = ModelConfig(**settings)
     learner = build_learner(config, classes=len(header["labels"]), seed=0)
     load_weights(path, learner)
     learner.eval()

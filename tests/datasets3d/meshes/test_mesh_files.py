@@ -170,7 +170,8 @@ def obj_with_material(folder, *, kd="0.2 0.4 0.6", image=None):
     path = folder / "square.obj"
     path.write_text(
         "mtllib paint.mtl\nv 0 0 0\nv 1 0 0\nv 1 1 0\nv 0 1 0\n"
-        "vt 0.1 0.1\nvt 0.9 0.1\nvt 0.9 0.9\nvt 0.1 0.9\nusemtl paint\nf 1/1 2/2 3/3\nf 1/1 3/3 4/4\n"
+        "vt 0.1 0.1\nvt 0.9 0.1\nvt 0.9 0.9\nvt 0.1 0.9\n"
+        "usemtl paint\nf 1/1 2/2 3/3\nf 1/1 3/3 4/4\n"
     )
     return path
 
