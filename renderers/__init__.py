@@ -57,6 +57,9 @@ def get(name: str = "embree", **settings: Any) -> Renderer:
 def available() -> dict[str, str]:
     """Try every renderer and say which work here.
 
+    Trying pyrender gives this process its OpenGL platform: EGL, unless ``PYOPENGL_PLATFORM`` says
+    otherwise.
+
     Returns:
         For each name ``"ready"`` or the reason why not, in one line.
 

@@ -206,7 +206,7 @@ class PyrenderRenderer(Renderer):
 
 
 def _settle_platform(wanted: Platform | None) -> Platform:
-    """Set the environment variable that OpenGL reads when it is first imported."""
+    """The platform asked for, if this process can still have it and its library is here."""
     present = os.environ.get("PYOPENGL_PLATFORM")
     platform: Platform = wanted or ("osmesa" if present == "osmesa" else "egl")
     if present is None and "OpenGL" in sys.modules:
@@ -226,7 +226,6 @@ def _settle_platform(wanted: Platform | None) -> Platform:
             argument="platform",
             advice=f"Install it: apt-get install {packages}.",
         )
-    os.environ["PYOPENGL_PLATFORM"] = platform
     return platform
 
 
@@ -243,9 +242,13 @@ def _import_engine(platform: Platform) -> Any:
             )
         if not hasattr(np, "infty"):
             vars(np)["infty"] = np.inf  # a name that numpy 2 removed and pyrender 0.1.45 uses
+    untouched = "PYOPENGL_PLATFORM" not in os.environ
+    os.environ["PYOPENGL_PLATFORM"] = platform
     try:
         return import_module("pyrender")
     except (ImportError, AttributeError, OSError) as missing:
+        if untouched and "OpenGL" not in sys.modules:
+            del os.environ["PYOPENGL_PLATFORM"]
         packages = LIBRARIES[platform][1]
         raise RendererUnavailableError(
             expected="the package pyrender2 and its OpenGL libraries",

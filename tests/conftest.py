@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from pathlib import Path
 
 import pytest
@@ -19,3 +20,11 @@ def real_data() -> Path:
     if not root.is_dir():
         pytest.skip(f"no real data at {root}: set EQUIVARIANT_DATA to a copy of it")
     return root
+
+
+@pytest.fixture
+def free_port() -> int:
+    """A port on the loopback that nothing listens on."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])

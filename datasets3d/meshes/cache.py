@@ -46,7 +46,8 @@ class MeshCache:
     def load(self, key: str) -> Mesh | None:
         """The mesh stored under a key, or None."""
         try:
-            with np.load(self._path(key), allow_pickle=False) as stored:
+            # opened here, because numpy leaves the file open when it is no whole archive
+            with self._path(key).open("rb") as file, np.load(file, allow_pickle=False) as stored:
                 arrays = {name: stored[name] for name in stored.files}
         except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile):
             return None
@@ -77,7 +78,7 @@ class MeshCache:
         return self.folder / key[:2] / f"{key}.npz"
 
 
-def content_key(path: Path, settings: dict[str, str | float]) -> str:
+def content_key(path: Path, settings: dict[str, str | int | float]) -> str:
     """Digest of a mesh file, of the files it refers to, and of the settings of its conversion.
 
     OBJ files refer to material files and these to images; glTF files to buffers and images. A
@@ -133,4 +134,4 @@ def _referred(path: Path, data: bytes) -> list[str]:
 
 
 def _texts(found: list[bytes]) -> list[str]:
-    return [name.decode("utf-8", "replace").strip() for name in found]
+    return [name.decode("utf-8", "replace").strip().replace("\\", "/") for name in found]

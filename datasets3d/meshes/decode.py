@@ -6,6 +6,7 @@ import hashlib
 import importlib.util
 import io
 import logging
+import os
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -61,20 +62,7 @@ def decode(path: Path, *, name: str) -> Triangles:
         [[0, 1, 2]]
     """
     suffix = path.suffix.lower()
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise _unreadable(name, error) from None
-    if suffix not in SUFFIXES:
-        raise DataFormatError(
-            expected=f"a file of {', '.join(SUFFIXES)}",
-            got=f"a file of {suffix or 'no suffix'}",
-            argument=name,
-            advice="Convert the mesh first.",
-        )
-    check_complete(data, suffix=suffix, name=name)
-    if suffix in (".glb", ".gltf"):
-        _check_draco(data, name)
+    data = _contents(path, name)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -93,6 +81,67 @@ def decode(path: Path, *, name: str) -> Triangles:
     return join(pieces)
 
 
+def _contents(path: Path, name: str) -> bytes:
+    suffix = path.suffix.lower()
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise _unreadable(name, error) from None
+    if suffix not in SUFFIXES:
+        raise DataFormatError(
+            expected=f"a file of {', '.join(SUFFIXES)}",
+            got=f"a file of {suffix or 'no suffix'}",
+            argument=name,
+            advice="Convert the mesh first.",
+        )
+    check_complete(data, suffix=suffix, name=name)
+    if suffix in (".glb", ".gltf"):
+        _check_draco(data, name)
+    return data
+
+
+class Companions(trimesh.resolvers.Resolver):
+    """Hands trimesh the files that a mesh file refers to.
+
+    They may lie in the mesh's folder or anywhere below the folder above it, because ShapeNetCore
+    keeps ``images`` beside ``models``; names that lead elsewhere count as missing.
+
+    Args:
+        folder: Where the mesh file lies.
+
+    Example:
+        >>> Companions(Path("no/such/folder")).get("../../secret.png")
+        Traceback (most recent call last):
+        ...
+        FileNotFoundError: ../../secret.png
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = Path(os.path.abspath(folder))
+
+    def get(self, key: str) -> bytes:
+        """Contents of a file, named relative to the folder, with either kind of slash."""
+        place = Path(os.path.normpath(self.folder / key.strip().replace("\\", "/")))
+        if not place.is_relative_to(self.folder.parent):
+            raise FileNotFoundError(key)
+        return place.read_bytes()
+
+    def __getitem__(self, key: str) -> bytes:
+        return self.get(key)
+
+    def write(self, name: str, data: bytes) -> None:
+        """Refused: meshes are only read here."""
+        raise PermissionError(name)
+
+    def namespaced(self, namespace: str) -> Companions:
+        """The same, one folder down."""
+        return Companions(self.folder / namespace)
+
+    def keys(self) -> list[str]:
+        """Names of the files in the folder itself."""
+        return sorted(os.listdir(self.folder))
+
+
 def _scene(data: bytes, path: Path, suffix: str) -> Any:
     if suffix in TEXT_SUFFIXES:
         try:
@@ -102,7 +151,7 @@ def _scene(data: bytes, path: Path, suffix: str) -> Any:
     return trimesh.load_scene(
         io.BytesIO(data),
         file_type=suffix[1:],
-        resolver=trimesh.resolvers.FilePathResolver(str(path)),
+        resolver=Companions(path.parent),
         process=False,
     )
 
@@ -147,7 +196,8 @@ def _of_material(visual: Any, bare: Piece, *, images: Images, linear: bool) -> P
     factor = _factor(material, linear=linear)
     tint = _vertex_factor(visual, len(bare.vertices)) if linear else None
     source = getattr(material, "baseColorTexture" if linear else "image", None)
-    if source is not None:
+    # trimesh puts a drawn image where texture coordinates come without one; it has no file format
+    if source is not None and source.format is not None:
         return _of_texture(visual, bare, _image(source, factor, linear, images), tint=tint)
     if tint is not None:
         return replace(bare, vertex_colors=_to_srgb(tint if factor is None else tint * factor))

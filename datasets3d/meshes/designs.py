@@ -96,7 +96,7 @@ def desk(a: Assembly) -> None:
     width, depth, height = a.draw(1.5, 1.9), a.draw(0.65, 0.85), a.draw(0.65, 0.8)
     a.box(0, (0.0, 0.0, height), (depth, width, 0.1))
     chest = a.draw(0.4, 0.55)
-    a.box(1, (0.0, -width / 2 + chest / 2, height / 2), (0.9 * depth, chest, height))
+    a.box(1, (0.0, -width / 2 + chest / 2 + 0.04, height / 2), (0.9 * depth, chest, height))
     a.box(2, (0.0, width / 2 - 0.05, height / 2), (0.8 * depth, 0.08, height))
     screen, tall = a.draw(0.55, 0.75), a.draw(0.4, 0.55)
     a.box(3, (-0.1, -0.15, height + tall / 2 + 0.15), (0.08, screen, tall), turn=(0.0, 0.0, 0.2))

@@ -103,7 +103,7 @@ class MeshFolder(MeshSource):
         """Leave the listing behind: ``load`` does not need it, so copies stay small."""
         return {**self.__dict__, "_entries": None}
 
-    def _settings(self) -> dict[str, str | float]:
+    def _settings(self) -> dict[str, str | int | float]:
         return {
             "version": VERSION,
             "up": self._up,

@@ -68,6 +68,7 @@ class SO3(Group):
         return eye + sinc[..., None, None] * k + cosc[..., None, None] * (k @ k)
 
     def log(self, g: Matrix) -> Coordinates:
+        self.check_element(g)
         return rotation_vector_from_quaternion_xyzw(quaternion_xyzw_from_matrix(g))
 
     def inverse(self, g: Matrix) -> Matrix:

@@ -28,10 +28,10 @@ class Similarity(ABC):
 
 @dataclass(frozen=True)
 class Cosine(Similarity):
-    """⟨q, k⟩ / (max(|q|, eps) max(|k|, eps)); the similarity of a zero vector is 0.
+    """⟨q, k⟩ / (|q| |k|); the similarity of a zero vector is 0, and so is its gradient.
 
     Args:
-        eps: Smallest length that is divided by.
+        eps: Vectors shorter than this count as zero.
     """
 
     eps: float = 1e-8
@@ -39,8 +39,12 @@ class Cosine(Similarity):
     def maps(
         self, q: Float[Tensor, "n d"], k: Float[Tensor, "m d"]
     ) -> tuple[Float[Tensor, "n e"], Float[Tensor, "m e"]]:
-        unit = torch.nn.functional.normalize
-        return unit(q, dim=-1, eps=self.eps), unit(k, dim=-1, eps=self.eps)
+        return self._unit(q), self._unit(k)
+
+    def _unit(self, z: Tensor) -> Tensor:
+        square = z.square().sum(-1, keepdim=True)
+        long = square > self.eps**2
+        return torch.where(long, z * torch.where(long, square, 1.0).rsqrt(), 0.0)
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,7 @@ class Fixed(Temperature):
         self.tau = tau
 
     def forward(self) -> Float[Tensor, ""]:
-        return torch.tensor(self.tau)
+        return torch.tensor(self.tau, dtype=torch.float64)
 
     def extra_repr(self) -> str:
         return f"{self.tau:g}"

@@ -152,3 +152,15 @@ def test_compiles_without_a_cache_folder(tmp_path: Path) -> None:
         [sys.executable, "-c", code], cwd=root, env=environment, capture_output=True, check=False
     )
     assert done.returncode == 0, done.stderr.decode()
+
+
+def test_asking_for_what_is_absent_leaves_the_environment_alone() -> None:
+    code = (
+        "import os, renderers\n"
+        "os.environ.pop('PYOPENGL_PLATFORM', None)\n"
+        "ready = renderers.available()['pyrender'] == 'ready'\n"
+        "raise SystemExit(('PYOPENGL_PLATFORM' in os.environ) != ready)\n"
+    )
+    root = Path(renderers.__file__).parents[1]
+    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr.decode()

@@ -1,0 +1,9 @@
+"""Tests that other packages inherit: contracts of groups and actions, and an assertion.
+
+Needs pytest alone. A new group or action is tested by a subclass of a few lines.
+"""
+
+from equivariant.testing.assertions import assert_equivariant
+from equivariant.testing.contracts import ActionContract, GroupContract
+
+__all__ = ["ActionContract", "GroupContract", "assert_equivariant"]

@@ -1,0 +1,70 @@
+"""Every group fulfils the contract, and the contract rejects what is not a group."""
+
+import pytest
+import torch
+
+from equivariant.groups import O3, SE3, SO2, SO3, Product, Spin3, Torus, Translation
+from equivariant.testing import GroupContract
+
+
+class TestSO2(GroupContract):
+    group = SO2()
+
+
+class TestSO3(GroupContract):
+    group = SO3()
+
+
+class TestO3(GroupContract):
+    group = O3()
+
+
+class TestSE3(GroupContract):
+    group = SE3()
+
+
+class TestSpin3(GroupContract):
+    group = Spin3()
+
+
+class TestTorus(GroupContract):
+    group = Torus(3)
+
+
+class TestTranslation(GroupContract):
+    group = Translation(2)
+
+
+class TestProduct(GroupContract):
+    group = Product(SO3(), Translation(1), Translation(1))
+
+
+class _TransposedExp(SO3):
+    def exp(self, coordinates):
+        return super().exp(-coordinates)
+
+
+class _EulerLog(SO3):
+    """A logarithm with the textbook's arccos: NaN gradients at the identity."""
+
+    def log(self, g):
+        angle = torch.arccos(((g.diagonal(dim1=-2, dim2=-1).sum(-1)) - 1) / 2)
+        axis = torch.stack([g[..., 2, 1] - g[..., 1, 2], g[..., 0, 2] - g[..., 2, 0],
+                            g[..., 1, 0] - g[..., 0, 1]], -1)  # fmt: skip
+        return axis * (angle / (2 * angle.sin())).unsqueeze(-1)
+
+
+@pytest.mark.parametrize(
+    ("broken", "check"),
+    [
+        (_TransposedExp(), "test_exp_is_the_matrix_exponential"),
+        (_EulerLog(), "test_gradients_of_exp_and_log"),
+    ],
+)
+def test_the_contract_rejects_broken_groups(broken, check):
+    contract = GroupContract()
+    contract.group = broken
+    generator = torch.Generator().manual_seed(0)
+    with pytest.raises((AssertionError, RuntimeError)):
+        for radius in (0.0, 1.0):
+            getattr(contract, check)(radius, generator)
