@@ -1,12 +1,14 @@
 """Data sets of 3D objects whose transformations are known."""
 
-from datasets3d.build import BuildConfig, BuildEstimate, BuildReport, build, estimate
+from datasets3d.build import BuildReport, build
+from datasets3d.config import BuildConfig
 from datasets3d.elements import ElementConvention
+from datasets3d.estimate import BuildEstimate, estimate
 from datasets3d.latents import Law
 from datasets3d.meshes import ProceduralMeshes
 from datasets3d.pairs import TransformPairs
-from datasets3d.storage import verify
 from datasets3d.threediebench import ThreeDIEBench
+from datasets3d.verify import verify
 
 __all__ = [
     "BuildConfig",

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import multiprocessing
+import multiprocessing.connection
 import os
+import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from typing import Literal, TypeVar
@@ -21,13 +24,24 @@ _THREADS = ("OPENBLAS", "OMP", "MKL", "NUMBA", "LP")
 _SINGLE_THREADED = {f"{library}_NUM_THREADS": "1" for library in _THREADS}
 
 
+def core_count() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def run_tasks(
     function: Callable[[Task], Result], tasks: Sequence[Task], *, workers: int, engine: Engine
-) -> Iterator[Result]:
-    """Results of all tasks, in the order in which they finish.
+) -> Iterator[tuple[Task, Result | None]]:
+    """Tasks with their results, in the order in which they finish.
+
+    A result is None where the process that had the task, or one beside it, died: killed, out of
+    memory, or crashed in compiled code. The tasks that it could have been are returned so; the
+    rest goes on in new processes. An exception of the function is raised here.
 
     Args:
-        function: A module-level function.
+        function: A module-level function that never returns None.
         tasks: Its arguments; they and the results pickle.
         workers: Processes; 1 runs in this process. Ignored by Ray, which has its own.
         engine: "local", or "ray" for a cluster that ``ray.init()`` finds.
@@ -35,7 +49,7 @@ def run_tasks(
     Raises:
         ConventionError: workers < 1, or the engine is unknown.
         MissingExtraError: Ray is asked for and not installed.
-        EquivariantError: A worker died (out of memory, killed).
+        EquivariantError: Worker processes cannot even start.
     """
     if workers < 1 or engine not in ("local", "ray"):
         raise ConventionError(
@@ -44,41 +58,78 @@ def run_tasks(
         )  # fmt: skip
     if engine == "ray":
         yield from _run_on_ray(function, tasks)
-    elif workers == 1 or len(tasks) <= 1:
-        yield from map(function, tasks)
+    elif workers == 1:
+        for task in tasks:
+            yield task, function(task)
     else:
-        yield from _run_in_processes(function, tasks, workers)
+        yield from run_in_processes(function, tasks, workers=workers)
 
 
-def _run_in_processes(
-    function: Callable[[Task], Result], tasks: Sequence[Task], workers: int
-) -> Iterator[Result]:
+def run_in_processes(
+    function: Callable[[Task], Result], tasks: Sequence[Task], *, workers: int
+) -> Iterator[tuple[Task, Result | None]]:
+    """:func:`run_tasks` in spawned processes, also with one worker.
+
+    Args:
+        function: As there.
+        tasks: As there.
+        workers: Processes, at least 1.
+    """
+    waiting = deque(tasks)
+    with _environment(_SINGLE_THREADED):
+        while waiting:
+            yield from _run_until_one_dies(function, waiting, workers)
+
+
+def _run_until_one_dies(
+    function: Callable[[Task], Result], waiting: deque[Task], workers: int
+) -> Iterator[tuple[Task, Result | None]]:
     context = multiprocessing.get_context("spawn")
-    with _environment(_SINGLE_THREADED), ProcessPoolExecutor(workers, context) as pool:
-        waiting = iter(tasks)
-        pending = {
-            pool.submit(function, task)
-            for _, task in zip(range(2 * workers), waiting, strict=False)
-        }
-        try:
-            while pending:
-                done, pending = wait(pending, return_when=FIRST_COMPLETED)
-                for future in done:
-                    yield future.result()
-                    following = next(waiting, None)
-                    if following is not None:
-                        pending.add(pool.submit(function, following))
-        except BrokenProcessPool as error:
-            raise EquivariantError(
-                expected="workers that live until their task is done", got="one that died",
-                argument="workers",
-                advice="Run the same command again to go on; use fewer workers if memory is short.",
-            ) from error  # fmt: skip
-        finally:
-            pool.shutdown(cancel_futures=True)
+    pool = ProcessPoolExecutor(workers, context, initializer=_end_with_parent)
+    pending: dict[Future[Result], Task] = {}
+    try:
+        _check_start(pool)
+        while waiting or pending:
+            while waiting and len(pending) < 2 * workers:
+                pending[pool.submit(function, waiting[0])] = waiting[0]
+                waiting.popleft()
+            for future in wait(pending, return_when=FIRST_COMPLETED).done:
+                result = future.result()
+                yield pending.pop(future), result
+    except BrokenProcessPool:
+        for future, task in pending.items():
+            finished = future.done() and future.exception() is None
+            yield task, future.result() if finished else None
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
-def _run_on_ray(function: Callable[[Task], Result], tasks: Sequence[Task]) -> Iterator[Result]:
+def _check_start(pool: ProcessPoolExecutor) -> None:
+    try:
+        pool.submit(os.getpid).result()
+    except BrokenProcessPool as error:
+        raise EquivariantError(
+            expected="worker processes that start", got="one that died at once",
+            argument="workers",
+            advice="In a script, call from below `if __name__ == '__main__':`, or use workers=1.",
+        ) from error  # fmt: skip
+
+
+def _end_with_parent() -> None:
+    """Make this worker end when its parent does, even if that was killed."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_exit_after, args=(parent.sentinel,), daemon=True).start()
+
+
+def _exit_after(sentinel: int) -> None:
+    multiprocessing.connection.wait([sentinel])
+    os._exit(1)
+
+
+def _run_on_ray(
+    function: Callable[[Task], Result], tasks: Sequence[Task]
+) -> Iterator[tuple[Task, Result | None]]:
     try:
         import ray  # noqa: PLC0415 (optional engine)
     except ImportError as error:
@@ -86,10 +137,17 @@ def _run_on_ray(function: Callable[[Task], Result], tasks: Sequence[Task]) -> It
     if not ray.is_initialized():
         ray.init(runtime_env={"env_vars": _SINGLE_THREADED}, log_to_driver=False)
     remote = ray.remote(function)
-    pending = [remote.remote(task) for task in tasks]
+    pending = {remote.remote(task): task for task in tasks}
     while pending:
-        done, pending = ray.wait(pending)
-        yield from ray.get(done)
+        done, _ = ray.wait(list(pending))
+        for reference in done:
+            task = pending.pop(reference)
+            try:
+                result = ray.get(reference)
+            except ray.exceptions.WorkerCrashedError:
+                yield task, None
+            else:
+                yield task, result
 
 
 @contextmanager

@@ -11,11 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
+from datasets3d.schema import COLUMNS
 from equivariant.errors import ConventionError
 from renderers.color import rgb_from_hsv
 from renderers.scene import Camera, Floor, Mesh, Scene, Spot
 
-RotationLaw = Literal["box", "haar", "vertical"]
+RotationLaw = Literal["box", "haar", "vertical", "cone"]
 Range = tuple[float, float]
 
 SPOT_DISTANCE = 4.0
@@ -23,31 +24,7 @@ FLOOR_SATURATION = FLOOR_VALUE = 0.6
 SPOT_SATURATION, SPOT_VALUE = 1.0, 0.8
 FIELD_OF_VIEW_RAD = Camera().field_of_view_rad
 
-
-@dataclass(frozen=True)
-class Column:
-    """One number of a latent.
-
-    Args:
-        name: What it is.
-        unit: "rad", or "turn" for a hue.
-        meaning: One sentence.
-    """
-
-    name: str
-    unit: str
-    meaning: str
-
-
-COLUMNS: tuple[Column, ...] = (
-    Column("rotation_x_rad", "rad", "a of R = Rz(c) Ry(b) Rx(a): extrinsic turn about x"),
-    Column("rotation_y_rad", "rad", "b of R = Rz(c) Ry(b) Rx(a): extrinsic turn about y"),
-    Column("rotation_z_rad", "rad", "c of R = Rz(c) Ry(b) Rx(a): extrinsic turn about z, up"),
-    Column("floor_hue", "turn", "hue of the floor, HSV(h, 0.6, 0.6)"),
-    Column("spot_theta_rad", "rad", "angle of the spot light from +z"),
-    Column("spot_phi_rad", "rad", "azimuth of the spot light"),
-    Column("spot_hue", "turn", "hue of the spot light, HSV(h, 1, 0.8)"),
-)
+__all__ = ["COLUMNS", "Law", "generator", "rotation_matrix"]
 
 
 @dataclass(frozen=True)
@@ -59,8 +36,9 @@ class Law:
     Args:
         rotation: "box": three extrinsic xyz Euler angles uniform in ±angle_max_rad. "haar":
             uniform over all rotations, stored as such angles. "vertical": only the turn about
-            the vertical axis, uniform in ±angle_max_rad.
-        angle_max_rad: Largest angle of box and vertical, radians, in (0, π].
+            the vertical axis, uniform in ±angle_max_rad. "cone": uniform over the rotations
+            that tilt the object's vertical axis by at most angle_max_rad.
+        angle_max_rad: Largest angle of box, vertical and cone, radians, in (0, π].
         floor_hue: Range of the floor's hue, turns, in [0, 1].
         spot_theta_rad: Range of the light's angle from the vertical, radians, in [0, π/2).
         spot_phi_rad: Range of the light's azimuth, radians.
@@ -86,8 +64,8 @@ class Law:
     field_of_view_rad: float = FIELD_OF_VIEW_RAD
 
     def __post_init__(self) -> None:
-        if self.rotation not in ("box", "haar", "vertical"):
-            _refuse("rotation", "box, haar or vertical", repr(self.rotation))
+        if self.rotation not in ("box", "haar", "vertical", "cone"):
+            _refuse("rotation", "box, haar, vertical or cone", repr(self.rotation))
         if not 0.0 < self.angle_max_rad <= math.pi:
             _refuse("angle_max_rad", "an angle in (0, π]", str(self.angle_max_rad))
         if not 0.0 < self.field_of_view_rad < math.pi:
@@ -102,6 +80,18 @@ class Law:
             low, high = getattr(self, name)
             if not lowest <= low <= high <= highest:
                 _refuse(name, f"low <= high within [{lowest:g}, {highest:g}]", f"{low}, {high}")
+
+    def ranges(self) -> tuple[Range, ...]:
+        """Lowest and highest value of each of the seven numbers."""
+        turn, limit = math.pi, self.angle_max_rad
+        angles: dict[RotationLaw, tuple[Range, ...]] = {
+            "box": ((-limit, limit),) * 3,
+            "vertical": ((0.0, 0.0), (0.0, 0.0), (-limit, limit)),
+            "haar": ((-turn, turn), (-turn / 2, turn / 2), (-turn, turn)),
+        }
+        rotation = angles["haar" if self.rotation == "cone" else self.rotation]
+        rest = (self.floor_hue, self.spot_theta_rad, self.spot_phi_rad, self.spot_hue)
+        return (*rotation, *rest)
 
     def sample(self, dataset_seed: int, object_key: str, *, view: int) -> NDArray[np.float64]:
         """The latent of one view: a function of its arguments alone.
@@ -120,8 +110,10 @@ class Law:
             angles[:2] = 0.0
         elif self.rotation == "haar":
             angles = _haar_euler(u[7:])
-        ranges = (self.floor_hue, self.spot_theta_rad, self.spot_phi_rad, self.spot_hue)
-        rest = [low + (high - low) * t for (low, high), t in zip(ranges, u[3:7], strict=True)]
+        elif self.rotation == "cone":
+            angles = _cone_euler(u[7:], self.angle_max_rad)
+        spans = zip(self.ranges()[3:], u[3:7], strict=True)
+        rest = [low + (high - low) * t for (low, high), t in spans]
         return np.array([*angles, *rest])
 
     def scene(self, mesh: Mesh, latent: NDArray[np.float64]) -> Scene:
@@ -177,6 +169,17 @@ def _haar_euler(u: NDArray[np.float64]) -> NDArray[np.float64]:
     """
     a, c = math.pi * (2 * u[0] - 1), math.pi * (2 * u[2] - 1)
     return np.array([a, math.asin(2 * u[1] - 1), c])
+
+
+def _cone_euler(u: NDArray[np.float64], angle_max_rad: float) -> NDArray[np.float64]:
+    """Extrinsic xyz angles of a Haar rotation, given that it tilts +z by at most an angle.
+
+    A turn about the vertical, a tilt whose cosine is uniform, another turn: Rz(p) Ry(t) Rz(s).
+    """
+    tilt = math.acos(1.0 - u[1] * (1.0 - math.cos(angle_max_rad)))
+    rotation = Rotation.from_euler("ZYZ", [2 * math.pi * u[0], tilt, 2 * math.pi * u[2]])
+    angles: NDArray[np.float64] = rotation.as_euler("xyz")
+    return angles
 
 
 def _refuse(argument: str, expected: str, got: str) -> None:

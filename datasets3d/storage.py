@@ -6,6 +6,7 @@ import hashlib
 import io
 import os
 import shutil
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from equivariant.errors import DataFormatError
-from equivariant.runs import read_json, write_atomically
+from equivariant.runs import write_atomically
 
 ChannelOrder = Literal["rgb", "bgr"]
 PARTIAL = ".partial-"
@@ -40,10 +41,11 @@ def write_object(
 ) -> str:
     """Write all views of one object and rename the folder into place.
 
-    A folder that exists is therefore complete. Writing the same views gives the same bytes.
+    A folder that exists is therefore complete, however a process may have ended; after a power
+    cut :func:`datasets3d.verify` tells. Writing the same views gives the same bytes.
 
     Args:
-        folder: ``<root>/<class>/<object id>``; it must not exist.
+        folder: ``<root>/<class>/<object id>``. If it is there already, it stays as it is.
         views: In the order of their index.
         quality: Of the JPEGs, 1 to 100; chroma is not subsampled, since hues are labels.
         channel_order: "rgb" writes true colors; "bgr" exchanges red and blue, as the published
@@ -52,16 +54,23 @@ def write_object(
     Returns:
         Digest of the folder, as :func:`digest` gives it.
     """
-    partial = folder.parent / f"{PARTIAL}{folder.name}"
-    shutil.rmtree(partial, ignore_errors=True)
+    partial = folder.parent / f"{PARTIAL}{uuid.uuid4().hex}"
     partial.mkdir(parents=True)
+    files: dict[str, bytes] = {}
     for index, view in enumerate(views):
         image = view.image if channel_order == "rgb" else view.image[..., ::-1]
-        (partial / f"image_{index}.jpg").write_bytes(jpeg_bytes(image, quality=quality))
-        (partial / f"latent_{index}.npy").write_bytes(npy_bytes(view.latent))
-    checksum = digest(partial)
-    os.replace(partial, folder)
-    return checksum
+        files[f"image_{index}.jpg"] = jpeg_bytes(image, quality=quality)
+        files[f"latent_{index}.npy"] = npy_bytes(view.latent)
+    for name, content in files.items():
+        with open(partial / name, "wb") as file:
+            file.write(content)
+    try:
+        os.rename(partial, folder)
+    except OSError:
+        shutil.rmtree(partial, ignore_errors=True)
+        if not folder.is_dir():  # else another process was faster, with the same bytes
+            raise
+    return _digest(files)
 
 
 def jpeg_bytes(image: NDArray[np.uint8], *, quality: int) -> bytes:
@@ -74,11 +83,19 @@ def jpeg_bytes(image: NDArray[np.uint8], *, quality: int) -> bytes:
 
 def digest(folder: Path) -> str:
     """Checksum of the names and contents of an object's files, 32 hexadecimal digits."""
+    return _digest({path.name: path.read_bytes() for path in folder.iterdir()})
+
+
+def file_digest(path: Path) -> str:
+    """Checksum of one file's content, 32 hexadecimal digits."""
+    return hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()
+
+
+def _digest(files: dict[str, bytes]) -> str:
     state = hashlib.blake2b(digest_size=16)
-    for path in sorted(folder.iterdir()):
-        content = path.read_bytes()
-        state.update(f"{path.name} {len(content)} ".encode())
-        state.update(content)
+    for name in sorted(files):
+        state.update(f"{name} {len(files[name])} ".encode())
+        state.update(files[name])
     return state.hexdigest()
 
 
@@ -141,29 +158,3 @@ def remove_partial(root: Path) -> None:
     for temporary in root.glob(".*.*"):
         if temporary.is_file():
             temporary.unlink(missing_ok=True)
-
-
-def verify(root: Path) -> list[str]:
-    """Compare a data set with its manifest.
-
-    Args:
-        root: Folder that ``build`` wrote.
-
-    Returns:
-        One sentence per missing, damaged or foreign object; empty where all is well.
-
-    Raises:
-        DataFormatError: There is no readable manifest.
-    """
-    manifest = read_json(root / "manifest.json")
-    expected: dict[str, str] = manifest["digests"]
-    problems = []
-    for key, checksum in expected.items():
-        folder = root / key
-        if not folder.is_dir():
-            problems.append(f"{key} is missing")
-        elif digest(folder) != checksum:
-            problems.append(f"{key} is damaged")
-    present = {f"{p.parent.name}/{p.name}" for p in root.glob("*/*") if p.is_dir()}
-    problems += [f"{key} is not in the manifest" for key in sorted(present - expected.keys())]
-    return problems
