@@ -155,7 +155,7 @@ def verify(root: Path) -> list[str]:
     Raises:
         DataFormatError: There is no readable manifest.
     """
-    manifest = read_json(root / "manifest.json")
+    manifest = read_json(Path(root) / "manifest.json")
     expected: dict[str, str] = manifest["digests"]
     problems = []
     for key, checksum in expected.items():
