@@ -34,6 +34,8 @@ class TransformPairs:
         size_px: Resize to this side; None keeps the files' size.
         mean: Of each channel in [0, 1]; None takes the data set's own.
         std: The same.
+        images: All views, shape (objects, views, 3, height, width), uint8, if they are decoded
+            already.
         threads: That decode at once.
 
     Raises:
@@ -64,6 +66,7 @@ class TransformPairs:
         size_px: int | None = None,
         mean: tuple[float, ...] | None = None,
         std: tuple[float, ...] | None = None,
+        images: Tensor | None = None,
         threads: int = 4,
     ) -> None:
         check_pairs_exist(dataset.views)
@@ -72,9 +75,9 @@ class TransformPairs:
         if mean is None or std is None:
             mean, std = (tuple(map(float, s)) for s in dataset.channel_statistics())
         self.mean, self.std = mean, std
-        self._size_px, self._threads = size_px, threads
-        self.images: Tensor | None = None
-        if in_memory:
+        self.size_px, self._threads = size_px, threads
+        self.images = images
+        if in_memory and images is None:
             self.images = torch.from_numpy(dataset.load_images(size_px=size_px, threads=threads))
         self._rotations = torch.from_numpy(dataset.rotations)
         self._hues = torch.from_numpy(dataset.latents[..., HUES])
@@ -164,7 +167,7 @@ class TransformPairs:
         return ((pixels / 255.0 - mean) / std).contiguous(memory_format=torch.channels_last)
 
     def _decode(self, index: int, view: int) -> NDArray[np.uint8]:
-        return self.dataset.sized_image(int(index), int(view), size_px=self._size_px)
+        return self.dataset.sized_image(int(index), int(view), size_px=self.size_px)
 
 
 def _counter(seed: int, epoch: int, objects: NDArray[np.int64], draw: int) -> NDArray[np.uint64]:

@@ -49,6 +49,8 @@ class ModelConfig:
             floor and light hue besides.
         conditioning: What the hypernetwork sees of a rotation: "quaternion", signed as in the
             published code, or "matrix", which is single-valued.
+        gain: By how much the hypernetwork's prediction lengthens a vector at the start; 0 for the
+            published start, whose gain grows with the width (9.2 at the paper's).
         irreps: For "exact": the representation of the equivariant half, as e3nn writes it.
     """
 
@@ -58,6 +60,7 @@ class ModelConfig:
     projector: tuple[int, ...] = (2048, 2048, 2048)
     elements: Literal["rotation", "rotation+color"] = "rotation"
     conditioning: Literal["quaternion", "matrix"] = "quaternion"
+    gain: float = 0.0
     irreps: str = "64x1o"
 
     def __post_init__(self) -> None:
@@ -97,7 +100,9 @@ def build_action(config: ModelConfig) -> Action:
         return Trivial(config.projector[-1], config.convention.group)
     half = config.projector[-1] // 2
     if config.method == "sie":
-        return Trivial(half) + Hypernetwork(config.convention.group, half, config.conditioning)
+        return Trivial(half) + Hypernetwork(
+            config.convention.group, half, config.conditioning, gain=config.gain or None
+        )
     rotation: Action = IrrepsAction(config.irreps, SO3())
     if isinstance(config.convention.group, Product):
         rotation = Factor(rotation, config.convention.group, 0)
@@ -113,7 +118,8 @@ def build_model(config: ModelConfig) -> SplitModel:
     half = tuple(width // 2 for width in config.projector)
     equivariant = half
     if config.method == "exact":
-        equivariant = (*half[:-1], IrrepsAction(config.irreps, SO3()).dim)
+        # One linear map: a nonlinear one would have to commute with rotations by itself.
+        equivariant = (IrrepsAction(config.irreps, SO3()).dim,)
     parts = (encoder.dim // 2, encoder.dim - encoder.dim // 2)
     projector = SplitProjector(parts, [half, equivariant])
     return SplitModel(encoder, projector, names=("invariant", "equivariant"))
@@ -176,6 +182,14 @@ def make_header(
     }
 
 
+def model_config(settings: dict[str, Any]) -> ModelConfig:
+    """A ModelConfig from what JSON made of it (lists for tuples)."""
+    values: dict[str, Any] = {
+        k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()
+    }
+    return ModelConfig(**values)
+
+
 def load_trained(path: Path) -> Trained:
     """Load what ``fit`` saved.
 
@@ -193,10 +207,7 @@ def load_trained(path: Path) -> Trained:
             argument=str(path),
             advice="Pass a file that `equivariant train` wrote.",
         )
-    settings: dict[str, Any] = {
-        k: tuple(v) if isinstance(v, list) else v for k, v in header["model"].items()
-    }
-    config = ModelConfig(**settings)
+    config = model_config(header["model"])
     learner = build_learner(config, classes=len(header["labels"]), seed=0)
     load_weights(path, learner)
     learner.eval()
