@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -17,8 +16,11 @@ from datasets3d.contact_sheet import contact_sheet
 from datasets3d.engine import Engine, run_tasks
 from datasets3d.latents import COLUMNS, Law
 from datasets3d.meshes.source import MeshEntry, MeshSource
+from datasets3d.plan import FORMAT_VERSION, plan
 from datasets3d.splits import split_of
 from datasets3d.storage import (
+    MANIFEST,
+    SHEET,
     ChannelOrder,
     View,
     digest,
@@ -29,11 +31,9 @@ from datasets3d.storage import (
     write_object,
 )
 from equivariant.errors import ConventionError, DataFormatError
-from equivariant.runs import read_json, write_atomically, write_json
+from equivariant.runs import write_atomically, write_json
 from renderers import Renderer, RendererError, get
 
-FORMAT_VERSION = 1
-PLAN, MANIFEST, SHEET = "plan.json", "manifest.json", "contact_sheet.png"
 OBJECTS_PER_TASK = 4
 
 
@@ -147,13 +147,16 @@ def build(
         workers: Processes; None takes every core.
         engine: "local", or "ray" (extra ``ray``).
         shard: Which share of the objects this call renders, from 0: for job arrays that fill one
-            folder together. The call that finds all objects done writes lists and manifest.
+            folder together. Lists and manifest are written by a last call without shards.
         num_shards: Number of shares.
         progress: Show a bar with rate and time left, on stderr.
 
     Raises:
         DataFormatError: The source is missing or empty, or no object could be rendered.
-        ConventionError: The folder holds a build with other settings; says which differ.
+        ConventionError: The folder holds a build with other settings; says which differ. Or an
+            argument is out of its range.
+        MissingExtraError: Ray is asked for and not installed.
+        EquivariantError: A worker died; the same call goes on where it stopped.
 
     Example:
         >>> import tempfile
@@ -166,13 +169,13 @@ def build(
     """
     started = time.monotonic()
     config, root = config or BuildConfig(), Path(out)
-    workers = workers or os.cpu_count() or 1
+    workers = _workers(workers)
     if not 0 <= shard < num_shards:
         raise ConventionError(
             expected="0 <= shard < num_shards", got=f"{shard} of {num_shards}", argument="shard",
             advice="Number the jobs of an array from 0.",
         )  # fmt: skip
-    entries = _plan(source, root, config)
+    entries = plan(source, root, asdict(config))
     if num_shards == 1:
         remove_partial(root)
     own = [entry for index, entry in enumerate(entries) if index % num_shards == shard]
@@ -217,28 +220,41 @@ def estimate(
         config: What and how.
         workers: Processes; None takes every core.
         objects: How many are tried, evenly spread; objects that fail are left out.
+
+    Raises:
+        DataFormatError: The source is missing or empty, or none of the objects could be rendered.
+        ConventionError: Fewer than one worker, or than one object to try.
     """
-    entries = source.entries()
+    workers, entries = _workers(workers), source.entries()
+    if objects < 1:
+        raise _out_of_range("objects", "at least 1 object to try", objects)
     tried = [entries[i] for i in np.unique(np.linspace(0, len(entries) - 1, objects).astype(int))]
-    renderer = _renderer(config)
-    _render_object(source, tried[0], config, renderer)  # compiles, fills caches
-    started, size, done = time.monotonic(), 0, 0
+    renderer, warm = _renderer(config), False
+    seconds, size, done = 0.0, 0, 0
+    reason = ""
     for entry in tried:
         try:
+            if not warm:
+                _render_object(source, entry, config, renderer)  # compiles, fills caches
+                warm = True
+            started = time.monotonic()
             views = _render_object(source, entry, config, renderer)
-        except (DataFormatError, RendererError):
+        except (DataFormatError, RendererError) as error:
+            reason = reason or _reason(error, entry)
             continue
-        done += 1
         size += sum(
             len(jpeg_bytes(v.image, quality=config.quality)) + len(npy_bytes(v.latent))
             for v in views
         )
-    seconds = (time.monotonic() - started) / max(1, done)
+        done += 1
+        seconds += time.monotonic() - started
+    if not done:
+        raise _none_rendered(len(tried), reason, "source")
     return BuildEstimate(
         objects=len(entries),
         images=len(entries) * config.views,
-        seconds=seconds * len(entries) / (workers or os.cpu_count() or 1),
-        bytes=size * len(entries) // max(1, done),
+        seconds=seconds / done * len(entries) / workers,
+        bytes=size * len(entries) // done,
     )
 
 
@@ -259,7 +275,7 @@ def _render_task(task: _Task) -> list[tuple[str, str, str | None]]:
         try:
             views = _render_object(task.source, entry, task.config, renderer)
         except (DataFormatError, RendererError) as error:
-            results.append((key, "", str(error)))
+            results.append((key, "", _reason(error, entry)))
             continue
         checksum = write_object(
             task.root / key,
@@ -294,49 +310,40 @@ def _renderer(config: BuildConfig) -> Renderer:
     return _cached_renderer(config.renderer, config.samples_per_side)
 
 
+def _reason(error: Exception, entry: MeshEntry) -> str:
+    """What an error says, files named from the source's folder: the same on every machine."""
+    text = str(error)
+    named = error.argument if isinstance(error, DataFormatError) else ""
+    if entry.path and named.endswith(entry.path) and named != entry.path:
+        text = text.replace(named[: -len(entry.path)], "")
+    return text
+
+
+def _workers(asked: int | None) -> int:
+    if asked is None:
+        return os.cpu_count() or 1
+    if asked < 1:
+        raise _out_of_range("workers", "at least 1 worker, or None for every core", asked)
+    return asked
+
+
+def _out_of_range(argument: str, expected: str, got: int) -> ConventionError:
+    return ConventionError(
+        expected=expected, got=str(got), argument=argument, advice="See the documentation."
+    )
+
+
+def _none_rendered(failed: int, first: str, argument: str) -> DataFormatError:
+    return DataFormatError(
+        expected="at least one object that can be rendered",
+        got=f"{failed} that cannot; the first: {first or 'none'}",
+        argument=argument,
+        advice="Check the meshes; each reason names its file.",
+    )
+
+
 def _key(entry: MeshEntry) -> str:
     return f"{entry.label}/{entry.object_id}"
-
-
-def _plan(source: MeshSource, root: Path, config: BuildConfig) -> list[MeshEntry]:
-    """All objects; writes the plan, or compares with the one that is there."""
-    entries = source.entries()
-    plan = {
-        "format_version": FORMAT_VERSION,
-        "config": asdict(config),
-        "source": source.describe(),
-        "objects": len(entries),
-    }
-    root.mkdir(parents=True, exist_ok=True)
-    path = root / PLAN
-    if path.is_file():
-        before = _flat(read_json(path))
-        now = _flat(plan)
-        differ = sorted(k for k in before.keys() | now.keys() if before.get(k) != now.get(k))
-        if differ:
-            raise ConventionError(
-                expected="the settings the build in this folder was started with",
-                got="; ".join(f"{k}: {now.get(k)!r} instead of {before.get(k)!r}" for k in differ),
-                argument=str(root),
-                advice="Choose another folder, or remove this one to start over.",
-            )
-    elif any(root.iterdir()):
-        raise ConventionError(
-            expected="an empty folder, or one with an unfinished build",
-            got="a folder with other files",
-            argument=str(root),
-            advice="Choose another folder.",
-        )
-    else:
-        write_json(path, plan)
-    return entries
-
-
-def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
-    if isinstance(value, dict):
-        items = [_flat(v, f"{prefix}.{k}" if prefix else str(k)) for k, v in value.items()]
-        return {k: v for item in items for k, v in item.items()}
-    return {prefix: list(value) if isinstance(value, tuple) else value}
 
 
 def _finish(
@@ -350,12 +357,7 @@ def _finish(
     """Lists, contact sheet, and last of all the manifest."""
     complete = [entry for entry in entries if _key(entry) not in failed]
     if not complete:
-        raise DataFormatError(
-            expected="at least one object that can be rendered",
-            got=f"{len(failed)} that cannot; the first: {next(iter(failed.values()), 'none')}",
-            argument=str(root),
-            advice="Check the meshes; each reason names its file.",
-        )
+        raise _none_rendered(len(failed), next(iter(failed.values()), ""), str(root))
     labels = sorted({entry.label for entry in complete})
     splits = {
         _key(e): split_of(e, val_fraction=config.val_fraction, seed=config.seed) for e in complete

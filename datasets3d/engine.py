@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from itertools import islice
 from typing import Literal, TypeVar
 
 from equivariant.errors import ConventionError, EquivariantError, MissingExtraError
@@ -56,11 +57,8 @@ def _run_in_processes(
     context = multiprocessing.get_context("spawn")
     with _environment(_SINGLE_THREADED), ProcessPoolExecutor(workers, context) as pool:
         waiting = iter(tasks)
-        pending = {
-            pool.submit(function, task)
-            for _, task in zip(range(2 * workers), waiting, strict=False)
-        }
         try:
+            pending = {pool.submit(function, task) for task in islice(waiting, 2 * workers)}
             while pending:
                 done, pending = wait(pending, return_when=FIRST_COMPLETED)
                 for future in done:

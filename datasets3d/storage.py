@@ -20,6 +20,9 @@ from equivariant.runs import read_json, write_atomically
 
 ChannelOrder = Literal["rgb", "bgr"]
 PARTIAL = ".partial-"
+PLAN, MANIFEST, SHEET = "plan.json", "manifest.json", "contact_sheet.png"
+LISTS = ("train_images.npy", "train_labels.npy", "val_images.npy", "val_labels.npy")
+WRITTEN = (PLAN, MANIFEST, SHEET, *LISTS)
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,7 @@ def digest(folder: Path) -> str:
     """Checksum of the names and contents of an object's files, 32 hexadecimal digits."""
     state = hashlib.blake2b(digest_size=16)
     for path in sorted(folder.iterdir()):
-        content = path.read_bytes()
+        content = b"" if path.is_dir() else path.read_bytes()
         state.update(f"{path.name} {len(content)} ".encode())
         state.update(content)
     return state.hexdigest()
@@ -101,8 +104,9 @@ def read_array(path: Path) -> NDArray[np.generic]:
         DataFormatError: It is missing, damaged, or needs pickle; names the file.
     """
     try:
-        array: NDArray[np.generic] = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        with path.open("rb") as file:
+            array: NDArray[np.generic] = np.lib.format.read_array(file, allow_pickle=False)
+    except Exception as error:  # a damaged header may trip any part of NumPy's parser
         raise DataFormatError(
             expected="a NumPy array file",
             got=f"{type(error).__name__}: {error}",
@@ -125,7 +129,7 @@ def read_image(path: Path) -> NDArray[np.uint8]:
             return image
         with Image.open(io.BytesIO(data)) as picture:
             return np.asarray(picture.convert("RGB"))
-    except (OSError, ValueError, UnidentifiedImageError) as error:
+    except (OSError, ValueError, SyntaxError, UnidentifiedImageError) as error:
         raise DataFormatError(
             expected="a readable image",
             got=f"{type(error).__name__}: {error}",
@@ -138,8 +142,8 @@ def remove_partial(root: Path) -> None:
     """Remove what an interrupted build was writing."""
     for partial in root.glob(f"*/{PARTIAL}*"):
         shutil.rmtree(partial, ignore_errors=True)
-    for temporary in root.glob(".*.*"):
-        if temporary.is_file():
+    for name in WRITTEN:
+        for temporary in root.glob(f".{name}.*"):
             temporary.unlink(missing_ok=True)
 
 
@@ -150,14 +154,20 @@ def verify(root: Path) -> list[str]:
         root: Folder that ``build`` wrote.
 
     Returns:
-        One sentence per missing, damaged or foreign object; empty where all is well.
+        One sentence per missing list and per missing, damaged or foreign object; empty where
+        all is well.
 
     Raises:
         DataFormatError: There is no readable manifest.
     """
-    manifest = read_json(root / "manifest.json")
+    manifest = read_json(root / MANIFEST)
+    if not isinstance(manifest, dict) or not isinstance(manifest.get("digests"), dict):
+        raise DataFormatError(
+            expected="a manifest with digests", got="JSON without them",
+            argument=str(root / MANIFEST), advice="Build the data set again.",
+        )  # fmt: skip
     expected: dict[str, str] = manifest["digests"]
-    problems = []
+    problems = [f"{name} is missing" for name in (*LISTS, SHEET) if not (root / name).is_file()]
     for key, checksum in expected.items():
         folder = root / key
         if not folder.is_dir():
