@@ -10,7 +10,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from datasets3d.config import BuildConfig
-from datasets3d.engine import Engine, core_count, run_in_processes, run_tasks
+from datasets3d.engine import Engine, check_workers, run_in_processes, run_tasks
 from datasets3d.index import write_index
 from datasets3d.meshes.source import MeshEntry, MeshSource
 from datasets3d.plan import key_of, plan
@@ -77,7 +77,9 @@ def build(
 
     Raises:
         DataFormatError: The source is missing or empty, or no object could be rendered.
-        ConventionError: The folder holds a build with other settings; says which differ.
+        ConventionError: The folder holds a build with other settings, and says which differ; or
+            an argument is out of its range.
+        MissingExtraError: Ray is asked for and not installed.
         RendererUnavailableError: A package or library that the renderer needs is missing.
 
     Example:
@@ -91,7 +93,7 @@ def build(
     """
     started = time.monotonic()
     config, root = config or BuildConfig(), Path(out)
-    workers = core_count() if workers is None else workers
+    workers = check_workers(workers)
     if not 0 <= shard < num_shards:
         raise ConventionError(
             expected="0 <= shard < num_shards", got=f"{shard} of {num_shards}", argument="shard",

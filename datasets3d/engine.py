@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import multiprocessing.connection
 import os
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -24,11 +25,20 @@ _THREADS = ("OPENBLAS", "OMP", "MKL", "NUMBA", "LP")
 _SINGLE_THREADED = {f"{library}_NUM_THREADS": "1" for library in _THREADS}
 
 
-def core_count() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+def check_workers(workers: int | None) -> int:
+    """The number of processes: as asked for, or one for each core that this process may use.
+
+    Raises:
+        ConventionError: It is below 1.
+    """
+    if workers is None:
+        return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    if workers < 1:
+        raise ConventionError(
+            expected="at least 1 worker, or None for every core", got=str(workers),
+            argument="workers", advice="Leave it out to use every core.",
+        )  # fmt: skip
+    return workers
 
 
 def run_tasks(
@@ -51,10 +61,11 @@ def run_tasks(
         MissingExtraError: Ray is asked for and not installed.
         EquivariantError: Worker processes cannot even start.
     """
-    if workers < 1 or engine not in ("local", "ray"):
+    check_workers(workers)
+    if engine not in ("local", "ray"):
         raise ConventionError(
-            expected="at least 1 worker, engine local or ray", got=f"{workers}, {engine!r}",
-            argument="workers", advice="Leave workers out to use every core.",
+            expected="local or ray", got=repr(engine), argument="engine",
+            advice="Ray needs the extra of that name.",
         )  # fmt: skip
     if engine == "ray":
         yield from _run_on_ray(function, tasks)

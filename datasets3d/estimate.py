@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from datasets3d.config import BuildConfig
-from datasets3d.engine import core_count
+from datasets3d.engine import check_workers
 from datasets3d.meshes.source import MeshEntry, MeshSource
 from datasets3d.storage import jpeg_bytes, npy_bytes
 from datasets3d.work import reason_of, render_object
-from equivariant.errors import DataFormatError
+from equivariant.errors import ConventionError, DataFormatError
 from renderers import RendererUnavailableError
 
 
@@ -53,11 +53,17 @@ def estimate(
     Raises:
         DataFormatError: The source is missing or empty, or none of the objects tried can be
             rendered.
+        ConventionError: A number of workers, objects or views is below 1.
         RendererUnavailableError: A package or library that the renderer needs is missing.
     """
-    entries = source.entries()
-    places = np.unique(np.linspace(0, len(entries) - 1, max(1, objects)).astype(int))
-    views = max(1, min(views, config.views))
+    if objects < 1 or views < 1:
+        raise ConventionError(
+            expected="at least 1 object and 1 view to try", got=f"{objects} and {views}",
+            argument="objects", advice="Leave them out for the defaults.",
+        )  # fmt: skip
+    entries, workers = source.entries(), check_workers(workers)
+    places = np.unique(np.linspace(0, len(entries) - 1, objects).astype(int))
+    views = min(views, config.views)
     trials, reason = [], ""
     for place in [places[0], *places]:  # the first compiles and fills caches
         try:
@@ -68,7 +74,8 @@ def estimate(
             reason = reason_of(error, entries[place])
     if not trials:
         raise DataFormatError(
-            expected="an object that can be rendered", got=reason, argument="source",
+            expected="at least one object that can be rendered",
+            got=f"{len(places)} that cannot; the last: {reason}", argument="source",
             advice="Check the meshes and the settings.",
         )  # fmt: skip
     seconds_per_object, seconds_per_image, size = np.median(trials[1:] or trials, axis=0)
@@ -77,7 +84,7 @@ def estimate(
     return BuildEstimate(
         objects=len(entries),
         images=images,
-        seconds=float(seconds) / (workers or core_count()),
+        seconds=float(seconds) / workers,
         bytes=int(size * images),
     )
 

@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from datasets3d.latents import generator
 
-FIXED_PAIRS = "val_pairs.npy"
 FIXED_PAIRS_PER_OBJECT = 4
 
 

@@ -11,10 +11,10 @@ import numpy as np
 
 from datasets3d.config import BuildConfig
 from datasets3d.contact_sheet import contact_sheet
-from datasets3d.fixed_pairs import FIXED_PAIRS, FIXED_PAIRS_PER_OBJECT, draw_fixed_pairs
+from datasets3d.fixed_pairs import FIXED_PAIRS_PER_OBJECT, draw_fixed_pairs
 from datasets3d.meshes.source import MeshEntry
 from datasets3d.plan import key_of
-from datasets3d.schema import COLUMNS, CONVENTIONS, FORMAT_VERSION, SHEET, Manifest
+from datasets3d.schema import COLUMNS, CONVENTIONS, FIXED_PAIRS, FORMAT_VERSION, SHEET, Manifest
 from datasets3d.splits import split_of
 from datasets3d.storage import digest, file_digest, write_array
 from equivariant.errors import DataFormatError

@@ -39,7 +39,7 @@ class TransformPairs:
         threads: That decode at once.
 
     Raises:
-        ConventionError: Objects have fewer than two views.
+        ConventionError: Objects have fewer than two views, or the seed is negative.
 
     Example:
         >>> import tempfile
@@ -72,8 +72,14 @@ class TransformPairs:
         check_pairs_exist(dataset.views)
         self.dataset, self.seed = dataset, seed
         self.convention = convention or ElementConvention()
+        if seed < 0:
+            raise ConventionError(
+                expected="a seed of at least 0", got=str(seed), argument="seed",
+                advice="Pass another seed.",
+            )  # fmt: skip
         if mean is None or std is None:
-            mean, std = (tuple(map(float, s)) for s in dataset.channel_statistics())
+            own_mean, own_std = (tuple(map(float, s)) for s in dataset.channel_statistics())
+            mean, std = mean or own_mean, std or own_std
         self.mean, self.std = mean, std
         self.size_px, self._threads = size_px, threads
         self.images = images
@@ -132,8 +138,15 @@ class TransformPairs:
             world: Number of processes.
 
         Raises:
-            ConventionError: A batch is larger than the data set, or not a multiple of world.
+            ConventionError: A batch is larger than the data set, or not a multiple of world; rank
+                or start is out of range.
         """
+        if not (start >= 0 and 0 <= rank < world):
+            raise ConventionError(
+                expected="start >= 0 and 0 <= rank < world",
+                got=f"start {start}, rank {rank}, world {world}", argument="rank",
+                advice="Number steps and processes from 0.",
+            )  # fmt: skip
         per_epoch = len(self.dataset) // batch_size if batch_size > 0 else 0
         if per_epoch < 1 or batch_size % world:
             raise ConventionError(
@@ -141,8 +154,12 @@ class TransformPairs:
                 got=str(batch_size), argument="batch_size",
                 advice="One epoch shows each object once: take smaller batches or more objects.",
             )  # fmt: skip
+        return self._batches(start, batch_size, per_epoch, rank, world)
+
+    def _batches(
+        self, step: int, batch_size: int, per_epoch: int, rank: int, world: int
+    ) -> Iterator[PairBatch]:
         with ThreadPoolExecutor(1) as ahead:
-            step = start
             upcoming = ahead.submit(self._step, step, batch_size, per_epoch, rank, world)
             while True:
                 batch = upcoming.result()

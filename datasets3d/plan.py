@@ -37,6 +37,8 @@ def plan(source: MeshSource, root: Path, config: BuildConfig) -> list[MeshEntry]
     now = settings(source, config, len(entries))
     root.mkdir(parents=True, exist_ok=True)
     path = root / PLAN
+    # Listed before looking for the plan: another shard may be writing it at this moment.
+    foreign = [p for p in root.iterdir() if not p.name.startswith((PLAN, f".{PLAN}."))]
     if path.is_file():
         before, after = _flat(read_json(path)), _flat(now)
         differ = sorted(k for k in before.keys() | after.keys() if before.get(k) != after.get(k))
@@ -47,7 +49,7 @@ def plan(source: MeshSource, root: Path, config: BuildConfig) -> list[MeshEntry]
                 argument=str(root),
                 advice="Choose another folder, or remove this one to start over.",
             )
-    elif any(not path.name.startswith(f".{PLAN}.") for path in root.iterdir()):
+    elif foreign:
         raise ConventionError(
             expected="an empty folder, or one with a build",
             got="a folder with other files",

@@ -11,6 +11,14 @@ from equivariant.runs import read_json, write_json
 
 FORMAT_VERSION = 1
 PLAN, MANIFEST, SHEET = "plan.json", "manifest.json", "contact_sheet.png"
+FIXED_PAIRS = "val_pairs.npy"
+LISTS = (
+    "train_images.npy",
+    "train_labels.npy",
+    "val_images.npy",
+    "val_labels.npy",
+    FIXED_PAIRS,
+)
 
 CONVENTIONS = {
     "world": "right-handed, +z up; the camera is fixed, the object turns about the origin",

@@ -16,6 +16,7 @@ import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from datasets3d.schema import LISTS, MANIFEST, PLAN, SHEET
 from equivariant.errors import DataFormatError
 from equivariant.runs import write_atomically
 
@@ -83,7 +84,9 @@ def jpeg_bytes(image: NDArray[np.uint8], *, quality: int) -> bytes:
 
 def digest(folder: Path) -> str:
     """Checksum of the names and contents of an object's files, 32 hexadecimal digits."""
-    return _digest({path.name: path.read_bytes() for path in folder.iterdir()})
+    return _digest(
+        {path.name: b"" if path.is_dir() else path.read_bytes() for path in folder.iterdir()}
+    )
 
 
 def file_digest(path: Path) -> str:
@@ -118,8 +121,9 @@ def read_array(path: Path) -> NDArray[np.generic]:
         DataFormatError: It is missing, damaged, or needs pickle; names the file.
     """
     try:
-        array: NDArray[np.generic] = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        with path.open("rb") as file:
+            array: NDArray[np.generic] = np.lib.format.read_array(file, allow_pickle=False)
+    except Exception as error:  # a damaged header may trip any part of NumPy's parser
         raise DataFormatError(
             expected="a NumPy array file",
             got=f"{type(error).__name__}: {error}",
@@ -142,7 +146,7 @@ def read_image(path: Path) -> NDArray[np.uint8]:
             return image
         with Image.open(io.BytesIO(data)) as picture:
             return np.asarray(picture.convert("RGB"))
-    except (OSError, ValueError, UnidentifiedImageError) as error:
+    except (OSError, ValueError, SyntaxError, UnidentifiedImageError) as error:
         raise DataFormatError(
             expected="a readable image",
             got=f"{type(error).__name__}: {error}",
@@ -155,6 +159,6 @@ def remove_partial(root: Path) -> None:
     """Remove what an interrupted build was writing."""
     for partial in root.glob(f"*/{PARTIAL}*"):
         shutil.rmtree(partial, ignore_errors=True)
-    for temporary in root.glob(".*.*"):
-        if temporary.is_file():
+    for name in (PLAN, MANIFEST, SHEET, *LISTS):
+        for temporary in root.glob(f".{name}.*"):
             temporary.unlink(missing_ok=True)

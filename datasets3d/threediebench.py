@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -35,11 +37,13 @@ class ThreeDIEBench:
         root: The data set's folder.
         split: "train" or "val".
         cache: Keep all latents of the split in one file under ``ROOT/.cache`` after the first
-            reading; pass False for a read-only folder.
+            reading, where that can be written. They are read anew when the list, an object's
+            folder, or its first latent has changed.
 
     Raises:
         DataFormatError: The folder or its lists are missing or damaged, no listed object is
-            present, an object has no view, or a latent has the wrong shape; names the file.
+            present, there are more or fewer labels than objects, an object has no view, or a
+            latent has the wrong shape; names the file.
         ConventionError: The split is unknown.
     """
 
@@ -56,6 +60,7 @@ class ThreeDIEBench:
             raise _format_error(self.root, "a data set folder", "nothing there")
         listed = {name: _read_list(self.root, name) for name in ("train", "val")}
         self.label_names = sorted({key.split("/")[0] for keys in listed.values() for key in keys})
+        _check_labels(self.root, split, len(listed[split]))
         rank = {name: index for index, name in enumerate(self.label_names)}
         present = [key for key in listed[split] if (self.root / key).is_dir()]
         self.missing = [key for key in listed[split] if not (self.root / key).is_dir()]
@@ -80,16 +85,20 @@ class ThreeDIEBench:
     @cached_property
     def latents(self) -> NDArray[np.float64]:
         """All latents, shape (objects, views, 7), float64; see ``datasets3d.latents.COLUMNS``."""
-        path = self.root / CACHE / f"{self.split}_latents.npy"
-        names = self.root / CACHE / f"{self.split}_objects.npy"
-        if path.is_file() and names.is_file():
-            cached, keys = read_array(path), read_array(names)
-            if keys.tolist() == self.object_ids and cached.shape[0] == len(self):
-                return cached.astype(np.float64)
+        if not self._cache:
+            return self._read_latents()
+        path = self.root / CACHE / f"{self.split}_latents-{self._state()}.npy"
+        if path.is_file():
+            with suppress(DataFormatError):  # damaged, or removed by another process just now
+                cached = read_array(path)
+                if cached.ndim == 3 and len(cached) == len(self):
+                    return cached.astype(np.float64)
         latents = self._read_latents()
-        if self._cache:
+        with suppress(OSError):  # a folder that cannot be written is read anew each time
             write_array(path, latents)
-            write_array(names, np.array(self.object_ids))
+            for other in path.parent.glob(f"{self.split}_latents-*.npy"):
+                if other != path:
+                    other.unlink(missing_ok=True)
         return latents
 
     @cached_property
@@ -179,6 +188,16 @@ class ThreeDIEBench:
             image = np.asarray(picture)
         return np.moveaxis(image, -1, 0)
 
+    def _state(self) -> str:
+        """Digest of the objects' names and of the times at which they were written."""
+        state = hashlib.blake2b(digest_size=16)
+        for key in self.object_ids:
+            folder = self.root / key
+            first = folder / "latent_0.npy"
+            written = [p.stat().st_mtime_ns for p in (folder, first) if p.exists()]
+            state.update(f"{key} {written}\n".encode())
+        return state.hexdigest()
+
     def _read_latents(self) -> NDArray[np.float64]:
         with ThreadPoolExecutor(8) as pool:
             objects = list(pool.map(self._read_object, self.object_ids))
@@ -190,8 +209,10 @@ class ThreeDIEBench:
         rows: list[NDArray[np.float64]] = []
         while (path := folder / f"latent_{len(rows)}.npy").is_file():
             row = read_array(path)
-            if row.ndim != 1 or row.shape[0] < 7 or not np.isfinite(row.astype(float)).all():
-                raise _format_error(path, "at least 7 finite numbers", f"shape {row.shape}")
+            numbers = row.ndim == 1 and row.shape[0] >= 7 and row.dtype.kind in "fiu"
+            if not numbers or not np.isfinite(row).all():
+                got = f"{row.dtype} of shape {row.shape}" + ", not all finite" * numbers
+                raise _format_error(path, "at least 7 finite numbers", got)
             rows.append(row[:7].astype(np.float64))
         if not rows:
             raise _format_error(folder, "latent_0.npy, latent_1.npy, ...", "no latent")
@@ -210,11 +231,19 @@ def check_pairs_exist(views: int) -> None:
 def _read_list(root: Path, split: str) -> list[str]:
     path = root / f"{split}_images.npy"
     rows = read_array(path)
-    keys = ["/".join(str(row).strip("/").split("/")[-2:]) for row in rows.tolist()]
-    wrong = [key for key in keys if key.count("/") != 1]
-    if rows.ndim != 1 or wrong:
-        raise _format_error(path, 'rows "/<class>/<object id>/"', repr(wrong[:1] or rows.shape))
+    keys = ["/".join(str(row).strip("/").split("/")[-2:]) for row in rows.ravel().tolist()]
+    wrong = [key for key in keys if key.count("/") != 1 or "/" in (key[0], key[-1])]
+    if rows.ndim != 1 or rows.dtype.kind != "U" or wrong:
+        got = f"{rows.dtype} of shape {rows.shape}" + (f" with {wrong[0]!r}" if wrong else "")
+        raise _format_error(path, 'rows "/<class>/<object id>/"', got)
     return keys
+
+
+def _check_labels(root: Path, split: str, objects: int) -> None:
+    """The list of labels is not used, ranks are; but one of another length is of another list."""
+    path = root / f"{split}_labels.npy"
+    if path.is_file() and (shape := read_array(path).shape) != (objects,):
+        raise _format_error(path, f"{objects} labels, one per listed object", f"shape {shape}")
 
 
 def _format_error(path: Path, expected: str, got: str) -> DataFormatError:
