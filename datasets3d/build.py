@@ -16,7 +16,7 @@ from datasets3d.meshes.source import MeshEntry, MeshSource
 from datasets3d.plan import key_of, plan
 from datasets3d.schema import MANIFEST, PLAN, Manifest
 from datasets3d.storage import remove_partial
-from datasets3d.work import Outcome, Task, render_task
+from datasets3d.work import Outcome, Task, check_renderer, render_task
 from equivariant.errors import ConventionError
 from equivariant.runs import read_json
 
@@ -61,7 +61,7 @@ def build(
     A build that was killed goes on where it stopped when it is called again, and ends with
     byte for byte the files of one that was not; so do builds with other numbers of workers.
     An object that cannot be loaded or rendered is set aside, listed with its reason in the
-    manifest, and the rest is rendered. A data set that is complete is left as it is.
+    manifest, and the rest is rendered; calling again tries it again.
 
     Args:
         source: Objects.
@@ -80,7 +80,7 @@ def build(
         ConventionError: The folder holds a build with other settings, and says which differ; or
             an argument is out of its range.
         MissingExtraError: Ray is asked for and not installed.
-        RendererUnavailableError: A package or library that the renderer needs is missing.
+        RendererError: The renderer is unknown, or a package or library it needs is missing.
 
     Example:
         >>> import tempfile
@@ -99,46 +99,40 @@ def build(
             expected="0 <= shard < num_shards", got=f"{shard} of {num_shards}", argument="shard",
             advice="Number the jobs of an array from 0.",
         )  # fmt: skip
+    check_renderer(config)
     entries = plan(source, root, config)
     own = [entry for index, entry in enumerate(entries) if index % num_shards == shard]
     todo = [entry for entry in own if not (root / key_of(entry)).is_dir()]
-    failed = _known_failures(root, todo)
-    digests: dict[str, str] = {}
-    if failed is None:
-        failed = {}
-        if num_shards == 1:
-            remove_partial(root)
-        skipped = (len(own) - len(todo)) * config.views
-        with tqdm(
-            total=len(own) * config.views, initial=skipped, unit="img", smoothing=0.05,
-            disable=not progress, desc="rendering",
-        ) as bar:  # fmt: skip
-            for outcome in _render(source, root, config, todo, workers=workers, engine=engine):
-                if outcome.reason is None:
-                    digests[outcome.key] = outcome.digest
-                else:
-                    failed[outcome.key] = outcome.reason
-                bar.update(config.views)
-        if num_shards == 1:
-            noted = read_json(root / PLAN)
-            write_index(root, config, noted, entries=entries, digests=digests, failed=failed)
+    rendered: dict[str, str] = {}
+    failed: dict[str, str] = {}
+    finished = (root / MANIFEST).is_file()
+    if num_shards == 1:
+        remove_partial(root)
+    with tqdm(
+        total=len(own) * config.views, initial=(len(own) - len(todo)) * config.views,
+        unit="img", smoothing=0.05, disable=not progress, desc="rendering",
+    ) as bar:  # fmt: skip
+        for outcome in _render(source, root, config, todo, workers=workers, engine=engine):
+            if outcome.reason is None:
+                rendered[outcome.key] = outcome.digest
+            else:
+                failed[outcome.key] = outcome.reason
+            bar.update(config.views)
+    if num_shards == 1 and (todo or not finished):
+        known = Manifest.read(root).digests if finished else {}
+        write_index(
+            root, config, read_json(root / PLAN),
+            entries=entries, digests={**known, **rendered}, failed=dict(sorted(failed.items())),
+        )  # fmt: skip
     complete = sum((root / key_of(entry)).is_dir() for entry in entries)
     return BuildReport(
         path=root,
         objects=complete,
         images=complete * config.views,
-        rendered=len(digests) * config.views,
+        rendered=len(rendered) * config.views,
         failed=failed,
         seconds=time.monotonic() - started,
     )
-
-
-def _known_failures(root: Path, todo: Sequence[MeshEntry]) -> dict[str, str] | None:
-    """Failures of a complete data set that lacks nothing else; None where work is left."""
-    if not (root / MANIFEST).is_file():
-        return None
-    failed = Manifest.read(root).failed
-    return failed if {key_of(entry) for entry in todo} == set(failed) else None
 
 
 def _render(
@@ -155,10 +149,15 @@ def _render(
     starts = range(0, len(todo), step)
     tasks = [Task(source, root, config, tuple(todo[start : start + step])) for start in starts]
     suspects: list[Task] = []
-    for task, outcomes in run_tasks(render_task, tasks, workers=workers, engine=engine):
-        if outcomes is None:
-            suspects += [Task(source, root, config, (entry,)) for entry in task.entries]
-        else:
-            yield from outcomes
-    for task, outcomes in run_in_processes(render_task, suspects, workers=1):
-        yield from outcomes or [Outcome(key_of(task.entries[0]), "", CRASHED)]
+
+    def suspect(task: Task) -> list[Outcome]:
+        suspects.extend(Task(source, root, config, (entry,)) for entry in task.entries)
+        return []
+
+    def give_up(task: Task) -> list[Outcome]:
+        return [Outcome(key_of(entry), "", CRASHED) for entry in task.entries]
+
+    for outcomes in run_tasks(render_task, tasks, workers=workers, engine=engine, died=suspect):
+        yield from outcomes
+    for outcomes in run_in_processes(render_task, suspects, workers=1, ahead=0, died=give_up):
+        yield from outcomes

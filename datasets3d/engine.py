@@ -42,24 +42,27 @@ def check_workers(workers: int | None) -> int:
 
 
 def run_tasks(
-    function: Callable[[Task], Result], tasks: Sequence[Task], *, workers: int, engine: Engine
-) -> Iterator[tuple[Task, Result | None]]:
-    """Tasks with their results, in the order in which they finish.
-
-    A result is None where the process that had the task, or one beside it, died: killed, out of
-    memory, or crashed in compiled code. The tasks that it could have been are returned so; the
-    rest goes on in new processes. An exception of the function is raised here.
+    function: Callable[[Task], Result],
+    tasks: Sequence[Task],
+    *,
+    workers: int,
+    engine: Engine,
+    died: Callable[[Task], Result] | None = None,
+) -> Iterator[Result]:
+    """Results of all tasks, in the order in which they finish.
 
     Args:
-        function: A module-level function that never returns None.
+        function: A module-level function; what it raises is raised here.
         tasks: Its arguments; they and the results pickle.
         workers: Processes; 1 runs in this process. Ignored by Ray, which has its own.
         engine: "local", or "ray" for a cluster that ``ray.init()`` finds.
+        died: Result of a task whose process, or one beside it, died: killed, out of memory, or
+            crashed in compiled code; the rest goes on in new processes. None raises instead.
 
     Raises:
         ConventionError: workers < 1, or the engine is unknown.
         MissingExtraError: Ray is asked for and not installed.
-        EquivariantError: Worker processes cannot even start.
+        EquivariantError: A worker died and ``died`` is None, or none can even start.
     """
     check_workers(workers)
     if engine not in ("local", "ray"):
@@ -68,51 +71,73 @@ def run_tasks(
             advice="Ray needs the extra of that name.",
         )  # fmt: skip
     if engine == "ray":
-        yield from _run_on_ray(function, tasks)
+        yield from _run_on_ray(function, tasks, died)
     elif workers == 1:
-        for task in tasks:
-            yield task, function(task)
+        yield from map(function, tasks)
     else:
-        yield from run_in_processes(function, tasks, workers=workers)
+        yield from run_in_processes(function, tasks, workers=workers, died=died)
 
 
 def run_in_processes(
-    function: Callable[[Task], Result], tasks: Sequence[Task], *, workers: int
-) -> Iterator[tuple[Task, Result | None]]:
+    function: Callable[[Task], Result],
+    tasks: Sequence[Task],
+    *,
+    workers: int,
+    ahead: int = 1,
+    died: Callable[[Task], Result] | None = None,
+) -> Iterator[Result]:
     """:func:`run_tasks` in spawned processes, also with one worker.
 
     Args:
         function: As there.
         tasks: As there.
         workers: Processes, at least 1.
+        ahead: Tasks that wait, for each worker; when one dies, they count as its victims.
+        died: As there.
     """
     waiting = deque(tasks)
     with _environment(_SINGLE_THREADED):
         while waiting:
-            yield from _run_until_one_dies(function, waiting, workers)
+            yield from _run_until_one_dies(function, waiting, workers, ahead, died)
 
 
 def _run_until_one_dies(
-    function: Callable[[Task], Result], waiting: deque[Task], workers: int
-) -> Iterator[tuple[Task, Result | None]]:
+    function: Callable[[Task], Result],
+    waiting: deque[Task],
+    workers: int,
+    ahead: int,
+    died: Callable[[Task], Result] | None,
+) -> Iterator[Result]:
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(workers, context, initializer=_end_with_parent)
     pending: dict[Future[Result], Task] = {}
     try:
         _check_start(pool)
         while waiting or pending:
-            while waiting and len(pending) < 2 * workers:
+            while waiting and len(pending) < (1 + ahead) * workers:
                 pending[pool.submit(function, waiting[0])] = waiting[0]
                 waiting.popleft()
             for future in wait(pending, return_when=FIRST_COMPLETED).done:
                 result = future.result()
-                yield pending.pop(future), result
-    except BrokenProcessPool:
+                del pending[future]
+                yield result
+    except BrokenProcessPool as error:
+        if died is None:
+            raise _death() from error
         for future, task in pending.items():
             finished = future.done() and future.exception() is None
-            yield task, future.result() if finished else None
+            yield future.result() if finished else died(task)
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _death() -> EquivariantError:
+    return EquivariantError(
+        expected="workers that live until their task is done",
+        got="one that died",
+        argument="workers",
+        advice="Run the same command again to go on; use fewer workers if memory is short.",
+    )
 
 
 def _check_start(pool: ProcessPoolExecutor) -> None:
@@ -139,8 +164,10 @@ def _exit_after(sentinel: int) -> None:
 
 
 def _run_on_ray(
-    function: Callable[[Task], Result], tasks: Sequence[Task]
-) -> Iterator[tuple[Task, Result | None]]:
+    function: Callable[[Task], Result],
+    tasks: Sequence[Task],
+    died: Callable[[Task], Result] | None,
+) -> Iterator[Result]:
     try:
         import ray  # noqa: PLC0415 (optional engine)
     except ImportError as error:
@@ -150,15 +177,14 @@ def _run_on_ray(
     remote = ray.remote(function)
     pending = {remote.remote(task): task for task in tasks}
     while pending:
-        done, _ = ray.wait(list(pending))
-        for reference in done:
+        for reference in ray.wait(list(pending))[0]:
             task = pending.pop(reference)
             try:
-                result = ray.get(reference)
-            except ray.exceptions.WorkerCrashedError:
-                yield task, None
-            else:
-                yield task, result
+                yield ray.get(reference)
+            except ray.exceptions.WorkerCrashedError as error:
+                if died is None:
+                    raise _death() from error
+                yield died(task)
 
 
 @contextmanager

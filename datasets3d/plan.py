@@ -45,7 +45,9 @@ def plan(source: MeshSource, root: Path, config: BuildConfig) -> list[MeshEntry]
         if differ:
             raise ConventionError(
                 expected="the settings the build in this folder was started with",
-                got="; ".join(f"{k} {after.get(k)!r}, not {before.get(k)!r}" for k in differ),
+                got="; ".join(
+                    f"{k}: {after.get(k)!r} instead of {before.get(k)!r}" for k in differ
+                ),
                 argument=str(root),
                 advice="Choose another folder, or remove this one to start over.",
             )

@@ -66,7 +66,7 @@ def write_object(
         with open(partial / name, "wb") as file:
             file.write(content)
     try:
-        os.rename(partial, folder)
+        os.replace(partial, folder)
     except OSError:
         shutil.rmtree(partial, ignore_errors=True)
         if not folder.is_dir():  # else another process was faster, with the same bytes

@@ -14,7 +14,7 @@ from datasets3d.storage import View, write_object
 from equivariant.errors import EquivariantError
 from renderers import Renderer, RendererError, RendererUnavailableError, get
 
-_PATH = re.compile(r"[^\s'\"`(),;:=]*[/\\]([^\s'\"`(),;:/\\]+)")
+_ABSOLUTE = re.compile(r"(?<![\w.])(?:[A-Za-z]:)?[/\\][^\s'\"`(),;]*[/\\]([^\s'\"`(),;:/\\]+)")
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,15 @@ def _outcome(task: Task, entry: MeshEntry) -> Outcome:
     return Outcome(key, digest, None)
 
 
+def check_renderer(config: BuildConfig) -> None:
+    """Make the renderer of a build, to learn now whether it works here.
+
+    Raises:
+        RendererError: It is unknown, or a package or library it needs is missing.
+    """
+    _renderer(config.renderer, config.samples_per_side)
+
+
 def render_object(
     source: MeshSource, entry: MeshEntry, config: BuildConfig, *, views: int | None = None
 ) -> list[View]:
@@ -94,13 +103,13 @@ def render_object(
 
 
 def reason_of(error: Exception, entry: MeshEntry) -> str:
-    """Why an object failed, with file names but no folders: equal on every machine."""
+    """Why an object failed, with files named from the source's folder: equal on every machine."""
     text = str(error)
     if not isinstance(error, (EquivariantError, RendererError)):
         text = f"{type(error).__name__}: {text}"
     if entry.path:
-        text = re.sub(rf"[^\s'\"`(),;=]*{re.escape(entry.path)}", Path(entry.path).name, text)
-    return _PATH.sub(r"\1", text)
+        text = re.sub(rf"[^\s'\"`(),;=]*[/\\]{re.escape(entry.path)}", entry.path, text)
+    return _ABSOLUTE.sub(r"\1", text)
 
 
 @lru_cache(maxsize=2)
