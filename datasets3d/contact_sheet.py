@@ -8,19 +8,27 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from datasets3d.storage import read_image
+from datasets3d.storage import ChannelOrder, read_image
 
 CELL_PX, MARGIN_PX, NAME_PX = 96, 4, 120
 MAX_ROWS = 64
 
 
-def contact_sheet(root: Path, keys: Sequence[str], *, views: int, columns: int = 10) -> bytes:
+def contact_sheet(
+    root: Path,
+    keys: Sequence[str],
+    *,
+    views: int,
+    channel_order: ChannelOrder = "rgb",
+    columns: int = 10,
+) -> bytes:
     """A PNG with one row per class: views of its first objects.
 
     Args:
         root: The data set.
         keys: Objects, ``<class>/<object id>``, sorted.
         views: Views per object; the sheet shows view c mod views in column c.
+        channel_order: How the files store colors; the sheet shows true ones.
         columns: Views per class.
 
     Returns:
@@ -38,8 +46,9 @@ def contact_sheet(root: Path, keys: Sequence[str], *, views: int, columns: int =
         draw.text((6, top + CELL_PX // 2 - 8), label[:18], fill="black", font=font)
         for column in range(columns):
             key = members[column * len(members) // columns]
-            image = Image.fromarray(read_image(root / key / f"image_{column % views}.jpg"))
-            cell = image.resize((CELL_PX, CELL_PX), Image.Resampling.LANCZOS)
+            path = root / key / f"image_{column % views}.jpg"
+            pixels = read_image(path, channel_order=channel_order)
+            cell = Image.fromarray(pixels).resize((CELL_PX, CELL_PX), Image.Resampling.LANCZOS)
             sheet.paste(cell, (NAME_PX + column * step, top))
     buffer = io.BytesIO()
     sheet.save(buffer, format="PNG")

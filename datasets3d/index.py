@@ -59,7 +59,10 @@ def write_index(
         splits[key_of(entry)] = split
     labels = sorted({entry.label for entry in complete})
     names = _write_lists(root, config, splits, labels)
-    write_atomically(root / SHEET, contact_sheet(root, list(splits), views=config.views))
+    sheet = contact_sheet(
+        root, list(splits), views=config.views, channel_order=config.channel_order
+    )
+    write_atomically(root / SHEET, sheet)
     ranges = zip(COLUMNS, config.law.ranges(), strict=True)
     Manifest(
         format_version=FORMAT_VERSION,

@@ -133,8 +133,12 @@ def read_array(path: Path) -> NDArray[np.generic]:
     return array
 
 
-def read_image(path: Path) -> NDArray[np.uint8]:
+def read_image(path: Path, *, channel_order: ChannelOrder = "rgb") -> NDArray[np.uint8]:
     """Decode an image file to sRGB, shape (height, width, 3), uint8.
+
+    Args:
+        path: JPEG, or whatever Pillow reads.
+        channel_order: How the file stores colors; with "bgr" red and blue are exchanged back.
 
     Raises:
         DataFormatError: It is missing or damaged; names the file.
@@ -142,10 +146,13 @@ def read_image(path: Path) -> NDArray[np.uint8]:
     try:
         data = path.read_bytes()
         if simplejpeg.is_jpeg(data):
-            image: NDArray[np.uint8] = simplejpeg.decode_jpeg(data, colorspace="RGB", strict=True)
+            image: NDArray[np.uint8] = simplejpeg.decode_jpeg(
+                data, colorspace=channel_order.upper(), strict=True
+            )
             return image
         with Image.open(io.BytesIO(data)) as picture:
-            return np.asarray(picture.convert("RGB"))
+            pixels = np.asarray(picture.convert("RGB"))
+            return pixels if channel_order == "rgb" else np.ascontiguousarray(pixels[..., ::-1])
     except (OSError, ValueError, SyntaxError, UnidentifiedImageError) as error:
         raise DataFormatError(
             expected="a readable image",

@@ -13,8 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from datasets3d.latents import generator, rotation_matrix
-from datasets3d.storage import read_array, read_image, write_array
+from datasets3d.fixed_pairs import draw_fixed_pairs
+from datasets3d.latents import rotation_matrix
+from datasets3d.schema import FIXED_PAIRS, MANIFEST, Manifest
+from datasets3d.storage import ChannelOrder, read_array, read_image, write_array
 from equivariant.errors import ConventionError, DataFormatError
 
 OFFICIAL_MEAN = (0.5016, 0.5037, 0.5060)
@@ -35,7 +37,11 @@ class ThreeDIEBench:
 
     Args:
         root: The data set's folder.
-        split: "train" or "val".
+        split: "train", "val", or "all": every object there is, whatever the lists say, sorted.
+        views: How many views to read of every object, at least 1; objects with fewer are left
+            out, too, and named in ``missing``. None is the rule above.
+        channel_order: How the files store colors. None takes the manifest's word, "rgb" without
+            a manifest. The published images probably need "bgr" for their true colors.
         cache: Keep all latents of the split in one file under ``ROOT/.cache`` after the first
             reading, where that can be written. They are read anew when the list, an object's
             folder, or its first latent has changed.
@@ -44,35 +50,41 @@ class ThreeDIEBench:
         DataFormatError: The folder or its lists are missing or damaged, no listed object is
             present, there are more or fewer labels than objects, an object has no view, or a
             latent has the wrong shape; names the file.
-        ConventionError: The split is unknown.
+        ConventionError: An argument is out of its range.
     """
 
     def __init__(
-        self, root: Path | str, split: Literal["train", "val"] = "train", *, cache: bool = True
+        self,
+        root: Path | str,
+        split: Literal["train", "val", "all"] = "train",
+        *,
+        views: int | None = None,
+        channel_order: ChannelOrder | None = None,
+        cache: bool = True,
     ) -> None:
-        if split not in ("train", "val"):
-            raise ConventionError(
-                expected="train or val", got=repr(split), argument="split",
-                advice="There is no separate test split; val is the reported one.",
-            )  # fmt: skip
+        _check_arguments(split, views, channel_order)
         self.root, self.split = Path(root), split
         if not self.root.is_dir():
             raise _format_error(self.root, "a data set folder", "nothing there")
-        listed = {name: _read_list(self.root, name) for name in ("train", "val")}
-        self.label_names = sorted({key.split("/")[0] for keys in listed.values() for key in keys})
-        _check_labels(self.root, split, len(listed[split]))
+        if channel_order is None:
+            manifest = (self.root / MANIFEST).is_file()
+            order = Manifest.read(self.root).config["channel_order"] if manifest else "rgb"
+            channel_order = "bgr" if order == "bgr" else "rgb"
+        self.channel_order: ChannelOrder = channel_order
+        listed, self.label_names = _listed(self.root, split)
         rank = {name: index for index, name in enumerate(self.label_names)}
-        present = [key for key in listed[split] if (self.root / key).is_dir()]
-        self.missing = [key for key in listed[split] if not (self.root / key).is_dir()]
-        if not present:
+        last = "" if views is None else f"latent_{views - 1}.npy"
+        here = [(self.root / key).is_dir() and (self.root / key / last).exists() for key in listed]
+        self.object_ids = [key for key, there in zip(listed, here, strict=True) if there]
+        self.missing = [key for key, there in zip(listed, here, strict=True) if not there]
+        if not self.object_ids:
             raise _format_error(
-                self.root / f"{split}_images.npy",
-                "a list with at least one object that is present",
+                self.root if split == "all" else self.root / f"{split}_images.npy",
+                "at least one object that is present" + (f", with {views} views" if views else ""),
                 f"{len(self.missing)} objects, all absent",
             )
-        self.object_ids = present
-        self.labels = np.array([rank[key.split("/")[0]] for key in present], dtype=np.int64)
-        self._cache = cache
+        self.labels = np.array([rank[key.split("/")[0]] for key in self.object_ids], np.int64)
+        self._views, self._cache = views, cache
 
     def __len__(self) -> int:
         return len(self.object_ids)
@@ -85,6 +97,9 @@ class ThreeDIEBench:
     @cached_property
     def latents(self) -> NDArray[np.float64]:
         """All latents, shape (objects, views, 7), float64; see ``datasets3d.latents.COLUMNS``."""
+        return self._all_latents()[:, : self._views]
+
+    def _all_latents(self) -> NDArray[np.float64]:
         if not self._cache:
             return self._read_latents()
         path = self.root / CACHE / f"{self.split}_latents-{self._state()}.npy"
@@ -112,10 +127,12 @@ class ThreeDIEBench:
         Raises:
             DataFormatError: The file is missing or damaged.
         """
-        return read_image(self.root / self.object_ids[index] / f"image_{view}.jpg")
+        return read_image(self._image_path(index, view), channel_order=self.channel_order)
 
     def load_images(self, *, size_px: int | None = None, threads: int = 4) -> NDArray[np.uint8]:
         """All views, decoded, shape (objects, views, 3, height, width), uint8.
+
+        In memory channels come last, which batches are made from fastest.
 
         Args:
             size_px: Resize to this side; None keeps the files' size, which must agree.
@@ -124,24 +141,24 @@ class ThreeDIEBench:
         Raises:
             DataFormatError: A file is missing, damaged, or of another size.
         """
-        first = self.sized_image(0, 0, size_px=size_px)
-        images = np.empty((len(self), self.views, *first.shape), dtype=np.uint8)
+        _, height, width = self.sized_image(0, 0, size_px=size_px).shape
+        images = np.empty((len(self), self.views, height, width, 3), dtype=np.uint8)
 
         def fill(index: int) -> None:
             for view in range(self.views):
                 image = self.sized_image(index, view, size_px=size_px)
-                if image.shape != first.shape:
+                if image.shape[1:] != (height, width):
                     raise _format_error(
-                        self.root / self.object_ids[index] / f"image_{view}.jpg",
-                        f"an image of {first.shape[1]} x {first.shape[2]} px, as the first",
+                        self._image_path(index, view),
+                        f"an image of {height} x {width} px, as the first",
                         f"{image.shape[1]} x {image.shape[2]} px",
                     )
-                images[index, view] = image
+                images[index, view] = np.moveaxis(image, 0, -1)
 
         with ThreadPoolExecutor(threads) as pool:
             for _ in pool.map(fill, range(len(self))):
                 pass
-        return images
+        return np.moveaxis(images, -1, 2)
 
     def channel_statistics(self, *, objects: int = 512) -> tuple[NDArray[np.float64], ...]:
         """Mean and deviation of each channel, in [0, 1], over the first view of some objects.
@@ -157,6 +174,8 @@ class ThreeDIEBench:
     def fixed_pairs(self, pairs_per_object: int = 4, *, seed: int = 0) -> NDArray[np.int64]:
         """Pairs of views that are the same whenever and wherever they are asked for.
 
+        Those of the validation split of a set of ours are written in it, ``val_pairs.npy``.
+
         Args:
             pairs_per_object: Of each object.
             seed: Another seed gives another fixed set.
@@ -168,15 +187,34 @@ class ThreeDIEBench:
             ConventionError: Objects have fewer than two views.
         """
         check_pairs_exist(self.views)
-        rows = []
-        for index, key in enumerate(self.object_ids):
-            draw = generator(seed, f"pairs|{key}", self.views)
-            for _ in range(pairs_per_object):
-                first = int(draw.integers(self.views))
-                rows.append(
-                    (index, first, (first + int(draw.integers(1, self.views))) % self.views)
-                )
-        return np.array(rows, dtype=np.int64)
+        if seed == 0 and self.split == "val":
+            published = self._published_pairs(pairs_per_object)
+            if published is not None:
+                return published
+        return draw_fixed_pairs(
+            self.object_ids, views=self.views, pairs_per_object=pairs_per_object, seed=seed
+        )
+
+    def _published_pairs(self, pairs_per_object: int) -> NDArray[np.int64] | None:
+        """Those of ``val_pairs.npy`` if it is there and has as many, of the objects present."""
+        path = self.root / FIXED_PAIRS
+        if not path.is_file():
+            return None
+        rows = read_array(path)
+        listed = _read_list(self.root, "val")
+        each, left = divmod(len(rows), max(1, len(listed)))
+        place = np.repeat(np.arange(len(listed)), each)
+        fits = rows.ndim == 2 and rows.shape[1] == 3 and rows.dtype.kind == "i" and not left
+        if not fits or (rows[:, 0] != place).any() or (rows[:, 1] == rows[:, 2]).any():
+            got = f"{rows.dtype} of shape {rows.shape}"
+            raise _format_error(path, "rows (place in val_images.npy, view, other view)", got)
+        if each < pairs_per_object or rows[:, 1:].max() >= self.views:
+            return None
+        row_of = {key: row for row, key in enumerate(listed)}
+        kept = rows.reshape(len(listed), each, 3)[[row_of[key] for key in self.object_ids]]
+        pairs = kept[:, :pairs_per_object].astype(np.int64)
+        pairs[:, :, 0] = np.arange(len(self))[:, None]
+        return pairs.reshape(-1, 3)
 
     def sized_image(
         self, index: int, view: int, *, size_px: int | None = None
@@ -187,6 +225,9 @@ class ThreeDIEBench:
             picture = Image.fromarray(image).resize((size_px, size_px), Image.Resampling.LANCZOS)
             image = np.asarray(picture)
         return np.moveaxis(image, -1, 0)
+
+    def _image_path(self, index: int, view: int) -> Path:
+        return self.root / self.object_ids[index] / f"image_{view}.jpg"
 
     def _state(self) -> str:
         """Digest of the objects' names and of the times at which they were written."""
@@ -239,11 +280,41 @@ def _read_list(root: Path, split: str) -> list[str]:
     return keys
 
 
-def _check_labels(root: Path, split: str, objects: int) -> None:
-    """The list of labels is not used, ranks are; but one of another length is of another list."""
+def _listed(root: Path, split: str) -> tuple[list[str], list[str]]:
+    """Objects of a split, and the names of all classes."""
+    if split == "all":
+        found = sorted(
+            f"{folder.name}/{inner.name}"
+            for folder in root.iterdir()
+            if folder.is_dir() and not folder.name.startswith(".")
+            for inner in folder.iterdir()
+            if inner.is_dir() and not inner.name.startswith(".")
+        )
+        return found, sorted({key.split("/")[0] for key in found})
+    lists = {name: _read_list(root, name) for name in ("train", "val")}
+    names = sorted({key.split("/")[0] for keys in lists.values() for key in keys})
+    _check_labels(root, split, lists[split])
+    return lists[split], names
+
+
+def _check_labels(root: Path, split: str, keys: list[str]) -> None:
+    """Ranks are used instead; but a list of another length belongs to other objects."""
     path = root / f"{split}_labels.npy"
-    if path.is_file() and (shape := read_array(path).shape) != (objects,):
-        raise _format_error(path, f"{objects} labels, one per listed object", f"shape {shape}")
+    if path.is_file() and (shape := read_array(path).shape) != (len(keys),):
+        raise _format_error(path, f"{len(keys)} labels, one per listed object", f"shape {shape}")
+
+
+def _check_arguments(split: str, views: int | None, channel_order: str | None) -> None:
+    for argument, value, fine, expected in (
+        ("split", split, split in ("train", "val", "all"), "train, val or all"),
+        ("views", views, views is None or views >= 1, "at least 1, or None"),
+        ("channel_order", channel_order, channel_order in (None, "rgb", "bgr"), "rgb or bgr"),
+    ):
+        if not fine:
+            raise ConventionError(
+                expected=expected, got=repr(value), argument=argument,
+                advice="See the documentation of ThreeDIEBench.",
+            )  # fmt: skip
 
 
 def _format_error(path: Path, expected: str, got: str) -> DataFormatError:
