@@ -170,6 +170,8 @@ def build(
     started = time.monotonic()
     config, root = config or BuildConfig(), Path(out)
     workers = _workers(workers)
+    if engine == "local":
+        _renderer(config)  # refuses what it cannot do before anything is written
     if not 0 <= shard < num_shards:
         raise ConventionError(
             expected="0 <= shard < num_shards", got=f"{shard} of {num_shards}", argument="shard",

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from itertools import islice
+from multiprocessing import connection
 from typing import Literal, TypeVar
 
 from equivariant.errors import ConventionError, EquivariantError, MissingExtraError
@@ -55,7 +57,8 @@ def _run_in_processes(
     function: Callable[[Task], Result], tasks: Sequence[Task], workers: int
 ) -> Iterator[Result]:
     context = multiprocessing.get_context("spawn")
-    with _environment(_SINGLE_THREADED), ProcessPoolExecutor(workers, context) as pool:
+    pool = ProcessPoolExecutor(workers, context, initializer=_end_with_parent)
+    with _environment(_SINGLE_THREADED), pool:
         waiting = iter(tasks)
         try:
             pending = {pool.submit(function, task) for task in islice(waiting, 2 * workers)}
@@ -74,6 +77,20 @@ def _run_in_processes(
             ) from error  # fmt: skip
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def _end_with_parent() -> None:
+    """Have this worker end when its parent is killed, lest it write beside a resumed build."""
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+    sentinel = parent.sentinel
+
+    def watch() -> None:
+        connection.wait([sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _run_on_ray(function: Callable[[Task], Result], tasks: Sequence[Task]) -> Iterator[Result]:

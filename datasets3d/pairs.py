@@ -175,13 +175,13 @@ class TransformPairs:
             pixels = self.images[torch.from_numpy(objects.copy()), torch.from_numpy(views.copy())]
         else:
             with ThreadPoolExecutor(self._threads) as pool:
-                decoded = list(pool.map(self._decode, objects, views))
+                decoded = list(pool.map(self._decode, objects.tolist(), views.tolist()))
             pixels = torch.from_numpy(np.stack(decoded))
         mean, std = torch.tensor(self.mean).view(3, 1, 1), torch.tensor(self.std).view(3, 1, 1)
         return ((pixels / 255.0 - mean) / std).contiguous(memory_format=torch.channels_last)
 
     def _decode(self, index: int, view: int) -> NDArray[np.uint8]:
-        return self.dataset.sized_image(int(index), int(view), size_px=self._size_px)
+        return self.dataset.sized_image(index, view, size_px=self._size_px)
 
 
 def _counter(seed: int, epoch: int, objects: NDArray[np.int64], draw: int) -> NDArray[np.uint64]:

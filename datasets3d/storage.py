@@ -43,10 +43,11 @@ def write_object(
 ) -> str:
     """Write all views of one object and rename the folder into place.
 
-    A folder that exists is therefore complete. Writing the same views gives the same bytes.
+    A folder that exists is therefore complete. Writing the same views gives the same bytes, so
+    a folder that another process put there meanwhile is left as it is.
 
     Args:
-        folder: ``<root>/<class>/<object id>``; it must not exist.
+        folder: ``<root>/<class>/<object id>``.
         views: In the order of their index.
         quality: Of the JPEGs, 1 to 100; chroma is not subsampled, since hues are labels.
         channel_order: "rgb" writes true colors; "bgr" exchanges red and blue, as the published
@@ -55,16 +56,23 @@ def write_object(
     Returns:
         Digest of the folder, as :func:`digest` gives it.
     """
-    partial = folder.parent / f"{PARTIAL}{folder.name}"
+    partial = folder.parent / f"{PARTIAL}{folder.name}-{os.getpid()}"
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
+    files: dict[str, bytes] = {}
     for index, view in enumerate(views):
         image = view.image if channel_order == "rgb" else view.image[..., ::-1]
-        (partial / f"image_{index}.jpg").write_bytes(jpeg_bytes(image, quality=quality))
-        (partial / f"latent_{index}.npy").write_bytes(npy_bytes(view.latent))
-    checksum = digest(partial)
-    os.replace(partial, folder)
-    return checksum
+        files[f"image_{index}.jpg"] = jpeg_bytes(image, quality=quality)
+        files[f"latent_{index}.npy"] = npy_bytes(view.latent)
+    for name, content in files.items():
+        (partial / name).write_bytes(content)
+    try:
+        os.replace(partial, folder)
+    except OSError:
+        if not folder.is_dir():
+            raise
+        shutil.rmtree(partial, ignore_errors=True)
+    return _checksum(files)
 
 
 def jpeg_bytes(image: NDArray[np.uint8], *, quality: int) -> bytes:
@@ -77,10 +85,13 @@ def jpeg_bytes(image: NDArray[np.uint8], *, quality: int) -> bytes:
 
 def digest(folder: Path) -> str:
     """Checksum of the names and contents of an object's files, 32 hexadecimal digits."""
+    return _checksum({p.name: b"" if p.is_dir() else p.read_bytes() for p in folder.iterdir()})
+
+
+def _checksum(files: dict[str, bytes]) -> str:
     state = hashlib.blake2b(digest_size=16)
-    for path in sorted(folder.iterdir()):
-        content = b"" if path.is_dir() else path.read_bytes()
-        state.update(f"{path.name} {len(content)} ".encode())
+    for name, content in sorted(files.items()):
+        state.update(f"{name} {len(content)} ".encode())
         state.update(content)
     return state.hexdigest()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 
 import numpy as np
 import pytest
@@ -45,13 +46,20 @@ def write_lists(root):
         np.save(root / f"{name}_labels.npy", np.array([RANK[c] for c, _ in keys]))
 
 
-@pytest.fixture
-def root(tmp_path):
+@pytest.fixture(scope="module")
+def template(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("published")
     for seed, (synset, name) in enumerate(TRAIN + VAL):
-        write_views(tmp_path / synset / name, VIEWS, seed=seed)
-    write_lists(tmp_path)
-    (tmp_path / "LICENSE").write_text("words")
-    return tmp_path
+        write_views(folder / synset / name, VIEWS, seed=seed)
+    write_lists(folder)
+    (folder / "LICENSE").write_text("words")
+    return folder
+
+
+@pytest.fixture
+def root(template, tmp_path):
+    """A copy that a test may change."""
+    return shutil.copytree(template, tmp_path, dirs_exist_ok=True)
 
 
 def test_published_layout(root):
