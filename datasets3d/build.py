@@ -99,7 +99,8 @@ def build(
             expected="0 <= shard < num_shards", got=f"{shard} of {num_shards}", argument="shard",
             advice="Number the jobs of an array from 0.",
         )  # fmt: skip
-    check_renderer(config)
+    if engine == "local":
+        check_renderer(config)
     entries = plan(source, root, config)
     own = [entry for index, entry in enumerate(entries) if index % num_shards == shard]
     todo = [entry for entry in own if not (root / key_of(entry)).is_dir()]
