@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import count
+from typing import Any, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
 
 from datasets3d.elements import ElementConvention
 from datasets3d.threediebench import ThreeDIEBench, check_pairs_exist
-from equivariant.errors import ConventionError
+from equivariant.errors import ConventionError, ShapeError
 from equivariant.pairs import PairBatch
 
 HUES = (3, 6)
@@ -21,14 +25,17 @@ HUES = (3, 6)
 class TransformPairs:
     """Batches of pairs: two different views of an object, and g between them.
 
-    Which views a pair shows depends on (seed, epoch, object) alone, and which objects a batch
-    holds on (seed, epoch, position) alone: neither on workers, nor on order, nor on where a run
-    was resumed. One epoch shows every object once, in a fresh order, in whole batches.
+    Which views a pair shows depends on (seed, epoch, object, draw) alone, and which pairs a
+    batch holds on (seed, epoch, position) alone: neither on workers, nor on order, nor on where
+    a run was resumed. One epoch shows ``pairs_per_object`` pairs of every object, in a fresh
+    order, in whole batches.
 
     Args:
         dataset: Views and latents.
         convention: How g is written; the default is a rotation in the object's axes.
         seed: Of all draws, at least 0.
+        pairs_per_object: Pairs of each object in an epoch, at least 1; more allow batches that
+            are larger than the number of objects.
         in_memory: Decode all views once and keep them, uint8; else decode each batch when it
             is asked for, in threads, one batch ahead.
         size_px: Resize to this side; None keeps the files' size.
@@ -39,7 +46,7 @@ class TransformPairs:
         threads: That decode at once.
 
     Raises:
-        ConventionError: Objects have fewer than two views, or the seed is negative.
+        ConventionError: Objects have fewer than two views, or an argument is out of its range.
 
     Example:
         >>> import tempfile
@@ -62,6 +69,7 @@ class TransformPairs:
         *,
         convention: ElementConvention | None = None,
         seed: int = 0,
+        pairs_per_object: int = 1,
         in_memory: bool = True,
         size_px: int | None = None,
         mean: tuple[float, ...] | None = None,
@@ -70,37 +78,66 @@ class TransformPairs:
         threads: int = 4,
     ) -> None:
         check_pairs_exist(dataset.views)
-        self.dataset, self.seed = dataset, seed
+        self.dataset, self.seed, self.pairs_per_object = dataset, seed, pairs_per_object
         self.convention = convention or ElementConvention()
-        if seed < 0:
-            raise ConventionError(
-                expected="a seed of at least 0", got=str(seed), argument="seed",
-                advice="Pass another seed.",
-            )  # fmt: skip
+        for name, value, least in (
+            ("seed", seed, 0), ("pairs_per_object", pairs_per_object, 1), ("threads", threads, 1)
+        ):  # fmt: skip
+            if value < least:
+                raise ConventionError(
+                    expected=f"at least {least}", got=str(value), argument=name,
+                    advice="See the documentation of TransformPairs.",
+                )  # fmt: skip
         if mean is None or std is None:
             own_mean, own_std = (tuple(map(float, s)) for s in dataset.channel_statistics())
             mean, std = mean or own_mean, std or own_std
         self.mean, self.std = mean, std
         self.size_px, self._threads = size_px, threads
-        self.images = images
         if in_memory and images is None:
-            self.images = torch.from_numpy(dataset.load_images(size_px=size_px, threads=threads))
+            images = torch.from_numpy(dataset.load_images(size_px=size_px, threads=threads))
+        self.images: Tensor | None = None
+        self._flat: NDArray[np.uint8] | None = None
+        if images is not None:
+            last = _channels_last(images, len(dataset), dataset.views)
+            self.images, self._flat = last.permute(0, 1, 4, 2, 3), last.flatten(0, 1).numpy()
         self._rotations = torch.from_numpy(dataset.rotations)
         self._hues = torch.from_numpy(dataset.latents[..., HUES])
         self._labels = torch.from_numpy(dataset.labels)
+        self._epoch: tuple[int, NDArray[np.int64]] | None = None
 
-    def views_of(self, objects: NDArray[np.int64], epoch: int) -> NDArray[np.int64]:
-        """The two different views that each object shows in an epoch, shape (N, 2)."""
+    def views_of(self, objects: NDArray[np.int64], epoch: int, draw: int = 0) -> NDArray[np.int64]:
+        """The two different views that each object shows in an epoch, shape (N, 2).
+
+        Args:
+            objects: Indices, shape (N,).
+            epoch: From 0.
+            draw: Which of the ``pairs_per_object`` pairs.
+        """
         views = self.dataset.views
-        first = _counter(self.seed, epoch, objects, 0) % np.uint64(views)
-        step = _counter(self.seed, epoch, objects, 1) % np.uint64(views - 1)
+        first = _counter(self.seed, epoch, objects, 3 * draw) % np.uint64(views)
+        step = _counter(self.seed, epoch, objects, 3 * draw + 1) % np.uint64(views - 1)
         second = (first + step + np.uint64(1)) % np.uint64(views)
         return np.stack([first, second], 1).astype(np.int64)
 
     def order(self, epoch: int) -> NDArray[np.int64]:
-        """The order of the objects in an epoch, a permutation."""
+        """The order of an epoch's pairs, a permutation; pair k is draw k // N of object k % N."""
         objects = np.arange(len(self.dataset), dtype=np.int64)
-        return np.argsort(_counter(self.seed, epoch, objects, 2), kind="stable").astype(np.int64)
+        keys = [
+            _counter(self.seed, epoch, objects, 3 * d + 2) for d in range(self.pairs_per_object)
+        ]
+        return np.argsort(np.concatenate(keys), kind="stable").astype(np.int64)
+
+    def rows(self, epoch: int) -> NDArray[np.int64]:
+        """All pairs of an epoch in their order: (object, first view, second view), shape (M, 3)."""
+        kept = self._epoch
+        if kept is None or kept[0] != epoch:
+            objects = np.arange(len(self.dataset), dtype=np.int64)
+            draws = [
+                np.column_stack([objects, self.views_of(objects, epoch, draw)])
+                for draw in range(self.pairs_per_object)
+            ]
+            kept = self._epoch = epoch, np.concatenate(draws)[self.order(epoch)]
+        return kept[1]
 
     def batch(self, rows: NDArray[np.int64]) -> PairBatch:
         """Given pairs.
@@ -127,7 +164,13 @@ class TransformPairs:
         )
 
     def stream(
-        self, batch_size: int, *, start: int = 0, rank: int = 0, world: int = 1
+        self,
+        batch_size: int,
+        *,
+        start: int = 0,
+        rank: int = 0,
+        world: int = 1,
+        workers: int = 0,
     ) -> Iterator[PairBatch]:
         """Batches of steps start, start + 1, ... without end.
 
@@ -136,55 +179,99 @@ class TransformPairs:
             start: First step.
             rank: Which process's share; the shares together are the batch of one process.
             world: Number of processes.
+            workers: Processes that decode ahead, for sets that do not fit into memory; 0 makes
+                batches in this process, one ahead. The batches are the same.
 
         Raises:
-            ConventionError: A batch is larger than the data set, or not a multiple of world; rank
-                or start is out of range.
+            ConventionError: A batch is larger than an epoch, or not a multiple of world; rank,
+                start or workers is out of range.
         """
-        if not (start >= 0 and 0 <= rank < world):
+        if not (start >= 0 and 0 <= rank < world and workers >= 0):
             raise ConventionError(
-                expected="start >= 0 and 0 <= rank < world",
-                got=f"start {start}, rank {rank}, world {world}", argument="rank",
-                advice="Number steps and processes from 0.",
+                expected="start >= 0, 0 <= rank < world and workers >= 0",
+                got=f"start {start}, rank {rank}, world {world}, workers {workers}",
+                argument="rank", advice="Number steps and processes from 0.",
             )  # fmt: skip
-        per_epoch = len(self.dataset) // batch_size if batch_size > 0 else 0
-        if per_epoch < 1 or batch_size % world:
+        pairs = len(self.dataset) * self.pairs_per_object
+        if not 1 <= batch_size <= pairs or batch_size % world:
             raise ConventionError(
-                expected=f"a batch of 1 to {len(self.dataset)} pairs, a multiple of {world}",
+                expected=f"a batch of 1 to {pairs} pairs, a multiple of {world}",
                 got=str(batch_size), argument="batch_size",
-                advice="One epoch shows each object once: take smaller batches or more objects.",
+                advice="Take smaller batches, or more objects or pairs_per_object.",
             )  # fmt: skip
-        return self._batches(start, batch_size, per_epoch, rank, world)
-
-    def _batches(
-        self, step: int, batch_size: int, per_epoch: int, rank: int, world: int
-    ) -> Iterator[PairBatch]:
-        with ThreadPoolExecutor(1) as ahead:
-            upcoming = ahead.submit(self._step, step, batch_size, per_epoch, rank, world)
-            while True:
-                batch = upcoming.result()
-                step += 1
-                upcoming = ahead.submit(self._step, step, batch_size, per_epoch, rank, world)
-                yield batch
-
-    def _step(self, step: int, batch_size: int, per_epoch: int, rank: int, world: int) -> PairBatch:
-        epoch, position = divmod(step, per_epoch)
-        objects = self.order(epoch)[position * batch_size : (position + 1) * batch_size]
-        objects = objects[rank * batch_size // world : (rank + 1) * batch_size // world]
-        return self.batch(np.column_stack([objects, self.views_of(objects, epoch)]))
+        steps = _Steps(self, batch_size, rank, world)
+        return _one_ahead(steps, start) if workers == 0 else _by_workers(steps, start, workers)
 
     def _views(self, objects: NDArray[np.int64], views: NDArray[np.int64]) -> Tensor:
-        if self.images is not None:
-            pixels = self.images[torch.from_numpy(objects.copy()), torch.from_numpy(views.copy())]
+        if self._flat is not None:
+            pixels = self._flat[objects * self.dataset.views + views]
         else:
             with ThreadPoolExecutor(self._threads) as pool:
                 decoded = list(pool.map(self._decode, objects.tolist(), views.tolist()))
-            pixels = torch.from_numpy(np.stack(decoded))
-        mean, std = torch.tensor(self.mean).view(3, 1, 1), torch.tensor(self.std).view(3, 1, 1)
-        return ((pixels / 255.0 - mean) / std).contiguous(memory_format=torch.channels_last)
+            pixels = np.stack([np.moveaxis(image, 0, -1) for image in decoded])
+        number, height, width, _ = pixels.shape
+        center = 255.0 * torch.tensor(self.mean).repeat(width)
+        scale = 1.0 / (255.0 * torch.tensor(self.std)).repeat(width)
+        floats = torch.from_numpy(pixels).view(number, height, 3 * width).float()
+        normalized = floats.sub_(center).mul_(scale).view(number, height, width, 3)
+        return normalized.permute(0, 3, 1, 2)
 
     def _decode(self, index: int, view: int) -> NDArray[np.uint8]:
         return self.dataset.sized_image(index, view, size_px=self.size_px)
+
+
+@dataclass(frozen=True)
+class _Steps:
+    """The batch of every step, by its number."""
+
+    pairs: TransformPairs
+    batch_size: int
+    rank: int
+    world: int
+
+    def __getitem__(self, step: int) -> PairBatch:
+        size = self.batch_size
+        per_epoch = len(self.pairs.dataset) * self.pairs.pairs_per_object // size
+        epoch, position = divmod(step, per_epoch)
+        rows = self.pairs.rows(epoch)[position * size : (position + 1) * size]
+        share = slice(self.rank * size // self.world, (self.rank + 1) * size // self.world)
+        return self.pairs.batch(rows[share])
+
+
+def _one_ahead(steps: _Steps, step: int) -> Iterator[PairBatch]:
+    with ThreadPoolExecutor(1) as ahead:
+        upcoming = ahead.submit(steps.__getitem__, step)
+        while True:
+            batch = upcoming.result()
+            step += 1
+            upcoming = ahead.submit(steps.__getitem__, step)
+            yield batch
+
+
+def _by_workers(steps: _Steps, start: int, workers: int) -> Iterator[PairBatch]:
+    loader: DataLoader[PairBatch] = DataLoader(
+        cast("Dataset[PairBatch]", steps),
+        batch_size=None,
+        sampler=count(start),
+        num_workers=workers,
+        collate_fn=_as_it_is,
+    )
+    return iter(loader)
+
+
+def _as_it_is(batch: Any) -> Any:
+    return batch
+
+
+def _channels_last(images: Tensor, objects: int, views: int) -> Tensor:
+    """The same views, shape (objects, views, height, width, 3); copied only if laid out else."""
+    if images.ndim != 5 or tuple(images.shape[:3]) != (objects, views, 3):
+        raise ShapeError(
+            expected=f"shape ({objects}, {views}, 3, height, width)",
+            got=f"shape {tuple(images.shape)}", argument="images",
+            advice="Pass what load_images of the same data set returned.",
+        )  # fmt: skip
+    return images.permute(0, 1, 3, 4, 2).contiguous()
 
 
 def _counter(seed: int, epoch: int, objects: NDArray[np.int64], draw: int) -> NDArray[np.uint64]:
