@@ -200,6 +200,7 @@ def build(
                     failed[key] = reason
                 bar.update(config.views)
     if num_shards == 1:
+        remove_partial(root)  # once more: a killed build's workers may have outlived it a moment
         _finish(source, root, config, entries, digests, failed)
     complete = sum((root / _key(entry)).is_dir() for entry in entries)
     return BuildReport(

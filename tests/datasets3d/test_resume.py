@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -42,6 +43,20 @@ for moment in sys.argv[2:]:
     if os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) != -signal.SIGKILL:
         sys.exit(f"{moment} was not killed")
 """
+# Killed at its first result, while both workers have more to do.
+PARENT = """
+import os, signal, sys
+from datasets3d import BuildConfig, ProceduralMeshes, build
+
+class Killing(sys.modules["datasets3d.build"].tqdm):
+    def update(self, n=1):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+if __name__ == "__main__":
+    sys.modules["datasets3d.build"].tqdm = Killing
+    build(ProceduralMeshes(instances=5, classes=["chair", "dog", "truck"]), sys.argv[1],
+          config=BuildConfig(views=3, size_px=24, samples_per_side=1), workers=2, progress=False)
+"""
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
 
 
@@ -79,34 +94,24 @@ def test_killed_and_resumed(killed, whole, moment):
     assert bytes_of(root) == bytes_of(whole)
 
 
+@pytest.mark.slow
 def test_workers_end_with_a_killed_parent(whole, tmp_path):
     """The parent alone is killed while two workers render; two others go on at once.
 
     So every object was rendered by one of two workers, and the bytes are those of one process.
     """
-    root, script = tmp_path / "out", tmp_path / "child.py"
-    script.write_text(
-        "import sys\nfrom datasets3d import BuildConfig, ProceduralMeshes, build\n"
-        "if __name__ == '__main__':\n"
-        "    source = ProceduralMeshes(instances=5, classes=['chair', 'dog', 'truck'])\n"
-        "    config = BuildConfig(views=3, size_px=24, samples_per_side=1)\n"
-        "    build(source, sys.argv[1], config=config, workers=2, progress=False)\n"
+    root, script = tmp_path / "out", tmp_path / "parent.py"
+    script.write_text(PARENT)
+    parent = subprocess.Popen(
+        [sys.executable, str(script), str(root)], env=ENVIRONMENT, start_new_session=True
     )
-    child = subprocess.Popen(
-        [sys.executable, str(script), str(root)], env=ENVIRONMENT, start_new_session=True,
-        stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    deadline = time.monotonic() + 60
-    while len(list(root.glob("*/[a-z]*"))) < 2:
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
-    child.kill()
-    child.wait()
+    assert parent.wait(timeout=120) == -signal.SIGKILL
     assert not (root / "manifest.json").exists()
-    assert 0 < quiet(SOURCE, root, workers=2).rendered < 45
+    assert quiet(SOURCE, root, workers=2).rendered < 45
+    deadline = time.monotonic() + 30
     with pytest.raises(ProcessLookupError):
         while time.monotonic() < deadline:
-            os.killpg(child.pid, 0)
+            os.killpg(parent.pid, 0)
             time.sleep(0.05)
     assert bytes_of(root) == bytes_of(whole)
 
@@ -121,6 +126,7 @@ def test_shards_write_the_same(whole, tmp_path):
     assert bytes_of(tmp_path) == bytes_of(whole)
 
 
+@pytest.mark.slow
 def test_workers_have_one_thread_and_are_missed_when_they_die(monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
     tasks = ["__import__('os').environ['OMP_NUM_THREADS']"] * 8 + ["__import__('os')._exit(1)"]
