@@ -120,6 +120,7 @@ def build(
                 failed[outcome.key] = outcome.reason
             bar.update(config.views)
     if num_shards == 1 and (todo or not finished):
+        remove_partial(root)  # again: a killed build's workers may have outlived it for a moment
         known = Manifest.read(root).digests if finished else {}
         write_index(
             root, config, read_json(root / PLAN),

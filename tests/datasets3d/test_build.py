@@ -1,4 +1,4 @@
-"""Builds: the same bytes however they come about, and what is refused, set aside or found."""
+"""Builds: what they write, set aside and refuse, and what a check of them finds."""
 
 from __future__ import annotations
 
@@ -6,85 +6,20 @@ import colorsys
 import dataclasses
 import hashlib
 import json
-import os
 import shutil
-import subprocess
 import sys
-import time
-from pathlib import Path
 
 import numpy as np
 import pytest
 import simplejpeg
+from building import CONFIG, OBJECTS, SOURCE, SQUARE, bad_folder, bytes_of, quiet
 from PIL import Image
 
-from datasets3d import BuildConfig, Law, ProceduralMeshes, ThreeDIEBench, build, estimate, verify
-from datasets3d.engine import run_tasks
+from datasets3d import BuildConfig, Law, ProceduralMeshes, ThreeDIEBench, estimate, verify
 from datasets3d.meshes import MeshFolder
 from datasets3d.storage import View, read_image, write_object
-from equivariant.errors import ConventionError, DataFormatError, EquivariantError, MissingExtraError
+from equivariant.errors import ConventionError, DataFormatError, MissingExtraError
 from renderers.errors import RendererError
-
-SOURCE = ProceduralMeshes(instances=5, classes=["chair", "dog", "truck"])
-CONFIG = BuildConfig(views=3, size_px=24, samples_per_side=1)
-OBJECTS = 15
-SQUARE = "OFF\n4 2 0\n0 0 0\n2 0 0\n2 1 0\n0 1 0.5\n3 0 1 2\n3 0 2 3\n"
-
-# Forks once per moment, so that what is slow, importing, happens once.
-CHILD = """
-import os, signal, sys
-from datasets3d import BuildConfig, ProceduralMeshes, build as run, storage
-
-def kill_at(count, module, name):
-    original, calls = getattr(module, name), 0
-    def wrapped(*args):
-        nonlocal calls
-        calls += 1
-        if calls == count:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return original(*args)
-    setattr(module, name, wrapped)
-
-places = {"file": (storage, "npy_bytes"), "rename": (os, "replace"), "sync": (os, "fsync")}
-for moment in sys.argv[2:]:
-    child = os.fork()
-    if child == 0:
-        kind, count = moment.split("-")
-        kill_at(int(count), *places[kind])
-        run(ProceduralMeshes(instances=5, classes=["chair", "dog", "truck"]),
-            os.path.join(sys.argv[1], moment),
-            config=BuildConfig(views=3, size_px=24, samples_per_side=1), workers=1, progress=False)
-        os._exit(0)
-    if os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) != -signal.SIGKILL:
-        sys.exit(f"{moment} was not killed")
-"""
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-
-
-def bytes_of(root):
-    """Contents of all files by their path, hidden ones too, and all folders."""
-    return {
-        str(path.relative_to(root)): None if path.is_dir() else path.read_bytes()
-        for path in sorted(root.rglob("*"))
-    }
-
-
-def quiet(source, out, **options):
-    return build(source, out, **{"config": CONFIG, "workers": 1, "progress": False, **options})
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory):
-    """One uninterrupted build; tests do not write to it."""
-    root = tmp_path_factory.mktemp("build") / "whole"
-    report = quiet(SOURCE, root)
-    assert (report.objects, report.images, report.rendered) == (OBJECTS, 45, 45)
-    return root
-
-
-@pytest.fixture
-def copy(whole, tmp_path):
-    return Path(shutil.copytree(whole, tmp_path / "copy"))
 
 
 def test_layout(whole):
@@ -110,82 +45,6 @@ def test_layout(whole):
     np.testing.assert_array_equal(latent, Law().sample(0, "dog/dog-000002", view=1))
 
 
-# 15 objects of 3 views; 3 + 3 files' writes, then 16 renames: the plan, the objects, the lists.
-MOMENTS = [
-    ("sync", 1),  # while the plan is being written
-    ("file", 8),  # in the third object, some of its files written
-    ("rename", 9),  # eight objects whole, the next one complete but not renamed
-    ("sync", 3),  # all objects whole, one list written, another under its temporary name
-    ("rename", 21),  # lists and contact sheet written, the manifest under its temporary name
-]
-
-
-@pytest.fixture(scope="module")
-def killed(tmp_path_factory):
-    """Builds killed at each moment."""
-    folder = tmp_path_factory.mktemp("killed")
-    names = {moment: f"{moment[0]}-{moment[1]}" for moment in MOMENTS}
-    command = [sys.executable, "-c", CHILD, str(folder), *names.values()]
-    subprocess.run(command, env=ENVIRONMENT, check=True, timeout=120)
-    return {moment: folder / name for moment, name in names.items()}
-
-
-@pytest.mark.parametrize("moment", MOMENTS)
-def test_killed_and_resumed(killed, whole, moment):
-    root = killed[moment]
-    assert not (root / "manifest.json").exists()
-    hidden = [p for p in root.rglob("*") if p.name.startswith(".")]
-    assert hidden, "the kill left something half-written"
-    before = sum(1 for p in root.glob("*/*") if p.is_dir() and not p.name.startswith("."))
-    expected = {("sync", 1): 0, ("file", 8): 2, ("rename", 9): 7}.get(moment, OBJECTS)
-    assert before == expected
-    report = quiet(SOURCE, root)
-    assert report.rendered == 3 * (OBJECTS - before) and report.objects == OBJECTS
-    assert bytes_of(root) == bytes_of(whole)
-
-
-def test_workers_end_with_a_killed_parent(whole, tmp_path):
-    """The parent alone is killed while two workers render; two others go on at once.
-
-    So every object was rendered by one of two workers, and the bytes are those of one process.
-    """
-    root, script = tmp_path / "out", tmp_path / "child.py"
-    script.write_text(
-        "import sys\nfrom datasets3d import BuildConfig, ProceduralMeshes, build\n"
-        "if __name__ == '__main__':\n"
-        "    source = ProceduralMeshes(instances=5, classes=['chair', 'dog', 'truck'])\n"
-        "    config = BuildConfig(views=3, size_px=24, samples_per_side=1)\n"
-        "    build(source, sys.argv[1], config=config, workers=2, progress=False)\n"
-    )
-    child = subprocess.Popen(
-        [sys.executable, str(script), str(root)], env=ENVIRONMENT, start_new_session=True,
-        stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    deadline = time.monotonic() + 60
-    while len(list(root.glob("*/[a-z]*"))) < 2:
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
-    child.kill()
-    child.wait()
-    assert not (root / "manifest.json").exists()
-    assert 0 < quiet(SOURCE, root, workers=2).rendered < 45
-    with pytest.raises(ProcessLookupError):
-        while time.monotonic() < deadline:
-            os.killpg(child.pid, 0)
-            time.sleep(0.05)
-    assert bytes_of(root) == bytes_of(whole)
-
-
-def test_shards_write_the_same(whole, tmp_path):
-    second = quiet(SOURCE, tmp_path, shard=1, num_shards=2)
-    assert (second.objects, second.rendered) == (7, 21)
-    quiet(SOURCE, tmp_path, shard=0, num_shards=2)
-    assert not (tmp_path / "manifest.json").exists()
-    last = quiet(SOURCE, tmp_path)
-    assert (last.objects, last.rendered) == (OBJECTS, 0)
-    assert bytes_of(tmp_path) == bytes_of(whole)
-
-
 def test_a_finished_build_is_left_as_it_is(copy, whole):
     written = (copy / "dog" / "dog-000000" / "image_0.jpg").stat().st_mtime_ns
     assert quiet(SOURCE, copy).rendered == 0
@@ -197,24 +56,6 @@ def test_more_objects_change_none_of_the_others(whole, tmp_path):
     quiet(ProceduralMeshes(instances=2, classes=["dog", "teapot"]), tmp_path)
     shared = bytes_of(whole / "dog" / "dog-000001")
     assert bytes_of(tmp_path / "dog" / "dog-000001") == shared
-
-
-def bad_folder(root):
-    obj = "v 0 0 0\nv 1 0 0\nv 0 1 0\n"
-    files = {
-        "good/a.off": SQUARE,
-        "good/b.off": SQUARE.replace("0.5", "0.7"),
-        "bad/cut.obj": obj + "f 1 2 3\nf 1 2 9\n",
-        "bad/nan.obj": obj.replace("v 1", "v nan") + "f 1 2 3\n",
-        "bad/faceless.obj": obj,
-        "bad/point.obj": "v 1 1 1\n" * 3 + "f 1 2 3\n",
-    }
-    for name, text in files.items():
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_text(text)
-    whole = SQUARE.encode()
-    (root / "bad" / "half.off").write_bytes(whole[: len(whole) // 2])
-    return root
 
 
 def test_bad_objects_are_set_aside(tmp_path):
@@ -385,17 +226,6 @@ def test_estimate_leaves_bad_objects_out(tmp_path):
     source = MeshFolder(bad_folder(tmp_path / "meshes"))
     assert source.entries()[0].label == "bad"
     assert estimate(source, config=CONFIG, workers=1).images == 7 * 3
-
-
-def test_workers_have_one_thread_and_are_missed_when_they_die(monkeypatch):
-    monkeypatch.setenv("OMP_NUM_THREADS", "7")
-    tasks = ["__import__('os').environ['OMP_NUM_THREADS']"] * 8 + ["__import__('os')._exit(1)"]
-    results = []
-    with pytest.raises(EquivariantError, match="workers that live until"):
-        for result in run_tasks(eval, tasks, workers=2, engine="local"):
-            results.append(result)
-    assert len(results) >= 5 and set(results) == {"1"}
-    assert os.environ["OMP_NUM_THREADS"] == "7"
 
 
 def test_an_object_that_another_process_wrote_meanwhile(copy, whole):
