@@ -77,7 +77,7 @@ def parts_table(measures: Sequence[dict[str, Any]]) -> Table:
         for name, part in m["parts"].items():
             rows.append(
                 [
-                    f"{TITLES.get(m['method'], m['method'])}: {name}",
+                    f"{m['title']}: {name}",
                     _share(part["classification"]["top1"]),
                     _number(part["rotation"]["score"]["r2"]),
                     _number(part["color"]["r2"]),
