@@ -46,11 +46,11 @@ class DemoConfig:
     instances: int = 400
     views: int = 8
     size_px: int = 32
-    steps: int = 800
+    steps: int = 600
     batch_size: int = 256
     width: int = 16
     methods: tuple[Variant, ...] = ("random", "supervised", "simclr", "sie", "exact")
-    probe_epochs: int = 60
+    probe_epochs: int = 40
     seed: int = 0
     workers: int = 0
 
