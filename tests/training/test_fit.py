@@ -167,5 +167,5 @@ def test_two_processes_train_as_one(tmp_path, free_port):
     assert one.keys() == two.keys()
     for key in one:
         torch.testing.assert_close(
-            torch.tensor(two[key]), torch.tensor(one[key]), atol=1e-6, rtol=1e-5
+            torch.tensor(two[key]), torch.tensor(one[key]), atol=1e-9, rtol=1e-9
         )

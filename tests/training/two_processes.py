@@ -25,8 +25,8 @@ class Stream:
         share = slice(rank * batch_size // world, (rank + 1) * batch_size // world)
         while True:
             generator = torch.Generator().manual_seed(step)
-            a, b = torch.randn(2, batch_size, 3, generator=generator)
-            g = SO3().sample(batch_size, generator=generator, dtype=torch.float32)
+            a, b = torch.randn(2, batch_size, 3, generator=generator).double()
+            g = SO3().sample(batch_size, generator=generator)
             yield PairBatch(a, b, g)[share]
             step += 1
 
@@ -37,7 +37,8 @@ def make_learner(*, batch_norm, width=6, seed=0):
     if batch_norm:
         layers.insert(1, torch.nn.BatchNorm1d(width))
     action = Trivial(4) + Hypernetwork(SO3(), 4, "matrix", gain=1.0)
-    return PairLearner(torch.nn.Sequential(*layers), Objective(preset("sie").terms, action))
+    learner = PairLearner(torch.nn.Sequential(*layers), Objective(preset("sie").terms, action))
+    return learner.double()
 
 
 def main() -> None:
