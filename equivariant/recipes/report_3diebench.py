@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from equivariant.errors import ConventionError
 from equivariant.recipes.evaluate_3diebench import Encoded, elements_from_source
 from equivariant.recipes.sie_3diebench import Trained
 from equivariant.report import Line, Picture, Section, Table, grid, plot, write_page
@@ -164,7 +165,10 @@ def predicted_views(seen: Seen, *, queries: int = 6, count: int = 5) -> Picture:
     """The views that the action predicts best, the true one framed."""
     action = seen.trained.action
     if action is None:
-        raise AssertionError("only a run with an action predicts views")
+        raise ConventionError(
+            expected="a run with an action", got=seen.trained.config.title, argument="seen",
+            advice="Invariant baselines predict no view.",
+        )  # fmt: skip
     z = seen.val.z[..., action.slices[1]]
     elements = elements_from_source(seen.trained, seen.val).to(z.dtype)
     with torch.no_grad():
