@@ -1,6 +1,8 @@
 """Objects: folders of mesh files, procedural shapes, and variants of either."""
 
+from datasets3d.meshes.folder import MeshFolder, read_mesh
 from datasets3d.meshes.procedural import ProceduralMeshes
 from datasets3d.meshes.source import MeshEntry, MeshSource
+from datasets3d.meshes.variants import Variants
 
-__all__ = ["MeshEntry", "MeshSource", "ProceduralMeshes"]
+__all__ = ["MeshEntry", "MeshFolder", "MeshSource", "ProceduralMeshes", "Variants", "read_mesh"]

@@ -31,26 +31,33 @@ def airplane(a: Assembly) -> None:
 
 def axe(a: Assembly) -> None:
     """A haft, a broad blade to the front, a bent pick to the back, a guard to the left."""
-    haft, blade, lift = a.draw(1.5, 1.9), a.draw(0.5, 0.7), a.draw(0.55, 0.75)
-    thick = a.draw(0.07, 0.1)
-    a.rod(0, (0.0, 0.0, -haft / 2), (0.0, 0.0, haft / 2), radius=thick)
-    a.box(1, (blade / 2, 0.0, lift), (blade, 0.2, 0.35), turn=(0.0, UP, 0.0), taper=(2.4, 0.15))
-    a.rod(2, (0.0, 0.0, lift), (-a.draw(0.4, 0.6), 0.0, lift - 0.25), radius=0.11, end_radius=0.02)
-    a.box(3, (0.0, a.draw(0.18, 0.26), -0.1), (0.16, 0.45, 0.3), taper=(1.0, 0.6))
-    a.ball(4, (0.0, 0.0, -haft / 2), (0.35, 0.25, 0.3))
-    a.rod(5, (0.0, 0.0, -0.5 * haft), (a.draw(0.25, 0.4), -0.1, -0.65 * haft), radius=0.06)
+    haft, blade, lift = a.draw(1.3, 1.7), a.draw(0.5, 0.7), a.draw(0.45, 0.6)
+    thick, lean = a.draw(0.06, 0.09), a.draw(0.1, 0.3)
+    a.rod(0, (-lean, 0.0, -haft / 2), (lean, 0.0, haft / 2), radius=thick)
+    a.box(
+        1,
+        (0.15 + blade / 2, 0.0, lift),
+        (a.draw(0.4, 0.55), 0.2, blade),
+        taper=(1.8, 0.15),
+        turn=(0.0, UP, 0.0),
+    )
+    point = (-a.draw(0.45, 0.65), 0.15, lift - a.draw(0.1, 0.3))
+    a.rod(2, (0.1, 0.0, lift), point, radius=0.13, end_radius=0.02)
+    a.box(3, (0.0, a.draw(0.25, 0.35), -0.1), (0.16, 0.6, 0.3), taper=(1.0, 0.6))
+    a.ball(4, (-lean, 0.0, -haft / 2), (0.35, 0.25, 0.3))
+    a.rod(5, (-lean, 0.0, -0.5 * haft), (a.draw(0.3, 0.45), -0.25, -0.6 * haft), radius=0.06)
 
 
 def cactus(a: Assembly) -> None:
     """A trunk in a box, a high arm to the front, a low one to the left, a flower on one side."""
-    height, thick = a.draw(1.3, 1.6), a.draw(0.18, 0.24)
+    height, thick = a.draw(1.2, 1.5), a.draw(0.14, 0.19)
     a.box(0, (0.1, 0.0, 0.2), (a.draw(0.8, 1.0), a.draw(0.5, 0.65), 0.4), taper=(1.2, 1.2))
     a.rod(1, (0.0, 0.0, 0.3), (0.0, 0.0, height), radius=thick)
     a.ball(1, (0.0, 0.0, height), (2 * thick, 2 * thick, 2 * thick))
-    reach, high = a.draw(0.5, 0.7), a.draw(0.85, 1.0)
+    reach, high = a.draw(0.6, 0.8), a.draw(0.8, 0.95)
     a.rod(2, (0.0, 0.0, high), (reach, 0.0, high), radius=0.13)
     a.rod(2, (reach, 0.0, high - 0.1), (reach, 0.0, high + a.draw(0.4, 0.65)), radius=0.14)
-    reach, low = a.draw(0.4, 0.55), a.draw(0.6, 0.75)
+    reach, low = a.draw(0.45, 0.65), a.draw(0.55, 0.7)
     a.rod(3, (0.0, 0.0, low), (0.0, reach, low), radius=0.11)
     a.rod(3, (0.0, reach, low - 0.1), (0.0, reach, low + 0.3), radius=0.12)
     a.ball(4, (0.0, -thick, height - a.draw(0.0, 0.2)), (0.3, 0.3, 0.25))
@@ -89,7 +96,7 @@ def desk(a: Assembly) -> None:
     width, depth, height = a.draw(1.5, 1.9), a.draw(0.65, 0.85), a.draw(0.65, 0.8)
     a.box(0, (0.0, 0.0, height), (depth, width, 0.1))
     chest = a.draw(0.4, 0.55)
-    a.box(1, (0.0, -width / 2 + chest / 2, height / 2), (0.9 * depth, chest, height))
+    a.box(1, (0.0, -width / 2 + chest / 2 + 0.04, height / 2), (0.9 * depth, chest, height))
     a.box(2, (0.0, width / 2 - 0.05, height / 2), (0.8 * depth, 0.08, height))
     screen, tall = a.draw(0.55, 0.75), a.draw(0.4, 0.55)
     a.box(3, (-0.1, -0.15, height + tall / 2 + 0.15), (0.08, screen, tall), turn=(0.0, 0.0, 0.2))

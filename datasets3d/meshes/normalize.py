@@ -80,14 +80,7 @@ def normalize(
     kept, lost = _without_flat_faces(triangles), len(triangles.faces)
     if not len(kept.faces):
         raise _refuse(name, "faces with area", f"{lost} faces, all without area")
-    upright = _upright(kept.vertices, up)
-    low, high = upright.min(0), upright.max(0)
-    centered = upright - (low + high) / 2.0
-    if scale == "diagonal":
-        size = float(np.linalg.norm(high - low))
-    else:
-        size = 2.0 * float(np.sqrt(np.einsum("vi,vi->v", centered, centered).max()))
-    vertices = centered / size
+    vertices = _of_unit_size(_upright(kept.vertices, up), scale)
     textured = kept.texture is not None and kept.corner_uv is not None
     per_vertex = kept.vertex_colors is not None and not textured
     face_colors = kept.face_colors
@@ -103,6 +96,17 @@ def normalize(
         corner_uv=kept.corner_uv if textured else None,
         face_textured=kept.face_textured if textured else None,
     )
+
+
+def _of_unit_size(vertices: NDArray[np.float64], scale: Scale) -> NDArray[np.float64]:
+    low, high = vertices.min(0), vertices.max(0)
+    centered: NDArray[np.float64] = vertices - (low + high) / 2.0
+    if scale == "diagonal":
+        size = float(np.linalg.norm(high - low))
+    else:
+        size = 2.0 * float(np.sqrt(np.einsum("vi,vi->v", centered, centered).max()))
+    centered /= size
+    return centered
 
 
 def _check(triangles: Triangles, name: str) -> None:

@@ -19,7 +19,7 @@ from renderers.scene import Mesh
 VERSION = 1  # raise it whenever a design or a draw changes: manifests tell meshes apart by it
 CREASE_RAD = math.radians(40.0)
 COLORS = 8
-STRETCH = 0.15
+STRETCH = 0.25  # each axis by up to this share, either way
 
 
 class ProceduralMeshes(MeshSource):

@@ -7,6 +7,7 @@ from equivariant.measure.error import (
     equivariance_error,
     pair_error,
 )
+from equivariant.measure.online import online_probe
 from equivariant.measure.probes import (
     Features,
     PairTarget,
@@ -47,6 +48,7 @@ __all__ = [
     "color_probe",
     "equivariance_error",
     "linear_probe",
+    "online_probe",
     "pair_error",
     "prediction_retrieval_error",
     "quaternion_angle_deg",

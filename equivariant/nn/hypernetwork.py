@@ -29,31 +29,46 @@ class Hypernetwork(Action):
             on Spin3, which is what the published code does; on SO3 the one with w >= 0, which
             jumps where the angle is π. "matrix": the 9 entries, single-valued and continuous.
             Translations give their coordinates.
+        gain: By how much ρ(g) lengthens a random vector at the start. None keeps the published
+            start, uniform in ±1/√K for K features, whose gain grows as √dim (9.2 at dim 1024
+            on quaternions) and which takes many steps to come down; 1 preserves lengths.
 
     Raises:
-        ConventionError: A factor of the group has no such features.
+        ConventionError: A factor of the group has no such features, or gain is not positive.
 
     Example:
         >>> action = Hypernetwork(Spin3(), 1024)
         >>> sum(weight.numel() for weight in action.parameters())
         4194304
 
-    Source: Garrido et al. 2023, section 3 and published code. Weights start uniform in
-    ±1/√K for K features, as a linear layer's from K inputs.
+    Source: Garrido et al. 2023, section 3 and published code.
     """
 
-    def __init__(self, group: Group, dim: int, conditioning: Conditioning = "quaternion") -> None:
+    def __init__(
+        self,
+        group: Group,
+        dim: int,
+        conditioning: Conditioning = "quaternion",
+        *,
+        gain: float | None = None,
+    ) -> None:
         super().__init__(group, dim)
-        if conditioning not in ("quaternion", "matrix"):
+        if conditioning not in ("quaternion", "matrix") or not (gain is None or gain > 0):
             raise ConventionError(
-                expected="quaternion or matrix", got=repr(conditioning), argument="conditioning",
+                expected="quaternion or matrix, and a gain above 0 or None",
+                got=f"{conditioning!r}, gain={gain}",
+                argument="conditioning",
                 advice="quaternion is the paper's; matrix is single-valued on rotations.",
-            )  # fmt: skip
+            )
         self.conditioning: Conditioning = conditioning
         self._conditioned_on = group
-        count = element_features(group, group.identity(), conditioning).shape[-1]
-        bound = count**-0.5
-        self.weight = nn.Parameter(torch.empty(count, dim, dim).uniform_(-bound, bound))
+        features = element_features(group, group.identity(), conditioning)
+        bound = features.shape[-1] ** -0.5
+        if gain is not None:
+            length = float(features.norm()) or 1.0
+            bound = gain * (3.0 / dim) ** 0.5 / length
+        weight = torch.empty(features.shape[-1], dim, dim).uniform_(-bound, bound)
+        self.weight = nn.Parameter(weight)
 
     def forward(self, g: Matrix, z: Vector) -> Vector:
         self.check_element(g)

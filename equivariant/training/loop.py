@@ -9,7 +9,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 import torch
 from lightning_fabric import Fabric
-from torch import nn
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from equivariant.errors import ConventionError
@@ -120,55 +120,78 @@ def fit(
         ConventionError: The folder holds a run with other settings, or the loss is not finite.
         DataFormatError: The resume file is damaged or belongs to another architecture.
     """
-    precision = {"32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}[config.precision]
-    fabric = Fabric(accelerator=config.accelerator, devices=config.devices, precision=precision)  # type: ignore[arg-type]
+    fabric = Fabric(
+        accelerator=config.accelerator,
+        devices=config.devices,
+        precision=_PRECISION[config.precision],
+    )
     fabric.launch()
     if fabric.device.type == "cuda" and fabric.world_size > 1:
         learner = nn.SyncBatchNorm.convert_sync_batchnorm(learner)
+    learner = learner.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.Adam(
         learner.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
     )
-    since = _resume(run, learner, optimizer, config)
+    start = _resume(run, learner, optimizer, config)
     module, wrapped = fabric.setup(learner, optimizer)
-    recorder = None
-    if fabric.is_global_zero:
-        events = run.path / "tensorboard" if config.tensorboard else None
-        recorder = Recorder(run.metrics, start=since, tensorboard=events)
     stream = pairs.stream(
-        config.batch_size, start=since, rank=fabric.global_rank, world=fabric.world_size
+        config.batch_size, start=start, rank=fabric.global_rank, world=fabric.world_size
     )
-    bar = tqdm(total=config.steps, initial=since, unit="step", disable=not (progress and recorder))
-    started = time.monotonic()
+    log = _Log(run, config, start=start, active=fabric.is_global_zero, progress=progress)
     module.train()
-    for step in range(since + 1, config.steps + 1):
+    for step in range(start + 1, config.steps + 1):
         batch = next(stream).to(fabric.device)
         _set_rate(optimizer, config, step - 1)
         total, terms = module(**batch.tensors())
         fabric.backward(total)
         wrapped.step()
         wrapped.zero_grad()
-        bar.update()
-        if step % config.log_every == 0 or step == config.steps:
-            values = {"total": float(total.detach()), **{k: float(v) for k, v in terms.items()}}
-            _check_finite(values, step)
-            rate = (step - since) / (time.monotonic() - started)
-            values["steps_per_second"] = round(rate, 3)
-            bar.set_postfix(loss=f"{values['total']:.4g}")
-            if recorder is not None:
-                recorder.record(step, values)
+        log.step(step, total, terms)
         if probe is not None and config.probe_every and step % config.probe_every == 0:
             module.eval()
-            if recorder is not None:
-                recorder.record(step, {f"probe/{k}": v for k, v in probe(learner.model).items()})
+            log.record(step, {f"probe/{k}": v for k, v in probe(learner.model).items()})
             module.train()
         if step % config.checkpoint_every == 0 or step == config.steps:
             if fabric.is_global_zero:
                 save_weights(run.weights, learner, header=header or {})
                 save_state(run.resume, learner, optimizer, step=step, extra=asdict(config))
             fabric.barrier()
-    bar.close()
-    learner.eval()
-    return learner
+    log.close()
+    return learner.eval()
+
+
+_PRECISION: dict[str, Any] = {"32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
+
+
+class _Log:
+    """Metrics file and progress bar of the first process; nothing on the others."""
+
+    def __init__(
+        self, run: RunFolder, config: FitConfig, *, start: int, active: bool, progress: bool
+    ) -> None:
+        self._config, self._since, self._started = config, start, time.monotonic()
+        events = run.path / "tensorboard" if config.tensorboard else None
+        self._recorder = Recorder(run.metrics, start=start, tensorboard=events) if active else None
+        self._bar = tqdm(
+            total=config.steps, initial=start, unit="step", disable=not (progress and active)
+        )
+
+    def step(self, step: int, total: Tensor, terms: dict[str, Tensor]) -> None:
+        self._bar.update()
+        if step % self._config.log_every and step != self._config.steps:
+            return
+        values = {"total": float(total.detach()), **{k: float(v) for k, v in terms.items()}}
+        _check_finite(values, step)
+        self._bar.set_postfix(loss=f"{values['total']:.4g}")
+        rate = (step - self._since) / (time.monotonic() - self._started)
+        self.record(step, {**values, "steps_per_second": round(rate, 3)})
+
+    def record(self, step: int, values: dict[str, float]) -> None:
+        if self._recorder is not None:
+            self._recorder.record(step, values)
+
+    def close(self) -> None:
+        self._bar.close()
 
 
 def _resume(

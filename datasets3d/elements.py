@@ -1,0 +1,98 @@
+"""The group element between two views, in a stated convention."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import Tensor
+
+from equivariant.errors import ConventionError
+from equivariant.groups import SO3, Group, Product, Spin3, Translation, relative_quaternion_xyzw
+from equivariant.shapes import Float, Matrix, Rotation
+
+
+@dataclass(frozen=True)
+class ElementConvention:
+    """How the change from one view to another is written as an element of a group.
+
+    Args:
+        elements: "rotation", or "rotation+color" for the product with the changes of floor hue
+            and light hue, plain differences in turns, not wrapped.
+        frame: "object": g = R_a⁻¹ R_b, so R_b = R_a g, as in SIE. "world": g = R_b R_a⁻¹, so
+            R_b = g R_a: the element that acts on what the camera sees.
+        cover: Write the rotation as a signed unit quaternion, an element of Spin(3), with the
+            sign that the published code has. Only for the object's frame.
+
+    Raises:
+        ConventionError: A word is unknown, or cover is asked for in world axes.
+
+    Example:
+        >>> import torch
+        >>> convention = ElementConvention(frame="world")
+        >>> a, b = SO3().sample(2, generator=torch.Generator().manual_seed(0))
+        >>> bool(torch.allclose(convention.between(a, b) @ a, b))
+        True
+    """
+
+    elements: Literal["rotation", "rotation+color"] = "rotation"
+    frame: Literal["object", "world"] = "object"
+    cover: bool = False
+
+    def __post_init__(self) -> None:
+        words = self.elements in ("rotation", "rotation+color") and self.frame in (
+            "object",
+            "world",
+        )
+        if not words or (self.cover and self.frame == "world"):
+            raise ConventionError(
+                expected="rotation or rotation+color; object or world; cover only with object",
+                got=str(self),
+                argument="convention",
+                advice="The published convention is rotation, object, cover=True.",
+            )
+
+    @property
+    def group(self) -> Group:
+        """The group that elements belong to."""
+        rotations: Group = Spin3() if self.cover else SO3()
+        if self.elements == "rotation":
+            return rotations
+        return Product(rotations, Translation(1), Translation(1))
+
+    def between(
+        self,
+        pose_a: Rotation,
+        pose_b: Rotation,
+        hue_shift: Float[Tensor, "... 2"] | None = None,
+    ) -> Matrix:
+        """The element that takes view a to view b.
+
+        Args:
+            pose_a: World from object in view a, shape (..., 3, 3).
+            pose_b: The same of view b.
+            hue_shift: Floor and light hue of b minus those of a, turns, shape (..., 2); needed
+                for "rotation+color" only.
+
+        Raises:
+            ConventionError: Hues are needed and not given.
+        """
+        if self.cover:
+            rotation = Spin3.from_quaternion_xyzw(relative_quaternion_xyzw(pose_a, pose_b))
+        elif self.frame == "object":
+            rotation = pose_a.transpose(-1, -2) @ pose_b
+        else:
+            rotation = pose_b @ pose_a.transpose(-1, -2)
+        group = self.group
+        if not isinstance(group, Product):
+            return rotation
+        if hue_shift is None:
+            raise ConventionError(
+                expected="hue differences for rotation+color",
+                got="None",
+                argument="hue_shift",
+                advice="Pass latents[..., [3, 6]] of b minus those of a.",
+            )
+        shift = Translation(1)
+        floor, spot = shift.exp(hue_shift[..., :1]), shift.exp(hue_shift[..., 1:])
+        return group.join([rotation, floor, spot])

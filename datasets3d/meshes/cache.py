@@ -1,0 +1,137 @@
+"""Converted meshes on disk: read in milliseconds, keyed by what they were made from."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import os
+import re
+import tempfile
+import urllib.parse
+import zipfile
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from renderers.scene import Mesh
+
+VERSION: Final = 1  # of the conversion and of the file: raise it when either changes
+REQUIRED: Final = ("vertices", "faces", "corner_normals")
+ARRAYS: Final = tuple(field.name for field in dataclasses.fields(Mesh))
+
+
+class MeshCache:
+    """A folder of npz files, one per mesh, without pickles.
+
+    Safe with several writers: files are written under a temporary name and then renamed. An entry
+    that cannot be read counts as absent.
+
+    Args:
+        folder: Made when the first mesh is stored.
+
+    Example:
+        >>> mesh = Mesh(np.eye(3), np.array([[0, 1, 2]], np.int32), np.ones((1, 3, 3), np.float32))
+        >>> cache = MeshCache(Path(tempfile.mkdtemp()))
+        >>> cache.store("0" * 64, mesh)
+        >>> cache.load("0" * 64).faces.tolist(), cache.load("1" * 64)
+        ([[0, 1, 2]], None)
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def load(self, key: str) -> Mesh | None:
+        """The mesh stored under a key, or None."""
+        try:
+            # opened here, because numpy leaves the file open when it is no whole archive
+            with self._path(key).open("rb") as file, np.load(file, allow_pickle=False) as stored:
+                arrays = {name: stored[name] for name in stored.files}
+        except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile):
+            return None
+        if not set(REQUIRED) <= set(arrays) <= set(ARRAYS):
+            return None
+        return Mesh(**arrays)
+
+    def store(self, key: str, mesh: Mesh) -> None:
+        """Keep a mesh under a key; replaces what was there.
+
+        Raises:
+            OSError: The folder cannot be written.
+        """
+        path = self._path(key)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        arrays = {name: getattr(mesh, name) for name in ARRAYS}
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                np.savez(file, **{n: value for n, value in arrays.items() if value is not None})
+            os.replace(temporary, path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+            raise
+
+    def _path(self, key: str) -> Path:
+        return self.folder / key[:2] / f"{key}.npz"
+
+
+def content_key(path: Path, settings: dict[str, str | int | float]) -> str:
+    """Digest of a mesh file, of the files it refers to, and of the settings of its conversion.
+
+    OBJ files refer to material files and these to images; glTF files to buffers and images. A
+    file that is missing is part of the digest too: adding it later changes the key.
+
+    Args:
+        path: The mesh file.
+        settings: What else determines the mesh.
+
+    Returns:
+        64 hexadecimal digits.
+
+    Raises:
+        OSError: The mesh file cannot be read.
+
+    Example:
+        >>> file = Path(tempfile.mkdtemp()) / "a.off"
+        >>> _ = file.write_text("OFF")
+        >>> content_key(file, {"up": "y"}) == content_key(file, {"up": "z"})
+        False
+    """
+    data = path.read_bytes()
+    digest = hashlib.sha256()
+    digest.update(json.dumps([VERSION, path.suffix.lower(), settings], sort_keys=True).encode())
+    digest.update(hashlib.sha256(data).digest())
+    for name in _referred(path, data):
+        digest.update(name.encode("utf-8", "replace"))
+        with contextlib.suppress(OSError, ValueError):
+            digest.update(hashlib.sha256((path.parent / name).read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def _referred(path: Path, data: bytes) -> list[str]:
+    """Names of further files, relative to the mesh file's folder, in order of appearance."""
+    suffix = path.suffix.lower()
+    if suffix == ".gltf":
+        found = [
+            uri.decode("utf-8", "replace") for uri in re.findall(rb'"uri"\s*:\s*"([^"]*)"', data)
+        ]
+        return [urllib.parse.unquote(uri) for uri in found if not uri.startswith("data:")]
+    if suffix == ".ply":
+        header = data[:4096].partition(b"end_header")[0]
+        return _texts(re.findall(rb"(?i)texturefile\s+([^\r\n]+)", header))
+    if suffix != ".obj":
+        return []
+    names = []
+    for library in _texts(re.findall(rb"(?m)^\s*mtllib[ \t]+([^\r\n]+)", data)):
+        names.append(library)
+        with contextlib.suppress(OSError, ValueError):
+            material = (path.parent / library).read_bytes()
+            names += _texts(re.findall(rb"(?im)^\s*map_kd[ \t]+([^\r\n]+)", material))
+    return names
+
+
+def _texts(found: list[bytes]) -> list[str]:
+    return [name.decode("utf-8", "replace").strip().replace("\\", "/") for name in found]

@@ -1,0 +1,146 @@
+"""Objects from a folder of mesh files."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from datasets3d.meshes.cache import VERSION, MeshCache, content_key
+from datasets3d.meshes.decode import TEXTURE_PX, decode
+from datasets3d.meshes.layouts import scan
+from datasets3d.meshes.normalize import Scale, UpAxis, normalize
+from datasets3d.meshes.normals import CREASE_RAD
+from datasets3d.meshes.source import MeshEntry, MeshSource
+from renderers.scene import Mesh
+
+
+class MeshFolder(MeshSource):
+    """The objects of a folder: one class per sub-folder, in any of the layouts of ``scan``.
+
+    Reads OBJ (with MTL), GLB, glTF, OFF, PLY and STL; see ``decode`` for where colors come from.
+
+    Args:
+        path: The folder.
+        up: The axis that points up in the files. ShapeNet and glTF have "y", ModelNet40 "z".
+        scale: "diagonal" makes the bounding box's diagonal 1; "sphere" makes the largest distance
+            from the origin 0.5.
+        crease_rad: Largest angle between faces that are shaded as one surface, in [0, π].
+        cache: Folder for converted meshes, shared by any number of processes; None converts
+            anew each time. An entry is found by the contents of the files, not by their names.
+
+    Example:
+        >>> import tempfile
+        >>> root = Path(tempfile.mkdtemp())
+        >>> (root / "chair").mkdir()
+        >>> text = "OFF 3 1 0\\n0 0 0\\n1 0 0\\n0 1 0\\n3 0 1 2\\n"
+        >>> _ = (root / "chair" / "a.off").write_text(text)
+        >>> source = MeshFolder(root)
+        >>> source.load(source.entries()[0]).faces.tolist()
+        [[0, 1, 2]]
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        up: UpAxis = "y",
+        scale: Scale = "diagonal",
+        crease_rad: float = CREASE_RAD,
+        cache: str | Path | None = None,
+    ) -> None:
+        self._root = Path(path)
+        self._up: UpAxis = up
+        self._scale: Scale = scale
+        self._crease_rad = crease_rad
+        self._cache = None if cache is None else MeshCache(Path(cache))
+        self._entries: list[MeshEntry] | None = None
+
+    def entries(self) -> list[MeshEntry]:
+        """All objects, sorted by (label, object_id); their paths are relative to the folder.
+
+        The folder is listed once per source.
+
+        Raises:
+            DataFormatError: The folder is missing or holds no object.
+        """
+        if self._entries is None:
+            self._entries = scan(self._root)
+        return list(self._entries)
+
+    def load(self, entry: MeshEntry) -> Mesh:
+        """Read and normalize one object, from the cache where it is there.
+
+        Raises:
+            DataFormatError: The file is unreadable, or its mesh has no faces, no extent, or
+                vertices that are not finite. Names the file.
+        """
+        path = self._root / entry.path
+        if self._cache is None:
+            return self._convert(path)
+        try:
+            key = content_key(path, self._settings())
+        except OSError:
+            return self._convert(path)  # says what is wrong with the file
+        mesh = self._cache.load(key)
+        if mesh is None:
+            mesh = self._convert(path)
+            self._cache.store(key, mesh)
+        return mesh
+
+    def describe(self) -> dict[str, str | int | float | bool]:
+        """Settings and a digest of the listing (names, splits and files, not their contents)."""
+        listing = "\n".join(
+            f"{e.label}\t{e.object_id}\t{e.split}\t{e.path}" for e in self.entries()
+        )
+        return {
+            "source": "folder",
+            **self._settings(),
+            "objects": len(self.entries()),
+            "listing_sha256": hashlib.sha256(listing.encode("utf-8", "replace")).hexdigest(),
+        }
+
+    def __getstate__(self) -> dict[str, object]:
+        """Leave the listing behind: ``load`` does not need it, so copies stay small."""
+        return {**self.__dict__, "_entries": None}
+
+    def _settings(self) -> dict[str, str | int | float]:
+        return {
+            "version": VERSION,
+            "up": self._up,
+            "scale": self._scale,
+            "crease_rad": float(self._crease_rad),
+            "texture_px": TEXTURE_PX,
+        }
+
+    def _convert(self, path: Path) -> Mesh:
+        return read_mesh(path, up=self._up, scale=self._scale, crease_rad=self._crease_rad)
+
+
+def read_mesh(
+    path: str | Path,
+    *,
+    up: UpAxis = "y",
+    scale: Scale = "diagonal",
+    crease_rad: float = CREASE_RAD,
+) -> Mesh:
+    """Read and normalize one mesh file.
+
+    Args:
+        path: The file; see :func:`datasets3d.meshes.decode.decode` for formats and colors.
+        up: The axis that points up in the file.
+        scale: As of :class:`MeshFolder`.
+        crease_rad: Largest angle between faces that are shaded as one surface, in [0, π].
+
+    Raises:
+        DataFormatError: The file is unreadable or holds no mesh that can be rendered.
+
+    Example:
+        >>> import tempfile
+        >>> file = Path(tempfile.mkdtemp()) / "a.off"
+        >>> _ = file.write_text("OFF\\n3 1 0\\n0 0 0\\n1 0 0\\n0 1 0\\n3 0 1 2\\n")
+        >>> read_mesh(file, up="z", scale="sphere").vertices.round(3).tolist()[0]
+        [-0.354, -0.354, 0.0]
+    """
+    name = str(path)
+    triangles = decode(Path(path), name=name)
+    return normalize(triangles, name=name, up=up, scale=scale, crease_rad=crease_rad)

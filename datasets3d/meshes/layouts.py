@@ -1,0 +1,153 @@
+"""Which files of a folder are objects, of which class and which split."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections import Counter
+from pathlib import Path
+from typing import Final
+
+from datasets3d.meshes.decode import SUFFIXES
+from datasets3d.meshes.source import MeshEntry, Split
+from equivariant.errors import DataFormatError
+
+SPLITS: Final[dict[str, Split]] = {"train": "train", "test": "val", "val": "val"}
+SHAPENET: Final = ("models/model_normalized.obj", "model_normalized.obj", "model.obj")
+Found = tuple[str, str, Split | None, str]  # class folder, stem, split, path from the root
+
+
+def scan(root: Path) -> list[MeshEntry]:
+    """List the objects below a folder; reads no mesh.
+
+    A class is a folder of the root, not hidden, that holds mesh files in one of these places:
+
+    - directly, or in sub-folders ``train``, ``val`` and ``test`` (``test`` becomes "val"):
+      ``chair/a.glb``, ModelNet's ``chair/train/chair_0001.off``;
+    - one folder per model, ShapeNetCore's ``03001627/<model>/models/model_normalized.obj``
+      (version 2) or ``03001627/<model>/model.obj`` (version 1); the model's folder is its name.
+
+    ``train``, ``val`` and ``test`` folders of the root that hold no mesh themselves are split
+    folders around the same layouts. Mesh files beside no class folder make one class, named after
+    the root. Everything else is ignored: other files, deeper folders, folders without a mesh.
+
+    Names: characters but ASCII letters, digits, ``_ . -`` become ``_``, leading dots too. Files
+    whose names are then the same (letter case apart) get ``-`` and the first eight digits of the
+    SHA-256 of their path from the root; likewise class folders.
+
+    Args:
+        root: The folder.
+
+    Returns:
+        Entries sorted by (label, object_id), with paths from the root.
+
+    Raises:
+        DataFormatError: The folder is missing, unreadable, or holds no object.
+
+    Example:
+        >>> import tempfile
+        >>> root = Path(tempfile.mkdtemp())
+        >>> (root / "my chair" / "test").mkdir(parents=True)
+        >>> (root / "my chair" / "test" / "red.off").touch()
+        >>> scan(root)[0].label, scan(root)[0].object_id, scan(root)[0].split
+        ('my_chair', 'red', 'val')
+    """
+    if not root.is_dir():
+        raise _refuse(root, "a folder of meshes", "no such folder", "Check the path.")
+    try:
+        found = _classes(root, root)
+        for folder, split in ((root / name, split) for name, split in SPLITS.items()):
+            if folder.is_dir() and not _meshes(folder):
+                found += [(c, stem, split, p) for c, stem, _, p in _classes(folder, root)]
+        if not found:
+            found = [(root.resolve().name, p.stem, None, p.name) for p in _meshes(root)]
+    except OSError as error:
+        raise _refuse(root, "a readable folder", str(error), "Check its permissions.") from None
+    if not found:
+        raise _refuse(
+            root,
+            f"class folders with {', '.join(SUFFIXES)} files",
+            "none",
+            "Lay it out as <class>/<file>, <class>/<train or test>/<file>, or as ShapeNetCore.",
+        )
+    return sorted(_named(found))
+
+
+def _classes(folder: Path, root: Path) -> list[Found]:
+    found: list[Found] = []
+    for path in _folders(folder):
+        if folder == root and path.name in SPLITS and not _meshes(path):
+            continue
+        found += _class(path, root)
+    return found
+
+
+def _class(folder: Path, root: Path) -> list[Found]:
+    name = folder.name
+    found: list[Found] = [(name, p.stem, None, _from(root, p)) for p in _meshes(folder)]
+    for path in _folders(folder):
+        split = SPLITS.get(path.name)
+        if split is not None:
+            found += [(name, p.stem, split, _from(root, p)) for p in _meshes(path)]
+            continue
+        model = next((path / inner for inner in SHAPENET if (path / inner).is_file()), None)
+        if model is not None:
+            found.append((name, path.name, None, _from(root, model)))
+    return found
+
+
+def _named(found: list[Found]) -> list[MeshEntry]:
+    """Entries with path-safe names that are unique whatever the letter case."""
+    folders = {entry[0]: safe_name(entry[0]) for entry in found}
+    shared = Counter(label.lower() for label in folders.values())
+    labels = {
+        folder: f"{label}-{_digest(folder)}" if shared[label.lower()] > 1 else label
+        for folder, label in folders.items()
+    }
+    used = Counter((labels[folder], safe_name(stem).lower()) for folder, stem, _, _ in found)
+    entries = []
+    for folder, stem, split, path in found:
+        label, name = labels[folder], safe_name(stem)
+        if used[label, name.lower()] > 1:
+            name = f"{name}-{_digest(path)}"
+        entries.append(MeshEntry(label=label, object_id=name, split=split, path=path))
+    return entries
+
+
+def safe_name(name: str) -> str:
+    """A name of ASCII letters, digits, ``_ . -`` that does not start with a dot.
+
+    Args:
+        name: Any file name.
+
+    Example:
+        >>> safe_name(".über chair.v2")
+        '__ber_chair.v2'
+    """
+    clean = re.sub(r"[^A-Za-z0-9_.-]", "_", name)
+    return re.sub(r"^\.+", lambda dots: "_" * len(dots[0]), clean) or "_"
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:8]
+
+
+def _meshes(folder: Path) -> list[Path]:
+    with os.scandir(folder) as items:
+        names = [i.name for i in items if Path(i.name).suffix.lower() in SUFFIXES and i.is_file()]
+    return [folder / name for name in sorted(names) if not name.startswith(".")]
+
+
+def _folders(folder: Path) -> list[Path]:
+    with os.scandir(folder) as items:
+        names = [item.name for item in items if not item.name.startswith(".") and item.is_dir()]
+    return [folder / name for name in sorted(names)]
+
+
+def _from(root: Path, path: Path) -> str:
+    return path.relative_to(root).as_posix()
+
+
+def _refuse(root: Path, expected: str, got: str, advice: str) -> DataFormatError:
+    return DataFormatError(expected=expected, got=got, argument=str(root), advice=advice)

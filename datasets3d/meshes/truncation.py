@@ -1,0 +1,99 @@
+"""Mesh files that end too early, where the text still parses as a smaller mesh."""
+
+from __future__ import annotations
+
+import re
+
+from equivariant.errors import DataFormatError
+
+TEXT_SUFFIXES = (".obj", ".off")
+
+
+def check_complete(data: bytes, *, suffix: str, name: str) -> None:
+    """Refuse a file whose contents stop before what it announces.
+
+    Binary formats hold their own lengths and are checked by their reader. Text is checked here:
+    OFF and PLY must have as many lines as their headers say, STL must close its solid, and the
+    last line of an OBJ must be whole. An OBJ cut exactly between two lines cannot be told.
+
+    Args:
+        data: Contents of the file.
+        suffix: Lower case, with the dot.
+        name: What the error calls the file.
+
+    Raises:
+        DataFormatError: The file is empty or stops too early.
+
+    Example:
+        >>> check_complete(b"OFF\\n3 1 0\\n0 0 0\\n", suffix=".off", name="cut.off")
+        Traceback (most recent call last):
+        ...
+        equivariant.errors.DataFormatError: cut.off: expected 4 lines after the counts, got 1. \
+Copy or download the file again.
+    """
+    if not data.strip():
+        raise _truncated(name, "a mesh file", "an empty file")
+    if suffix == ".obj":
+        _check_obj(data, name)
+    elif suffix == ".off":
+        _check_off(data, name)
+    elif suffix == ".ply":
+        _check_ply(data, name)
+    elif suffix == ".stl":
+        _check_stl(data, name)
+
+
+def _check_obj(data: bytes, name: str) -> None:
+    last = data.rstrip().rpartition(b"\n")[2].split()
+    if last[0] in (b"v", b"f") and len(last) < 4:
+        raise _truncated(name, "a whole last line", repr(b" ".join(last).decode("latin-1")))
+
+
+def _check_off(data: bytes, name: str) -> None:
+    body = re.sub(rb"#[^\n]*", b"", data).partition(b"OFF")[2]
+    lines = [line for line in (raw.strip() for raw in body.splitlines()) if line]
+    counts = lines[0].split() if lines else []
+    if len(counts) < 2 or not all(count.isdigit() for count in counts[:2]):
+        raise _truncated(name, "OFF and the numbers of vertices and faces", repr(data[:40]))
+    promised = int(counts[0]) + int(counts[1])
+    if len(lines) - 1 < promised:
+        raise _truncated(name, f"{promised} lines after the counts", str(len(lines) - 1))
+    if counts[1] != b"0":
+        _check_last_face(lines[promised].split(), name)
+
+
+def _check_ply(data: bytes, name: str) -> None:
+    header, end, body = data.partition(b"end_header")
+    if not end:
+        raise _truncated(name, "a PLY header", "no end_header")
+    if b"format ascii" not in header:
+        return
+    promised = sum(int(count) for count in re.findall(rb"element\s+\S+\s+(\d+)", header))
+    lines = [line for line in body.splitlines() if line.strip()]
+    if len(lines) < promised:
+        raise _truncated(name, f"{promised} lines after the header", str(len(lines)))
+    last_element = header.rpartition(b"element")[2].split()[:2]
+    if last_element[:1] == [b"face"] and last_element[1:] != [b"0"]:
+        _check_last_face(lines[-1].split(), name)
+
+
+def _check_last_face(face: list[bytes], name: str) -> None:
+    if not face[0].isdigit() or len(face) <= int(face[0]):
+        raise _truncated(name, "a whole last face", repr(b" ".join(face).decode("latin-1")))
+
+
+def _check_stl(data: bytes, name: str) -> None:
+    count = int.from_bytes(data[80:84], "little")
+    if len(data) >= 84 and len(data) == 84 + 50 * count:
+        return
+    text = data.lstrip()[:5].lower() == b"solid" and b"facet" in data[:1000]
+    if not text:
+        raise _truncated(name, f"{84 + 50 * count} bytes of a binary STL", str(len(data)))
+    if b"endsolid" not in data[-1000:].lower():
+        raise _truncated(name, "an STL that ends with endsolid", repr(data[-20:]))
+
+
+def _truncated(name: str, expected: str, got: str) -> DataFormatError:
+    return DataFormatError(
+        expected=expected, got=got, argument=name, advice="Copy or download the file again."
+    )

@@ -1,0 +1,133 @@
+"""equivariant build"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from datasets3d import BuildConfig, Law, ProceduralMeshes, build, estimate
+from datasets3d.meshes import MeshFolder, MeshSource, Variants
+from equivariant.commands.terminal import duration, say, size
+
+
+@dataclass(frozen=True)
+class Build:
+    """Render a data set of views with known rotation, floor hue, light position and light hue.
+
+    From a folder of meshes (class = folder), or from procedural objects without one. Started
+    again, an interrupted build goes on, and ends with the same bytes.
+
+    Args:
+        out: Folder of the data set, in 3DIEBench's layout.
+        meshes: Folder of mesh files: CLASS/*.obj|glb|gltf|off|ply|stl, with train/ and test/
+            sub-folders honoured, ShapeNetCore and ModelNet layouts recognized. Without it,
+            procedural objects are made.
+        up: Axis that points up in the mesh files.
+        instances: Procedural objects per class, when there is no mesh folder.
+        variants: Deformed and recolored versions of each object besides the original; 0 for none.
+        views: Views of every object; 3DIEBench has 50.
+        size: Side of the square images in pixels; 3DIEBench has 256.
+        rotation: box: three Euler angles uniform in ±angle-max-deg, as in 3DIEBench. haar:
+            uniform over all rotations. vertical: about the vertical axis only.
+        angle_max_deg: Largest Euler angle in degrees, up to 180.
+        field_of_view_deg: Opening angle of the camera in degrees; smaller shows the object
+            larger. 3DIEBench has 39.6.
+        fixed_light: Keep the light overhead instead of drawing its position.
+        seed: Of the data set, 0 or more.
+        samples_per_side: Anti-aliasing: this many samples squared on each pixel at an edge.
+        renderer: embree needs nothing else; pyrender and blender are extras.
+        channel_order: rgb writes true colors; bgr exchanges red and blue on disk.
+        val_fraction: Share of objects held out where the folder does not say, 0 to 1.
+        workers: Processes; 0 takes every core.
+        engine: local processes, or a ray cluster (extra "ray").
+        shard: Which share of the objects this job renders, from 0, in a job array.
+        num_shards: Jobs in the array; a last call without shards writes lists and manifest.
+        dry_run: Render a few objects, say time and size of the whole, write nothing.
+        cache: Folder that keeps converted meshes for later builds; none if not given.
+    """
+
+    out: Annotated[Path, tyro.conf.Positional]
+    meshes: Path | None = None
+    up: Literal["x", "y", "z"] = "y"
+    instances: int = 100
+    variants: int = 0
+    views: int = 50
+    size: int = 128
+    rotation: Literal["box", "haar", "vertical"] = "box"
+    angle_max_deg: float = 90.0
+    field_of_view_deg: float = math.degrees(Law().field_of_view_rad)
+    fixed_light: bool = False
+    seed: int = 0
+    samples_per_side: int = 3
+    renderer: str = "embree"
+    channel_order: Literal["rgb", "bgr"] = "rgb"
+    val_fraction: float = 0.2
+    workers: int = 0
+    engine: Literal["local", "ray"] = "local"
+    shard: int = 0
+    num_shards: int = 1
+    dry_run: bool = False
+    cache: Path | None = None
+
+    def __call__(self) -> None:
+        config, source, workers = self.config(), self.source(), self.workers or None
+        if self.dry_run:
+            plan = estimate(source, config=config, workers=workers)
+            say(f"{plan.objects:,} objects, {plan.images:,} images")
+            say(f"about {duration(plan.seconds)} and {size(plan.bytes)}; nothing was written")
+            return
+        report = build(
+            source, self.out, config=config, workers=workers, engine=self.engine,
+            shard=self.shard, num_shards=self.num_shards,
+        )  # fmt: skip
+        rate = report.rendered / max(report.seconds, 1e-9)
+        say(
+            f"{report.objects:,} objects, {report.images:,} images in {report.path} "
+            f"({report.rendered:,} rendered in {duration(report.seconds)}, {rate:.0f} per second)"
+        )
+        for key, reason in sorted(report.failed.items()):
+            say(f"set aside: {key}: {reason}")
+
+    def config(self) -> BuildConfig:
+        """What is rendered, and how."""
+        light: tuple[float, float] = (0.0, 0.0)
+        law = Law(
+            rotation=self.rotation,
+            angle_max_rad=math.radians(self.angle_max_deg),
+            field_of_view_rad=math.radians(self.field_of_view_deg),
+        )
+        if self.fixed_light:
+            law = Law(
+                rotation=law.rotation,
+                angle_max_rad=law.angle_max_rad,
+                field_of_view_rad=law.field_of_view_rad,
+                spot_theta_rad=light,
+                spot_phi_rad=light,
+            )
+        return BuildConfig(
+            views=self.views,
+            size_px=self.size,
+            seed=self.seed,
+            law=law,
+            renderer=self.renderer,
+            samples_per_side=self.samples_per_side,
+            channel_order=self.channel_order,
+            val_fraction=self.val_fraction,
+        )
+
+    def source(self) -> MeshSource:
+        """Where the objects come from."""
+        source: MeshSource = (
+            ProceduralMeshes(
+                instances=self.instances, seed=self.seed, val_fraction=self.val_fraction
+            )
+            if self.meshes is None
+            else MeshFolder(self.meshes, up=self.up, cache=self.cache)
+        )
+        if self.variants:
+            source = Variants(source, count=self.variants + 1, seed=self.seed)
+        return source

@@ -1,0 +1,37 @@
+"""equivariant evaluate"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from equivariant.commands.terminal import say
+from equivariant.recipes.evaluate_3diebench import EvaluationConfig
+from equivariant.recipes.experiment import evaluate_run
+from equivariant.recipes.report_3diebench import parts_table, results_table
+from equivariant.runs import RunFolder
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """Evaluate a run by 3DIEBench's protocol; writes measures.json into its folder.
+
+    Linear classification, rotation and color by heads on frozen features, and, where the
+    method has an action, retrieval of the views that it predicts; each beside its chance level.
+
+    Args:
+        run: Run folder.
+        evaluation: How.
+    """
+
+    run: Annotated[Path, tyro.conf.Positional]
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+
+    def __call__(self) -> None:
+        measures = evaluate_run(RunFolder.open(self.run), self.evaluation)
+        say(results_table([measures]).text())
+        say()
+        say(parts_table([measures]).text())

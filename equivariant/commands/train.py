@@ -1,0 +1,73 @@
+"""equivariant train"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from equivariant.commands.terminal import say
+from equivariant.errors import ConventionError
+from equivariant.recipes.experiment import ExperimentConfig, restore_config, train
+from equivariant.recipes.sie_3diebench import ModelConfig
+from equivariant.runs import RunFolder
+from equivariant.training import FitConfig
+
+
+@dataclass(frozen=True)
+class Train:
+    """Train a method on a data set of views; everything is kept in a run folder.
+
+    Args:
+        data: Folder that `equivariant build` wrote, or the published 3DIEBench.
+        model: Method and network.
+        fit: Training.
+        seed: Of fresh weights and of the pairs that are drawn.
+        size: Resize images to this side in pixels; 0 keeps the files' size.
+        stream: Decode images batch by batch instead of keeping all of them in memory.
+        runs: Folder under which run folders are made.
+        name: Of the run; the method if not given.
+        resume: Go on with this run folder instead of starting one; other settings are then read
+            from it.
+        quiet: Show no progress bar.
+    """
+
+    data: Annotated[Path | None, tyro.conf.Positional] = None
+    model: ModelConfig = field(default_factory=ModelConfig)
+    fit: FitConfig = field(default_factory=FitConfig)
+    seed: int = 0
+    size: int = 0
+    stream: bool = False
+    runs: Path = Path("runs")
+    name: str = ""
+    resume: Path | None = None
+    quiet: bool = False
+
+    def __call__(self) -> None:
+        if self.resume is not None:
+            run = RunFolder.open(self.resume)
+            config = restore_config(run)
+        else:
+            config = self.config()
+            run = RunFolder.create(self.runs, self.name or config.model.method, config=config)
+        train(config, run, progress=not self.quiet)
+        say(f"weights: {run.weights}")
+        say(f"next: equivariant evaluate {run.path}")
+
+    def config(self) -> ExperimentConfig:
+        """What is trained on what."""
+        if self.data is None:
+            raise ConventionError(
+                expected="a data set folder, or --resume RUN", got="neither", argument="data",
+                advice="Build one first: equivariant build DATA.",
+            )  # fmt: skip
+        return ExperimentConfig(
+            data=self.data.resolve(),
+            model=self.model,
+            fit=self.fit,
+            seed=self.seed,
+            size_px=self.size,
+            in_memory=not self.stream,
+        )

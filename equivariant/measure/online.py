@@ -1,0 +1,68 @@
+"""Probes that are cheap enough to run while training: ridge regressions in closed form."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.functional import one_hot
+
+from equivariant.measure.scores import regression_score
+from equivariant.shapes import Float
+
+
+def ridge(
+    x: Float[Tensor, "n d"], y: Float[Tensor, "n c"], *, penalty: float = 1e-2
+) -> tuple[Float[Tensor, "d c"], Float[Tensor, " c"]]:
+    """Linear map and offset that minimize |x W + b - y|² + n penalty |W|², in float64.
+
+    Columns of x should have a deviation of about 1; the offset is not penalized.
+
+    Args:
+        x: Shape (N, D).
+        y: Shape (N, C).
+        penalty: Relative to the mean square of a column, > 0.
+
+    Returns:
+        W, shape (D, C), and b, shape (C,), float64.
+    """
+    x, y = x.double(), y.double()
+    mean_x, mean_y = x.mean(0), y.mean(0)
+    centered = x - mean_x
+    gram = centered.T @ centered + penalty * len(x) * torch.eye(x.shape[1]).to(x)
+    weight = torch.linalg.solve(gram, centered.T @ (y - mean_y))
+    return weight, mean_y - mean_x @ weight
+
+
+def online_probe(
+    train_y: Float[Tensor, "n d"],
+    val_y: Float[Tensor, "m d"],
+    *,
+    train_label: Tensor,
+    val_label: Tensor,
+    train_rotation: Float[Tensor, "n 3 3"],
+    val_rotation: Float[Tensor, "m 3 3"],
+) -> dict[str, float]:
+    """Class and absolute rotation by ridge regression on representations of single views.
+
+    No state is kept between calls, so a resumed run logs what an uninterrupted one does.
+
+    Args:
+        train_y: Representations to fit on, shape (N, D).
+        val_y: Representations of held-out objects, shape (M, D).
+        train_label: Classes, shape (N,), int64.
+        val_label: The same of the held-out objects.
+        train_rotation: World from object, shape (N, 3, 3).
+        val_rotation: The same.
+
+    Returns:
+        ``top1``: share of held-out views whose class is right. ``rotation_r2``: variance-weighted
+        score of the nine matrix entries, zero for a blind predictor.
+    """
+    deviation = train_y.double().std(0).clamp(min=1e-6)
+    x, x_val = train_y.double() / deviation, val_y.double() / deviation
+    classes = int(max(train_label.max(), val_label.max())) + 1
+    weight, offset = ridge(x, one_hot(train_label, classes).to(x))
+    top1 = float(((x_val @ weight + offset).argmax(1) == val_label).double().mean())
+    weight, offset = ridge(x, train_rotation.flatten(1).to(x))
+    score = regression_score(x_val @ weight + offset, val_rotation.flatten(1).to(x))
+    return {"top1": top1, "rotation_r2": score.r2}

@@ -1,0 +1,1 @@
+"""Experiments of the papers, made of the parts below."""

@@ -1,0 +1,243 @@
+"""The evaluation protocol of 3DIEBench on cached features of a frozen model."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from datasets3d.threediebench import ThreeDIEBench
+from equivariant.groups import relative_quaternion_xyzw, rotation_angle
+from equivariant.measure import (
+    Collapse,
+    Features,
+    ProbeConfig,
+    collapse,
+    color_probe,
+    linear_probe,
+    pair_error,
+    prediction_retrieval_error,
+    retrieval,
+    rotation_probe,
+)
+from equivariant.recipes.sie_3diebench import Trained
+
+ANGLE_BINS_DEG = (0.0, 30.0, 60.0, 90.0, 120.0, 150.0, 180.0)
+FLOOR_HUE, SPOT_HUE = 3, 6
+
+
+@dataclass(frozen=True)
+class EvaluationConfig:
+    """How a model is evaluated.
+
+    Args:
+        probe: How heads are trained; the published protocol is 300 epochs, hidden width 1024.
+        color_epochs: Epochs of the linear color head; 50 as in later papers.
+        pairs_per_object: Fixed held-out pairs of each object.
+        batch_size: Images encoded at once.
+        device: Where to compute, as PyTorch names it.
+    """
+
+    probe: ProbeConfig = field(default_factory=ProbeConfig)
+    color_epochs: int = 50
+    pairs_per_object: int = 4
+    batch_size: int = 1024
+    device: str = "cpu"
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A split of a data set, seen by a model.
+
+    Args:
+        data: The split.
+        y: Representations, shape (objects, views, dim).
+        z: Embeddings, shape (objects, views, embedding dim).
+        rotations: Absolute rotations, shape (objects, views, 3, 3), float64.
+        hues: Floor and light hue, shape (objects, views, 2).
+    """
+
+    data: ThreeDIEBench
+    y: Tensor
+    z: Tensor
+    rotations: Tensor
+    hues: Tensor
+
+
+def encode(
+    trained: Trained, data: ThreeDIEBench, images: Tensor, config: EvaluationConfig
+) -> Encoded:
+    """Representations and embeddings of every view, computed once.
+
+    Args:
+        trained: The model.
+        data: A split.
+        images: Its views, shape (objects, views, 3, height, width), uint8.
+        config: Batch size and device.
+    """
+    model = trained.model.to(config.device).eval()
+    mean = torch.tensor(trained.channel_mean, device=config.device).view(3, 1, 1)
+    std = torch.tensor(trained.channel_std, device=config.device).view(3, 1, 1)
+    ys, zs = [], []
+    with torch.no_grad():
+        for batch in images.flatten(0, 1).split(config.batch_size):
+            x = (batch.to(config.device).float() / 255 - mean) / std
+            ys.append(model.represent(x.contiguous(memory_format=torch.channels_last)))
+            zs.append(model.embed(ys[-1]))
+    shape = images.shape[:2]
+    latents = torch.as_tensor(data.latents, device=config.device)
+    return Encoded(
+        data=data,
+        y=torch.cat(ys).unflatten(0, shape),
+        z=torch.cat(zs).unflatten(0, shape),
+        rotations=torch.as_tensor(data.rotations, device=config.device),
+        hues=latents[..., [FLOOR_HUE, SPOT_HUE]],
+    )
+
+
+def evaluate(
+    trained: Trained, train: Encoded, val: Encoded, config: EvaluationConfig
+) -> dict[str, Any]:
+    """Every number of the protocol, each beside its chance or blind level.
+
+    Args:
+        trained: The model that encoded both splits.
+        train: Training objects, for the heads.
+        val: Held-out objects, for the scores.
+        config: How.
+
+    Returns:
+        Nested dictionaries of numbers: ``parts`` by part of the representation, and, for a
+        method with an action, ``retrieval``, ``pre``, ``action``.
+    """
+    labels = [torch.as_tensor(s.data.labels, device=s.y.device) for s in (train, val)]
+    whole = [Features(s.y, label) for s, label in zip((train, val), labels, strict=True)]
+    slices = {"all": slice(0, trained.model.encoder.dim), **trained.model.slices}
+    pairs = fixed_pairs(val, config.pairs_per_object)
+    result: dict[str, Any] = {
+        "method": trained.config.method,
+        "parts": {
+            name: _probe_part(trained, [w.part(rows) for w in whole], (train, val), pairs, config)
+            for name, rows in slices.items()
+        },
+    }
+    if trained.action is not None:
+        result.update(_measure_action(trained, val, pairs))
+    return result
+
+
+def fixed_pairs(val: Encoded, pairs_per_object: int) -> Tensor:
+    """Rows (object, first view, second view) that are the same in every evaluation."""
+    return torch.as_tensor(
+        val.data.fixed_pairs(pairs_per_object), device=val.y.device, dtype=torch.int64
+    )
+
+
+def _probe_part(
+    trained: Trained,
+    features: list[Features],
+    splits: tuple[Encoded, Encoded],
+    pairs: Tensor,
+    config: EvaluationConfig,
+) -> dict[str, Any]:
+    train, val = features
+
+    def rotation(split: Encoded) -> Any:
+        return lambda o, i, j: relative_quaternion_xyzw(
+            split.rotations[o, i], split.rotations[o, j]
+        )
+
+    def color(split: Encoded) -> Any:
+        return lambda o, i, j: split.hues[o, j] - split.hues[o, i]
+
+    common = {"val_pairs": pairs}
+    color_config = ProbeConfig(**{**asdict(config.probe), "epochs": config.color_epochs})
+    vectors = val.y.flatten(0, 1)
+    spread: Collapse = collapse(vectors[: min(len(vectors), 4096)])
+    return {
+        "classification": asdict(
+            linear_probe(train, val, classes=len(trained.labels), config=config.probe)
+        ),
+        "rotation": asdict(
+            rotation_probe(
+                train, val, train_target=rotation(splits[0]), val_target=rotation(splits[1]),
+                config=config.probe, **common,
+            )
+        ),
+        "color": asdict(
+            color_probe(
+                train, val, train_target=color(splits[0]), val_target=color(splits[1]),
+                config=color_config, **common,
+            )
+        ),
+        "collapse": asdict(spread),
+    }  # fmt: skip
+
+
+def elements_from_source(trained: Trained, split: Encoded, source: int = 0) -> Tensor:
+    """g that takes one view of each object to each of its views, shape (objects, views, n, n)."""
+    first = split.rotations[:, source : source + 1].expand_as(split.rotations)
+    shift = split.hues - split.hues[:, source : source + 1]
+    return trained.config.convention.between(first, split.rotations, shift)
+
+
+def _measure_action(trained: Trained, val: Encoded, pairs: Tensor) -> dict[str, Any]:
+    action = trained.action
+    if action is None:
+        return {}
+    rows, part = action.slices[1], action.summands[1]
+    z = val.z[..., rows]
+    elements = elements_from_source(trained, val).to(z.dtype)
+    with torch.no_grad():
+        ranks = retrieval(part, z, elements)
+        error = prediction_retrieval_error(part, z, elements, val.rotations)
+        o, i, j = pairs.unbind(1)
+        pose_a, pose_b = val.rotations[o, i], val.rotations[o, j]
+        g = trained.config.convention.between(pose_a, pose_b, val.hues[o, j] - val.hues[o, i])
+        errors = pair_error(part, z[o, i], z[o, j], g.to(z.dtype))
+        angle = rotation_angle(pose_b @ pose_a.transpose(-1, -2)).rad2deg()
+        composed = composition_error(trained, z[o, i], g.to(z.dtype), g.roll(1, 0).to(z.dtype))
+    curve = []
+    for low, high in pairwise(ANGLE_BINS_DEG):
+        inside = (angle >= low) & (angle < high)
+        if int(inside.sum()) >= 10:
+            curve.append(
+                {
+                    "angle_deg": float(angle[inside].mean()),
+                    "pairs": int(inside.sum()),
+                    "moved": float(errors.relative[inside].mean()),
+                    "unmoved": float(errors.unmoved[inside].mean()),
+                    "unrelated": float(errors.shuffled[inside].mean()),
+                }
+            )
+    return {
+        "retrieval": asdict(ranks),
+        "pre": asdict(error),
+        "action": {"error_by_angle": curve, **composed},
+    }
+
+
+def composition_error(trained: Trained, z: Tensor, g: Tensor, h: Tensor) -> dict[str, float]:
+    """How far a learned action is from being one.
+
+    composition: mean of |ρ(g)ρ(h)z - ρ(gh)z| / |ρ(gh)z| for the better of the two orders gh, hg
+    (elements in object axes multiply on the right); identity: mean of |ρ(e)z - z| / |z|.
+    """
+    action = trained.action
+    if action is None:
+        return {}
+    part = action.summands[1]
+    twice = part(g, part(h, z))
+
+    def difference(once: Tensor) -> float:
+        return float(((twice - once).norm(dim=-1) / once.norm(dim=-1).clamp(min=1e-12)).mean())
+
+    group = trained.config.convention.group
+    still = part(group.identity(dtype=z.dtype, device=z.device), z)
+    return {
+        "composition": min(difference(part(g @ h, z)), difference(part(h @ g, z))),
+        "identity": float(((still - z).norm(dim=-1) / z.norm(dim=-1).clamp(min=1e-12)).mean()),
+    }
