@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
+
+import tyro
 
 from equivariant.commands.terminal import duration, say
 from equivariant.recipes.demo import DemoConfig, run_demo
@@ -24,7 +27,7 @@ class Demo:
     """
 
     out: Path = Path("runs/demo")
-    study: DemoConfig = field(default_factory=DemoConfig)
+    study: Annotated[DemoConfig, tyro.conf.arg(name="")] = field(default_factory=DemoConfig)
     quiet: bool = False
 
     def __call__(self) -> None:

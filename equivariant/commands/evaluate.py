@@ -28,7 +28,9 @@ class Evaluate:
     """
 
     run: Annotated[Path, tyro.conf.Positional]
-    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    evaluation: Annotated[EvaluationConfig, tyro.conf.arg(name="")] = field(
+        default_factory=EvaluationConfig
+    )
 
     def __call__(self) -> None:
         measures = evaluate_run(RunFolder.open(self.run), self.evaluation)

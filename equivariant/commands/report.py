@@ -31,7 +31,9 @@ class Report:
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional]
     out: Path | None = None
     title: str = "Views of 3D objects"
-    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    evaluation: Annotated[EvaluationConfig, tyro.conf.arg(name="")] = field(
+        default_factory=EvaluationConfig
+    )
 
     def __call__(self) -> None:
         runs = [RunFolder.open(path) for path in self.runs]

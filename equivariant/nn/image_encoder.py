@@ -157,7 +157,7 @@ class BasicBlock(nn.Module):
             else None
         )
 
-    def forward(self, x: Images) -> Images:
+    def forward(self, x: Images) -> Tensor:
         """Shape (batch, outputs, height / stride, width / stride)."""
         y = torch.relu(self.bn1(self.conv1(x)))
         y = self.bn2(self.conv2(pad(y, (0, 1, 0, 1)) if self._late_stride else y))
