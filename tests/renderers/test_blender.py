@@ -20,7 +20,7 @@ from renderers import (
     get,
 )
 
-pytestmark = [pytest.mark.blender, pytest.mark.filterwarnings("ignore::DeprecationWarning")]
+pytestmark = pytest.mark.blender
 MESHES = {"box": box(), "sphere": sphere(rings=16), "sheet": folded_sheet()}
 SIZE = 64
 
