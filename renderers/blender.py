@@ -59,7 +59,8 @@ class BlenderRenderer(Renderer):
     tones whose light on an open surface is the ambient formula. What differs: light is blocked
     and bounces, so nooks are darker and colors bleed; there is noise, less with more samples;
     pictures are averaged over the pixel's square; the floor is a square of side 400 about the
-    origin. ``bounces=0`` leaves direct light only.
+    origin; a cone below 1 degree is refused, since Blender would widen it. ``bounces=0`` leaves
+    direct light only.
 
     Pictures are Cycles' linear light, clipped at 1 and encoded as sRGB, which Blender calls the
     view transform "Standard". Depth, normals and mask come from a second render with one ray
@@ -113,7 +114,7 @@ class BlenderRenderer(Renderer):
             sRGB, shape (size, size, 3), uint8, row 0 on top.
 
         Raises:
-            RendererError: The size is not positive.
+            RendererError: The size is not positive, or the spot's cone is below 1 degree.
         """
         self._arrange(scene, size_px)
         return self._picture(scene)
@@ -129,7 +130,7 @@ class BlenderRenderer(Renderer):
             All passes; see :class:`~renderers.scene.Rendering`.
 
         Raises:
-            RendererError: The size is not positive.
+            RendererError: The size is not positive, or the spot's cone is below 1 degree.
         """
         self._arrange(scene, size_px)
         rgb = self._picture(scene)
@@ -171,7 +172,10 @@ class BlenderRenderer(Renderer):
         cycles.samples, cycles.use_denoising = 1, False
         cycles.pixel_filter_type, cycles.filter_width = "BLACKMAN_HARRIS", 0.01
         self._scene.world = self._night
-        self._light.data.energy, self._light.data.color = 1000.0, (1.0, 1.0, 1.0)
+        light = self._light.data
+        light.energy, light.color = 1000.0, (1.0, 1.0, 1.0)
+        if scene.spot is not None:  # the cone's own rim is found by formula
+            light.spot_size = min(1.1 * scene.spot.cone_rad, math.pi)
         return self._trace(SURFACE, LIGHT)
 
     def _trace(self, *layers: str) -> dict[str, NDArray[np.float32]]:
@@ -216,6 +220,12 @@ class BlenderRenderer(Renderer):
         light = self._light.data
         light.shadow_soft_size = 0.0
         light.spot_size = spot.cone_rad
+        expect(
+            abs(light.spot_size - spot.cone_rad) < 1e-4,
+            "cone_rad",
+            f"a cone that Blender takes; the nearest is {light.spot_size:.4f}",
+            str(spot.cone_rad),
+        )
         outer = math.cos(spot.cone_rad / 2.0)
         inner = math.cos(spot.cone_rad / 2.0 * (1.0 - spot.blend))
         light.spot_blend = (inner - outer) / (1.0 - outer)

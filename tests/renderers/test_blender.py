@@ -100,6 +100,11 @@ def test_refuses_settings_out_of_range() -> None:
         get("blender", samples=0)
 
 
+def test_refuses_a_cone_that_blender_would_widen(blender: Renderer) -> None:
+    with pytest.raises(RendererError, match="cone_rad"):
+        blender.render_rgb(Scene(box(), spot=Spot(cone_rad=0.01)), 8)
+
+
 def test_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "bpy", None)
     with pytest.raises(RendererUnavailableError, match=r"equivariant\[blender\]"):
