@@ -12,6 +12,7 @@ from renderers.scene import Ambient, Camera, Floor, Mesh, Rendering, Scene, Spot
 _CLASSES = {
     "embree": ("renderers.embree", "EmbreeRenderer"),
     "pyrender": ("renderers.pyrender", "PyrenderRenderer"),
+    "blender": ("renderers.blender", "BlenderRenderer"),
 }
 
 
@@ -19,7 +20,7 @@ def get(name: str = "embree", **settings: Any) -> Renderer:
     """Make a renderer by its name.
 
     Args:
-        name: ``"embree"``, the default, or ``"pyrender"``.
+        name: ``"embree"``, the default, ``"pyrender"`` or ``"blender"``.
         **settings: Settings of that renderer; see its class.
 
     Returns:

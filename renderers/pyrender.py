@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from renderers.base import Renderer
-from renderers.color import decoding_table, linear_from_srgb
+from renderers.color import linear_from_srgb
 from renderers.errors import RendererUnavailableError
 from renderers.scene import Mesh, Rendering, Scene, Spot, Vector, camera_axes
-from renderers.surface import filled_normals, textured_faces
+from renderers.surface import corner_colors, outward_normals, textured_faces
 from renderers.validation import check_size
 
 Platform = Literal["egl", "osmesa"]
@@ -307,10 +307,7 @@ def _build_stage(engine: Any, mesh: Mesh) -> _Stage:
 def _primitives(engine: Any, mesh: Mesh) -> list[Any]:
     """Every triangle twice, wound both ways: each side is drawn with normals of its own."""
     corners = mesh.vertices[mesh.faces]
-    flat = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    normals = filled_normals(mesh.corner_normals, flat)
-    inward = (normals * flat[:, None, :]).sum(2, keepdims=True) < 0.0
-    normals = np.where(inward, -normals, normals)
+    normals = outward_normals(mesh)
     textured = textured_faces(mesh)
     primitives = []
     for faces, material in (
@@ -318,7 +315,7 @@ def _primitives(engine: Any, mesh: Mesh) -> list[Any]:
         (textured, _textured_material(engine, mesh)),
     ):
         if faces.any():
-            looks: dict[str, Any] = {"color_0": _soup(_corner_colors(mesh)[faces])}
+            looks: dict[str, Any] = {"color_0": _soup(corner_colors(mesh)[faces])}
             if mesh.corner_uv is not None and material.baseColorTexture is not None:
                 looks = {"texcoord_0": _soup(np.nan_to_num(mesh.corner_uv[faces]))}
             primitives.append(
@@ -335,15 +332,6 @@ def _primitives(engine: Any, mesh: Mesh) -> list[Any]:
 def _soup(corners: NDArray[Any], mirror: float = 1.0) -> NDArray[Any]:
     both: NDArray[Any] = np.concatenate([corners, mirror * corners[:, ::-1]])
     return both.reshape(-1, corners.shape[2]).astype(np.float32)
-
-
-def _corner_colors(mesh: Mesh) -> NDArray[np.float32]:
-    decode = decoding_table()
-    if mesh.texture is None and mesh.vertex_colors is not None:
-        return decode[mesh.vertex_colors[mesh.faces]]
-    if mesh.face_colors is None:
-        return np.ones((len(mesh.faces), 3, 3), np.float32)
-    return np.repeat(decode[mesh.face_colors][:, None], 3, axis=1)
 
 
 def _textured_material(engine: Any, mesh: Mesh) -> Any:

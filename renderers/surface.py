@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from renderers.color import decoding_table
 from renderers.scene import Mesh
 
 
@@ -53,3 +54,44 @@ def textured_faces(mesh: Mesh) -> NDArray[np.bool_]:
     if mesh.face_textured is None:
         return np.ones(len(mesh.faces), np.bool_)
     return mesh.face_textured
+
+
+def outward_normals(mesh: Mesh) -> NDArray[np.float32]:
+    """Normals of the corners, on the side that the triangle's winding calls its outside.
+
+    Args:
+        mesh: Wound either way; gaps among its normals are filled.
+
+    Returns:
+        Shape (F, 3, 3), float32.
+
+    Example:
+        >>> down = np.tile(np.float32([0, 0, -1]), (1, 3, 1))
+        >>> triangle = Mesh(np.eye(3), np.array([[0, 1, 2]], np.int32), down,
+        ...                 face_colors=np.zeros((1, 3), np.uint8))
+        >>> outward_normals(triangle)[0, 0].tolist()
+        [-0.0, -0.0, 1.0]
+    """
+    corners = mesh.vertices[mesh.faces]
+    flat = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    normals = filled_normals(mesh.corner_normals, flat)
+    inward = (normals * flat[:, None, :]).sum(2, keepdims=True) < 0.0
+    outward: NDArray[np.float32] = np.where(inward, -normals, normals).astype(np.float32)
+    return outward
+
+
+def corner_colors(mesh: Mesh) -> NDArray[np.float32]:
+    """Linear color of every corner where no texture covers it; white without any color.
+
+    Args:
+        mesh: With vertex or face colors.
+
+    Returns:
+        Shape (F, 3, 3), float32, in [0, 1].
+    """
+    decode = decoding_table()
+    if mesh.texture is None and mesh.vertex_colors is not None:
+        return decode[mesh.vertex_colors[mesh.faces]]
+    if mesh.face_colors is None:
+        return np.ones((len(mesh.faces), 3, 3), np.float32)
+    return np.repeat(decode[mesh.face_colors][:, None], 3, axis=1)

@@ -33,7 +33,8 @@ class MeshCache:
         folder: Made when the first mesh is stored.
 
     Example:
-        >>> mesh = Mesh(np.eye(3), np.array([[0, 1, 2]], np.int32), np.ones((1, 3, 3), np.float32))
+        >>> normals, gray = np.ones((1, 3, 3), np.float32), np.full((1, 3), 128, np.uint8)
+        >>> mesh = Mesh(np.eye(3), np.array([[0, 1, 2]], np.int32), normals, face_colors=gray)
         >>> cache = MeshCache(Path(tempfile.mkdtemp()))
         >>> cache.store("0" * 64, mesh)
         >>> cache.load("0" * 64).faces.tolist(), cache.load("1" * 64)

@@ -142,7 +142,7 @@ class PairError:
 
 
 def pair_error(
-    action: Action, z_a: Float[Tensor, "n d"], z_b: Float[Tensor, "n d"], g: Matrix
+    action: Action, z_a: Float[Tensor, "pairs dim"], z_b: Float[Tensor, "pairs dim"], g: Matrix
 ) -> PairError:
     """Measure an action where the input cannot be moved by formula but was rendered again.
 

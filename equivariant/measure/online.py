@@ -11,7 +11,7 @@ from equivariant.shapes import Float
 
 
 def ridge(
-    x: Float[Tensor, "n d"], y: Float[Tensor, "n c"], *, penalty: float = 1e-2
+    x: Float[Tensor, "n d"], y: Float[Tensor, "n c"], *, penalty: float = 1e-1
 ) -> tuple[Float[Tensor, "d c"], Float[Tensor, " c"]]:
     """Linear map and offset that minimize |x W + b - y|² + n penalty |W|², in float64.
 

@@ -95,22 +95,26 @@ class ImageEncoder(nn.Module):
         """Representations.
 
         Args:
-            images: Shape (batch, channels, height, width), normalized by channel.
+            images: Shape (batch, channels, height, width), normalized by channel; height
+                and width multiples of 32 for the topology "sie", whose shortcuts fit no others.
 
         Returns:
             Shape (batch, dim), not negative.
 
         Raises:
-            ShapeError: Not images of the encoder's number of channels.
+            ShapeError: Not images of the encoder's number of channels, or of another size.
         """
-        if images.ndim != 4 or images.shape[1] != self.config.channels:
+        sie = self.config.topology == "sie"
+        right = images.ndim == 4 and images.shape[1] == self.config.channels
+        step = 32 if sie else 1
+        if not right or any(side < step or side % step for side in images.shape[2:]):
             raise ShapeError(
-                expected=f"images of shape (batch, {self.config.channels}, height, width)",
+                expected=f"images of shape (batch, {self.config.channels}, height, width), height "
+                f"and width multiples of {step}",
                 got=f"shape {tuple(images.shape)}",
                 argument="images",
                 advice="Channels come second.",
             )
-        sie = self.config.topology == "sie"
         x = self.conv1(pad(images, (2, 3, 2, 3)) if sie else images)
         x = torch.relu(self.bn1(x))
         x = self.maxpool(pad(x, (0, 1, 0, 1), value=-1e4) if sie else x)
@@ -157,7 +161,7 @@ class BasicBlock(nn.Module):
             else None
         )
 
-    def forward(self, x: Images) -> Images:
+    def forward(self, x: Images) -> Tensor:
         """Shape (batch, outputs, height / stride, width / stride)."""
         y = torch.relu(self.bn1(self.conv1(x)))
         y = self.bn2(self.conv2(pad(y, (0, 1, 0, 1)) if self._late_stride else y))

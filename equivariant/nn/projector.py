@@ -76,7 +76,7 @@ class SplitProjector(nn.Module):
         )
         self.dim = sum(width[-1] for width in widths)
 
-    def forward(self, y: Vector) -> Vector:
+    def forward(self, y: Vector) -> Tensor:
         """Embeddings, shape (batch, dim), of representations, shape (batch, Σ parts)."""
         split = zip(self.projectors, y.split(self.parts, -1), strict=True)
         embeddings: list[Tensor] = [projector(part) for projector, part in split]

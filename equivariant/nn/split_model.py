@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from torch import nn
+from torch import Tensor, nn
 
 from equivariant.errors import ConventionError
 from equivariant.nn.image_encoder import ImageEncoder
@@ -46,7 +46,7 @@ class SplitModel(nn.Module):
         self.projector = projector
         self.names = names
 
-    def forward(self, images: Images) -> Vector:
+    def forward(self, images: Images) -> Tensor:
         """Embeddings z, shape (batch, projector.dim)."""
         return self.embed(self.represent(images))
 
@@ -55,9 +55,9 @@ class SplitModel(nn.Module):
         y: Vector = self.encoder(images)
         return y
 
-    def embed(self, y: Vector) -> Vector:
+    def embed(self, y: Vector) -> Tensor:
         """Embeddings of representations: what the objective compares."""
-        z: Vector = self.projector(y)
+        z: Tensor = self.projector(y)
         return z
 
     @property

@@ -119,6 +119,7 @@ def evaluate(
     pairs = fixed_pairs(val, config.pairs_per_object)
     result: dict[str, Any] = {
         "method": trained.config.method,
+        "title": trained.config.title,
         "parts": {
             name: _probe_part(trained, [w.part(rows) for w in whole], (train, val), pairs, config)
             for name, rows in slices.items()

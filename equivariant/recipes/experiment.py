@@ -27,7 +27,7 @@ from equivariant.recipes.sie_3diebench import (
 from equivariant.runs import RunFolder, read_json, write_json
 from equivariant.training import FitConfig, fit, save_weights
 
-PROBED_OBJECTS = 512
+PROBED_OBJECTS = 2048
 
 
 @dataclass(frozen=True)

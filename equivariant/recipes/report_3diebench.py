@@ -13,20 +13,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from equivariant.errors import ConventionError
 from equivariant.recipes.evaluate_3diebench import Encoded, elements_from_source
 from equivariant.recipes.sie_3diebench import Trained
 from equivariant.report import Line, Picture, Section, Table, grid, plot, write_page
 from equivariant.runs import RunFolder, read_json
 from equivariant.training import read_metrics
 
-TITLES = {
-    "random": "random weights",
-    "supervised": "supervised reference",
-    "vicreg": "VICReg (invariant)",
-    "simclr": "SimCLR (invariant)",
-    "sie": "SIE",
-    "exact": "split, exact action",
-}
 HEADER = (
     "method", "top-1", "rotation R² flat", "rotation R²", "median angle",
     "color R²", "MRR", "H@1", "H@5", "PRE",
@@ -52,7 +45,7 @@ class Seen:
 
 def results_table(measures: Sequence[dict[str, Any]]) -> Table:
     """One row per run and, below, the levels that a blind or random answer reaches."""
-    rows = [_row(TITLES.get(m["method"], m["method"]), m) for m in measures]
+    rows = [_row(m["title"], m) for m in measures]
     first = measures[0]["parts"]["all"]
     rotation = first["rotation"]
     ranks = next((m["retrieval"] for m in measures if "retrieval" in m), None)
@@ -85,7 +78,7 @@ def parts_table(measures: Sequence[dict[str, Any]]) -> Table:
         for name, part in m["parts"].items():
             rows.append(
                 [
-                    f"{TITLES.get(m['method'], m['method'])}: {name}",
+                    f"{m['title']}: {name}",
                     _share(part["classification"]["top1"]),
                     _number(part["rotation"]["score"]["r2"]),
                     _number(part["color"]["r2"]),
@@ -124,7 +117,7 @@ def write_report(
     if shown is not None:
         text = (
             f"Queries on the left, their nearest neighbours among other objects on the right, "
-            f"by each half of the representation of: {TITLES[shown.trained.config.method]}."
+            f"by each half of the representation of: {shown.trained.config.title}."
         )
         sections.append(Section("What the halves see", text, neighbours(shown)))
         text = (
@@ -172,7 +165,10 @@ def predicted_views(seen: Seen, *, queries: int = 6, count: int = 5) -> Picture:
     """The views that the action predicts best, the true one framed."""
     action = seen.trained.action
     if action is None:
-        raise AssertionError("only a run with an action predicts views")
+        raise ConventionError(
+            expected="a run with an action", got=seen.trained.config.title, argument="seen",
+            advice="Invariant baselines predict no view.",
+        )  # fmt: skip
     z = seen.val.z[..., action.slices[1]]
     elements = elements_from_source(seen.trained, seen.val).to(z.dtype)
     with torch.no_grad():
@@ -197,7 +193,7 @@ def _curves(seen: Sequence[Seen]) -> Section:
     loss: dict[str, dict[str, Line]] = {}
     for s in seen:
         lines = read_metrics(s.run.metrics)
-        name = TITLES[s.trained.config.method]
+        name = s.trained.config.title
         for title, key in (("class, held out", "top1"), ("rotation, held out", "rotation_r2")):
             points = [(m["step"], m[f"probe/{key}"]) for m in lines if f"probe/{key}" in m]
             if points:
@@ -222,7 +218,7 @@ def _error_curves(split: Sequence[tuple[Seen, dict[str, Any]]]) -> Picture:
     for s, m in split:
         curve = m["action"]["error_by_angle"]
         x = np.array([c["angle_deg"] for c in curve])
-        panels[TITLES[s.trained.config.method]] = {
+        panels[s.trained.config.title] = {
             "moved by the action": Line(x, np.array([c["moved"] for c in curve])),
             "not moved": Line(x, np.array([c["unmoved"] for c in curve])),
             "unrelated object": Line(x, np.array([c["unrelated"] for c in curve]), dashed=True),

@@ -29,6 +29,13 @@ from equivariant.training import (
 
 Method = Literal["random", "supervised", "vicreg", "simclr", "sie", "exact"]
 SPLIT_METHODS = ("sie", "exact")
+_TITLES = {
+    "random": "random weights",
+    "supervised": "supervised reference",
+    "vicreg": "VICReg, invariant",
+    "simclr": "SimCLR, invariant",
+    "exact": "split, exact action",
+}
 HEADER_FORMAT = 1
 
 
@@ -76,6 +83,14 @@ class ModelConfig:
                 got=str(self.projector), argument="projector",
                 advice="A split gives each half half of every width.",
             )  # fmt: skip
+
+    @property
+    def title(self) -> str:
+        """What the method is called in tables and figures."""
+        if self.method == "sie":
+            published = self.conditioning == "quaternion" and not self.gain
+            return "SIE, as published" if published else f"SIE, {self.conditioning}-conditioned"
+        return _TITLES[self.method]
 
     @property
     def split(self) -> bool:

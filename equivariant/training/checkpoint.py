@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from equivariant.errors import DataFormatError
 from equivariant.runs import write_atomically
 
-FORMAT = "1"
+FORMAT = 1
 
 
 def save_weights(path: Path, module: nn.Module, *, header: dict[str, Any]) -> None:
@@ -134,7 +134,8 @@ def _contiguous(value: Tensor) -> Tensor:
 
 
 def _write(path: Path, tensors: dict[str, Tensor], info: dict[str, Any]) -> None:
-    metadata = {"format": FORMAT, "info": json.dumps(info, sort_keys=True)}
+    # One key: the order of several in the file is not defined, and bytes should be.
+    metadata = {"info": json.dumps({"format": FORMAT, **info}, sort_keys=True)}
     write_atomically(path, safetensors.torch.save(tensors, metadata=metadata))
 
 

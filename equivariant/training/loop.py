@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import torch
 from lightning_fabric import Fabric
@@ -21,6 +21,7 @@ from equivariant.training.recorder import Recorder
 from equivariant.training.schedule import Schedule, learning_rate
 
 
+@runtime_checkable
 class PairStream(Protocol):
     """Where batches come from: the batch of a step is a function of the step alone."""
 
