@@ -63,8 +63,7 @@ def write_object(
         files[f"image_{index}.jpg"] = jpeg_bytes(image, quality=quality)
         files[f"latent_{index}.npy"] = npy_bytes(view.latent)
     for name, content in files.items():
-        with open(partial / name, "wb") as file:
-            file.write(content)
+        (partial / name).write_bytes(content)
     try:
         os.replace(partial, folder)
     except OSError:

@@ -60,13 +60,13 @@ if __name__ == "__main__":
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
 
 
-# 15 objects of 6 files; renames: the plan, 15 objects, 4 lists, the sheet, the manifest.
+# 15 objects of 6 files; renames: the plan, 15 objects, 5 lists, the sheet, the manifest.
 MOMENTS = [
     ("sync", 1),  # while the plan is being written
     ("write", 15),  # in the third object, some of its files written
     ("rename", 9),  # seven objects whole, the next one complete but not renamed
     ("sync", 3),  # all objects whole, one list written, another under its temporary name
-    ("rename", 22),  # lists and contact sheet written, the manifest under its temporary name
+    ("rename", 23),  # lists and contact sheet written, the manifest under its temporary name
 ]
 
 
