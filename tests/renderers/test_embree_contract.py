@@ -95,7 +95,7 @@ def test_settings_travel_between_processes() -> None:
 
 def test_available_names_every_renderer() -> None:
     answers = renderers.available()
-    assert answers["embree"] == "ready" and set(answers) == {"embree", "pyrender"}
+    assert answers["embree"] == "ready" and set(answers) == {"blender", "embree", "pyrender"}
     assert all(answers.values())
 
 
