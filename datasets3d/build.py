@@ -103,23 +103,23 @@ def build(
         check_renderer(config)
     entries = plan(source, root, config)
     own = [entry for index, entry in enumerate(entries) if index % num_shards == shard]
-    todo = [entry for entry in own if not (root / key_of(entry)).is_dir()]
+    unfinished = [entry for entry in own if not (root / key_of(entry)).is_dir()]
     rendered: dict[str, str] = {}
     failed: dict[str, str] = {}
     finished = (root / MANIFEST).is_file()
     if num_shards == 1:
         remove_partial(root)
     with tqdm(
-        total=len(own) * config.views, initial=(len(own) - len(todo)) * config.views,
+        total=len(own) * config.views, initial=(len(own) - len(unfinished)) * config.views,
         unit="img", smoothing=0.05, disable=not progress, desc="rendering",
     ) as bar:  # fmt: skip
-        for outcome in _render(source, root, config, todo, workers=workers, engine=engine):
+        for outcome in _render(source, root, config, unfinished, workers=workers, engine=engine):
             if outcome.reason is None:
                 rendered[outcome.key] = outcome.digest
             else:
                 failed[outcome.key] = outcome.reason
             bar.update(config.views)
-    if num_shards == 1 and (todo or not finished):
+    if num_shards == 1 and (unfinished or not finished):
         remove_partial(root)  # again: a killed build's workers may have outlived it for a moment
         known = Manifest.read(root).digests if finished else {}
         write_index(
@@ -141,15 +141,17 @@ def _render(
     source: MeshSource,
     root: Path,
     config: BuildConfig,
-    todo: Sequence[MeshEntry],
+    unfinished: Sequence[MeshEntry],
     *,
     workers: int,
     engine: Engine,
 ) -> Iterator[Outcome]:
     """Outcomes of all objects. Those whose process died get one of their own, one by one."""
     step = max(1, IMAGES_PER_TASK // config.views)
-    starts = range(0, len(todo), step)
-    tasks = [Task(source, root, config, tuple(todo[start : start + step])) for start in starts]
+    starts = range(0, len(unfinished), step)
+    tasks = [
+        Task(source, root, config, tuple(unfinished[start : start + step])) for start in starts
+    ]
     suspects: list[Task] = []
 
     def suspect(task: Task) -> list[Outcome]:

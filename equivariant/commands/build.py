@@ -32,8 +32,9 @@ class Build:
         views: Views of every object; 3DIEBench has 50.
         size: Side of the square images in pixels; 3DIEBench has 256.
         rotation: box: three Euler angles uniform in ±angle-max-deg, as in 3DIEBench. haar:
-            uniform over all rotations. vertical: about the vertical axis only.
-        angle_max_deg: Largest Euler angle in degrees, up to 180.
+            uniform over all rotations. vertical: about the vertical axis only. cone: uniform,
+            given that the object's vertical axis tilts by at most angle-max-deg.
+        angle_max_deg: Largest angle of box, vertical and cone in degrees, up to 180.
         field_of_view_deg: Opening angle of the camera in degrees; smaller shows the object
             larger. 3DIEBench has 39.6.
         fixed_light: Keep the light overhead instead of drawing its position.
@@ -42,6 +43,9 @@ class Build:
         renderer: embree needs nothing else; pyrender and blender are extras.
         channel_order: rgb writes true colors; bgr exchanges red and blue on disk.
         val_fraction: Share of objects held out where the folder does not say, 0 to 1.
+        split_by: object: a draw for each class and id. id: for each id alone, so that a mesh
+            listed under two classes stays on one side.
+        quality: Of the JPEG files, 1 to 100.
         workers: Processes; 0 takes every core.
         engine: local processes, or a ray cluster (extra "ray").
         shard: Which share of the objects this job renders, from 0, in a job array.
@@ -57,7 +61,7 @@ class Build:
     variants: int = 0
     views: int = 50
     size: int = 128
-    rotation: Literal["box", "haar", "vertical"] = "box"
+    rotation: Literal["box", "haar", "vertical", "cone"] = "box"
     angle_max_deg: float = 90.0
     field_of_view_deg: float = math.degrees(Law().field_of_view_rad)
     fixed_light: bool = False
@@ -66,6 +70,8 @@ class Build:
     renderer: str = "embree"
     channel_order: Literal["rgb", "bgr"] = "rgb"
     val_fraction: float = 0.2
+    split_by: Literal["object", "id"] = "object"
+    quality: int = 95
     workers: int = 0
     engine: Literal["local", "ray"] = "local"
     shard: int = 0
@@ -117,6 +123,8 @@ class Build:
             samples_per_side=self.samples_per_side,
             channel_order=self.channel_order,
             val_fraction=self.val_fraction,
+            split_by=self.split_by,
+            quality=self.quality,
         )
 
     def source(self) -> MeshSource:

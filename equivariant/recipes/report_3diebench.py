@@ -256,7 +256,7 @@ def _share(value: float) -> str:
     return f"{100 * value:.1f} %"
 
 
-def _line(points: Sequence[tuple[float, float]]) -> Line:
+def _line(points: Sequence[tuple[int, float]]) -> Line:
     x, y = zip(*points, strict=True)
     return Line(np.array(x, dtype=np.float64), np.array(y, dtype=np.float64))
 

@@ -15,7 +15,7 @@ SMALL = ["--views", "4", "--size", "16", "--workers", "1"]
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     folder = tmp_path_factory.mktemp("data") / "set"
-    assert main(["build", str(folder), "--instances", "3", *SMALL]) == 0
+    assert main(["build", str(folder), "--instances", "5", *SMALL]) == 0
     return folder
 
 
@@ -120,7 +120,7 @@ def test_doctor(capsys):
 
 
 def test_words_for_durations_and_sizes():
-    assert [duration(s) for s in (4, 65, 3700)] == ["4 s", "1 min 05 s", "1 h 01 min"]
+    assert [duration(s) for s in (4.0, 65.0, 3700.0)] == ["4 s", "1 min 05 s", "1 h 01 min"]
     assert [size(n) for n in (999, 1500, 3_200_000_000)] == ["999 B", "1.5 kB", "3.2 GB"]
 
 
