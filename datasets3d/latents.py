@@ -147,12 +147,17 @@ def rotation_matrix(latents: NDArray[np.float64]) -> NDArray[np.float64]:
         Shape (..., 3, 3), float64.
 
     Example:
-        >>> rotation_matrix(np.zeros(7)).tolist()
+        >>> (rotation_matrix(np.zeros(7)) + 0.0).tolist()
         [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]
     """
-    angles = np.asarray(latents)[..., :3].reshape(-1, 3)
-    matrices: NDArray[np.float64] = Rotation.from_euler("xyz", angles).as_matrix()
-    return matrices.reshape(*latents.shape[:-1], 3, 3)
+    angles = np.moveaxis(np.asarray(latents, np.float64)[..., :3], -1, 0)
+    (ca, cb, cc), (sa, sb, sc) = np.cos(angles), np.sin(angles)
+    rows = [
+        cc * cb, cc * sb * sa - sc * ca, cc * sb * ca + sc * sa,
+        sc * cb, sc * sb * sa + cc * ca, sc * sb * ca - cc * sa,
+        -sb, cb * sa, cb * ca,
+    ]  # fmt: skip
+    return np.stack(rows, -1).reshape(*angles.shape[1:], 3, 3)
 
 
 def generator(dataset_seed: int, object_key: str, *counters: int) -> np.random.Generator:

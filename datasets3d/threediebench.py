@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,8 +15,8 @@ from PIL import Image
 
 from datasets3d.fixed_pairs import draw_fixed_pairs
 from datasets3d.latents import rotation_matrix
-from datasets3d.schema import FIXED_PAIRS, MANIFEST, Manifest
-from datasets3d.storage import ChannelOrder, read_array, read_image, write_array
+from datasets3d.schema import COLUMNS, FIXED_PAIRS, MANIFEST, Manifest
+from datasets3d.storage import ChannelOrder, npy_bytes, read_array, read_image, write_array
 from equivariant.errors import ConventionError, DataFormatError
 
 OFFICIAL_MEAN = (0.5016, 0.5037, 0.5060)
@@ -249,15 +249,27 @@ class ThreeDIEBench:
         folder = self.root / key
         rows: list[NDArray[np.float64]] = []
         while (path := folder / f"latent_{len(rows)}.npy").is_file():
-            row = read_array(path)
-            numbers = row.ndim == 1 and row.shape[0] >= 7 and row.dtype.kind in "fiu"
-            if not numbers or not np.isfinite(row).all():
-                got = f"{row.dtype} of shape {row.shape}" + ", not all finite" * numbers
-                raise _format_error(path, "at least 7 finite numbers", got)
-            rows.append(row[:7].astype(np.float64))
+            rows.append(_read_latent(path))
         if not rows:
             raise _format_error(folder, "latent_0.npy, latent_1.npy, ...", "no latent")
         return np.stack(rows)
+
+
+# What NumPy writes before the numbers of a latent of ours, and of the published ones.
+_HEADER = npy_bytes(np.zeros(len(COLUMNS)))[: -8 * len(COLUMNS)]
+
+
+def _read_latent(path: Path) -> NDArray[np.float64]:
+    data = path.read_bytes()
+    if data.startswith(_HEADER) and len(data) == len(_HEADER) + 8 * len(COLUMNS):
+        row: NDArray[Any] = np.frombuffer(data, np.float64, offset=len(_HEADER))
+    else:
+        row = read_array(path)
+    numbers = row.ndim == 1 and row.shape[0] >= len(COLUMNS) and row.dtype.kind in "fiu"
+    if not numbers or not np.isfinite(row).all():
+        got = f"{row.dtype} of shape {row.shape}" + ", not all finite" * numbers
+        raise _format_error(path, f"at least {len(COLUMNS)} finite numbers", got)
+    return row[: len(COLUMNS)].astype(np.float64)
 
 
 def check_pairs_exist(views: int) -> None:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -83,6 +84,45 @@ def test_a_script_without_a_guard_is_told(tmp_path):
         [sys.executable, str(script)], env=environment, capture_output=True, timeout=120
     )
     assert run.returncode == 1 and b"__name__" in run.stderr.splitlines()[-1]
+
+
+class LostError(Exception):
+    """Stands for the error of a worker of Ray that died."""
+
+
+def stand_in_for_ray():
+    """A module with the calls that the engine makes, by Ray's names and in Ray's forms."""
+    lost = [2]
+
+    def get(reference):
+        function, task = reference
+        if lost and lost.pop():
+            raise LostError
+        return function(task)
+
+    class Reference(tuple):
+        __hash__ = object.__hash__
+
+    def remote(function):
+        return SimpleNamespace(remote=lambda task: Reference((function, task)))
+
+    return SimpleNamespace(
+        is_initialized=lambda: False,
+        init=lambda **_: None,
+        remote=remote,
+        wait=lambda references: (references[-1:], references[:-1]),
+        get=get,
+        exceptions=SimpleNamespace(WorkerCrashedError=LostError),
+    )
+
+
+@pytest.mark.slow
+def test_ray_writes_the_same(tmp_path, whole, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", stand_in_for_ray())
+    report = build(Deadly(), tmp_path, config=CONFIG, engine="ray", progress=False)
+    assert report.objects == 12 and not report.failed, "what a lost worker had is done again"
+    for path in whole.rglob("*.*"):
+        assert (tmp_path / path.relative_to(whole)).read_bytes() == path.read_bytes()
 
 
 def test_manifest_spells_units_ranges_and_conventions(whole):
