@@ -76,6 +76,32 @@ class Group(ABC):
         """Inverse elements, shape (..., n, n)."""
 
     @abstractmethod
+    def draw(
+        self, batch: tuple[int, ...], *, generator: torch.Generator, scale: float = 1.0
+    ) -> Matrix:
+        """What :meth:`sample` returns, in float64 on the CPU."""
+
+    @abstractmethod
+    def project(self, matrix: Matrix) -> Matrix:
+        """Element nearest to a matrix in the Frobenius norm.
+
+        Args:
+            matrix: Any matrices, shape (..., n, n).
+
+        Returns:
+            Elements, shape (..., n, n); an element is returned unchanged up to rounding.
+        """
+
+    def identity(
+        self,
+        *batch: int,
+        dtype: torch.dtype = torch.float64,
+        device: torch.device | str = "cpu",
+    ) -> Matrix:
+        """The identity, repeated to shape (*batch, n, n)."""
+        eye = torch.eye(self.matrix_size, dtype=dtype, device=device)
+        return eye.expand(*batch, -1, -1).clone()
+
     def sample(
         self,
         *batch: int,
@@ -99,27 +125,8 @@ class Group(ABC):
         Returns:
             Elements, shape (*batch, n, n).
         """
-
-    @abstractmethod
-    def project(self, matrix: Matrix) -> Matrix:
-        """Element nearest to a matrix in the Frobenius norm.
-
-        Args:
-            matrix: Any matrices, shape (..., n, n).
-
-        Returns:
-            Elements, shape (..., n, n); an element is returned unchanged up to rounding.
-        """
-
-    def identity(
-        self,
-        *batch: int,
-        dtype: torch.dtype = torch.float64,
-        device: torch.device | str = "cpu",
-    ) -> Matrix:
-        """The identity, repeated to shape (*batch, n, n)."""
-        eye = torch.eye(self.matrix_size, dtype=dtype, device=device)
-        return eye.expand(*batch, -1, -1).clone()
+        elements = self.draw(batch, generator=generator, scale=scale)
+        return elements.to(device=device, dtype=dtype)
 
     def compose(self, a: Matrix, b: Matrix) -> Matrix:
         """The product ``a b``: first b, then a."""

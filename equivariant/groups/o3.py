@@ -59,17 +59,12 @@ class O3(Group):
         self.check_element(g)
         return g.transpose(-1, -2)
 
-    def sample(
-        self,
-        *batch: int,
-        generator: torch.Generator,
-        dtype: torch.dtype = torch.float64,
-        device: torch.device | str = "cpu",
-        scale: float = 1.0,
+    def draw(
+        self, batch: tuple[int, ...], *, generator: torch.Generator, scale: float = 1.0
     ) -> Matrix:
-        rotation = _SO3.sample(*batch, generator=generator)
+        rotation = _SO3.draw(batch, generator=generator)
         sign = 2.0 * torch.randint(2, (*batch, 1, 1), generator=generator).double() - 1.0
-        return (sign * rotation).to(device=device, dtype=dtype)
+        return sign * rotation
 
     def project(self, matrix: Matrix) -> Matrix:
         self.check_element(matrix, "matrix")

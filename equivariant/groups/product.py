@@ -111,20 +111,12 @@ class Product(Group):
         parts = zip(self.factors, self.split(g), strict=True)
         return self.join([factor.inverse(part) for factor, part in parts])
 
-    def sample(
-        self,
-        *batch: int,
-        generator: torch.Generator,
-        dtype: torch.dtype = torch.float64,
-        device: torch.device | str = "cpu",
-        scale: float = 1.0,
+    def draw(
+        self, batch: tuple[int, ...], *, generator: torch.Generator, scale: float = 1.0
     ) -> Matrix:
         """Independent elements of the factors."""
         return self.join(
-            [
-                factor.sample(*batch, generator=generator, dtype=dtype, device=device, scale=scale)
-                for factor in self.factors
-            ]
+            [factor.draw(batch, generator=generator, scale=scale) for factor in self.factors]
         )
 
     def project(self, matrix: Matrix) -> Matrix:

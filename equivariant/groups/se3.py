@@ -90,18 +90,13 @@ class SE3(Group):
         back = rotation.transpose(-1, -2)
         return self.join(back, -(back @ translation.unsqueeze(-1)).squeeze(-1))
 
-    def sample(
-        self,
-        *batch: int,
-        generator: torch.Generator,
-        dtype: torch.dtype = torch.float64,
-        device: torch.device | str = "cpu",
-        scale: float = 1.0,
+    def draw(
+        self, batch: tuple[int, ...], *, generator: torch.Generator, scale: float = 1.0
     ) -> Matrix:
         """Haar-uniform rotations and independent normal translations of deviation ``scale``."""
-        rotation = _SO3.sample(*batch, generator=generator)
+        rotation = _SO3.draw(batch, generator=generator)
         translation = scale * random_normal((*batch, 3), generator=generator)
-        return self.join(rotation, translation).to(device=device, dtype=dtype)
+        return self.join(rotation, translation)
 
     def project(self, matrix: Matrix) -> Matrix:
         self.check_element(matrix, "matrix")

@@ -44,17 +44,12 @@ class SO2(Group):
         self.check_element(g)
         return g.transpose(-1, -2)
 
-    def sample(
-        self,
-        *batch: int,
-        generator: torch.Generator,
-        dtype: torch.dtype = torch.float64,
-        device: torch.device | str = "cpu",
-        scale: float = 1.0,
+    def draw(
+        self, batch: tuple[int, ...], *, generator: torch.Generator, scale: float = 1.0
     ) -> Matrix:
         direction = random_normal((*batch, 2), generator=generator)
         angle = torch.atan2(direction[..., 1:], direction[..., :1])
-        return self.exp(angle).to(device=device, dtype=dtype)
+        return self.exp(angle)
 
     def project(self, matrix: Matrix) -> Matrix:
         self.check_element(matrix, "matrix")

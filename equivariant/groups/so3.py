@@ -75,17 +75,12 @@ class SO3(Group):
         self.check_element(g)
         return g.transpose(-1, -2)
 
-    def sample(
-        self,
-        *batch: int,
-        generator: torch.Generator,
-        dtype: torch.dtype = torch.float64,
-        device: torch.device | str = "cpu",
-        scale: float = 1.0,
+    def draw(
+        self, batch: tuple[int, ...], *, generator: torch.Generator, scale: float = 1.0
     ) -> Matrix:
         q = random_normal((*batch, 4), generator=generator)
         q = q / torch.linalg.vector_norm(q, dim=-1, keepdim=True)
-        return matrix_from_quaternion_xyzw(q).to(device=device, dtype=dtype)
+        return matrix_from_quaternion_xyzw(q)
 
     def project(self, matrix: Matrix) -> Matrix:
         self.check_element(matrix, "matrix")

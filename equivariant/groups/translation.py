@@ -54,17 +54,12 @@ class Translation(Group):
     def inverse(self, g: Matrix) -> Matrix:
         return self.exp(-self.log(g))
 
-    def sample(
-        self,
-        *batch: int,
-        generator: torch.Generator,
-        dtype: torch.dtype = torch.float64,
-        device: torch.device | str = "cpu",
-        scale: float = 1.0,
+    def draw(
+        self, batch: tuple[int, ...], *, generator: torch.Generator, scale: float = 1.0
     ) -> Matrix:
         """Normal translations of standard deviation ``scale``."""
         shift = scale * random_normal((*batch, self.size), generator=generator)
-        return self.exp(shift).to(device=device, dtype=dtype)
+        return self.exp(shift)
 
     def project(self, matrix: Matrix) -> Matrix:
         return self.exp(self.log(matrix))

@@ -26,16 +26,13 @@ class Learner(nn.Module, ABC):
 
     @abstractmethod
     def forward(
-        self,
-        a: Tensor,
-        b: Tensor,
-        g: Tensor,
-        object_id: Tensor | None = None,
-        label: Tensor | None = None,
-        pose_a: Tensor | None = None,
-        pose_b: Tensor | None = None,
+        self, a: Tensor, b: Tensor, g: Tensor, **known: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Loss and its parts, detached; the arguments are the fields of a PairBatch."""
+        """Loss and its parts, detached.
+
+        The arguments are the fields of a PairBatch; ``known`` holds those beyond a, b and g that
+        are known: object_id, label, pose_a, pose_b.
+        """
 
 
 class PairLearner(Learner):
@@ -51,14 +48,7 @@ class PairLearner(Learner):
         self.objective = objective
 
     def forward(
-        self,
-        a: Tensor,
-        b: Tensor,
-        g: Tensor,
-        object_id: Tensor | None = None,
-        label: Tensor | None = None,
-        pose_a: Tensor | None = None,
-        pose_b: Tensor | None = None,
+        self, a: Tensor, b: Tensor, g: Tensor, **known: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
         value = self.objective(self.model(a), self.model(b), g)
         return value.total, value.terms
@@ -88,24 +78,19 @@ class SupervisedLearner(Learner):
         )
 
     def forward(
-        self,
-        a: Tensor,
-        b: Tensor,
-        g: Tensor,
-        object_id: Tensor | None = None,
-        label: Tensor | None = None,
-        pose_a: Tensor | None = None,
-        pose_b: Tensor | None = None,
+        self, a: Tensor, b: Tensor, g: Tensor, **known: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        if label is None or pose_a is None or pose_b is None:
+        missing = {"label", "pose_a", "pose_b"} - known.keys()
+        if missing:
             raise ConventionError(
-                expected="pairs with labels and poses", got="pairs without", argument="batch",
+                expected="pairs with labels and poses",
+                got=f"pairs without {', '.join(sorted(missing))}", argument="batch",
                 advice="TransformPairs provides them.",
             )  # fmt: skip
         y_a, y_b = self.model.represent(a), self.model.represent(b)  # type: ignore[operator]
         logits = torch.cat([self.classifier(y_a), self.classifier(y_b)])
-        label_loss = cross_entropy(logits, torch.cat([label, label]))
-        target = relative_quaternion_xyzw(pose_a, pose_b).to(y_a.dtype)
+        label_loss = cross_entropy(logits, torch.cat([known["label"]] * 2))
+        target = relative_quaternion_xyzw(known["pose_a"], known["pose_b"]).to(y_a.dtype)
         rotation_loss = mse_loss(self.rotation(torch.cat([y_a, y_b], -1)), target)
         total = label_loss + 4.0 * rotation_loss
         return total, {"label": label_loss.detach(), "rotation": rotation_loss.detach()}
