@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import cached_property
@@ -129,22 +130,31 @@ class ThreeDIEBench:
         """
         return read_image(self._image_path(index, view), channel_order=self.channel_order)
 
-    def load_images(self, *, size_px: int | None = None, threads: int = 4) -> NDArray[np.uint8]:
+    def load_images(
+        self,
+        *,
+        objects: Sequence[int] | None = None,
+        size_px: int | None = None,
+        threads: int = 4,
+    ) -> NDArray[np.uint8]:
         """All views, decoded, shape (objects, views, 3, height, width), uint8.
 
         In memory channels come last, which batches are made from fastest.
 
         Args:
+            objects: Which objects; None takes all.
             size_px: Resize to this side; None keeps the files' size, which must agree.
             threads: That decode at once.
 
         Raises:
             DataFormatError: A file is missing, damaged, or of another size.
         """
+        chosen = range(len(self)) if objects is None else objects
         _, height, width = self.sized_image(0, 0, size_px=size_px).shape
-        images = np.empty((len(self), self.views, height, width, 3), dtype=np.uint8)
+        images = np.empty((len(chosen), self.views, height, width, 3), dtype=np.uint8)
 
-        def fill(index: int) -> None:
+        def fill(row: int) -> None:
+            index = chosen[row]
             for view in range(self.views):
                 image = self.sized_image(index, view, size_px=size_px)
                 if image.shape[1:] != (height, width):
@@ -153,10 +163,10 @@ class ThreeDIEBench:
                         f"an image of {height} x {width} px, as the first",
                         f"{image.shape[1]} x {image.shape[2]} px",
                     )
-                images[index, view] = np.moveaxis(image, 0, -1)
+                images[row, view] = np.moveaxis(image, 0, -1)
 
         with ThreadPoolExecutor(threads) as pool:
-            for _ in pool.map(fill, range(len(self))):
+            for _ in pool.map(fill, range(len(chosen))):
                 pass
         return np.moveaxis(images, -1, 2)
 

@@ -108,7 +108,7 @@ def prediction_retrieval_error(
     poses: Float[Tensor, "objects views 3 3"],
     *,
     source: int = 0,
-    chunk: int = 4096,
+    chunk: int | None = None,
     generator: torch.Generator | None = None,
 ) -> PredictionError:
     """Nearest image of the whole set to each moved view; error of its absolute pose.
@@ -121,7 +121,8 @@ def prediction_retrieval_error(
         elements: g from the source view to each view, shape (objects, views, n, n).
         poses: Absolute rotations, shape (objects, views, 3, 3).
         source: Which view is moved.
-        chunk: Queries compared with all images at once; bounds the memory.
+        chunk: Queries compared with all images at once, which bounds the memory; None takes as
+            many as make 2²⁶ similarities.
         generator: Of the random reference; None uses seed 0.
 
     Raises:
@@ -133,6 +134,7 @@ def prediction_retrieval_error(
     quaternions = quaternion_xyzw_from_matrix(poses.double())
     candidates, q = normalize(z.flatten(0, 1), dim=-1), quaternions.flatten(0, 1)
     predicted = action(elements, z[:, source].unsqueeze(1)).flatten(0, 1)
+    chunk = chunk or max(1, 2**26 // len(candidates))
     nearest = torch.cat(
         [(normalize(part, dim=-1) @ candidates.T).argmax(1) for part in predicted.split(chunk)]
     )

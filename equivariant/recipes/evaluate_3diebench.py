@@ -68,26 +68,41 @@ class Encoded:
 
 
 def encode(
-    trained: Trained, data: ThreeDIEBench, images: Tensor, config: EvaluationConfig
+    trained: Trained,
+    data: ThreeDIEBench,
+    config: EvaluationConfig,
+    *,
+    images: Tensor | None = None,
+    size_px: int | None = None,
 ) -> Encoded:
     """Representations and embeddings of every view, computed once.
+
+    Views that are not in memory are decoded batch by batch: what is kept are the vectors.
 
     Args:
         trained: The model.
         data: A split.
-        images: Its views, shape (objects, views, 3, height, width), uint8.
         config: Batch size and device.
+        images: Its views, shape (objects, views, 3, height, width), uint8, if they are decoded
+            already.
+        size_px: Resize decoded views to this side; None keeps the files' size.
     """
     model = trained.model.to(config.device).eval()
     mean = torch.tensor(trained.channel_mean, device=config.device).view(3, 1, 1)
     std = torch.tensor(trained.channel_std, device=config.device).view(3, 1, 1)
+    step = max(1, config.batch_size // data.views)
     ys, zs = [], []
-    with torch.no_grad():
-        for batch in images.flatten(0, 1).split(config.batch_size):
-            x = (batch.to(config.device).float() / 255 - mean) / std
+    for start in range(0, len(data), step):
+        chosen = range(start, min(start + step, len(data)))
+        if images is None:
+            batch = torch.from_numpy(data.load_images(objects=chosen, size_px=size_px))
+        else:
+            batch = images[chosen.start : chosen.stop]
+        x = (batch.flatten(0, 1).to(config.device).float() / 255 - mean) / std
+        with torch.no_grad():
             ys.append(model.represent(x.contiguous(memory_format=torch.channels_last)))
             zs.append(model.embed(ys[-1]))
-    shape = images.shape[:2]
+    shape = (len(data), data.views)
     latents = torch.as_tensor(data.latents, device=config.device)
     return Encoded(
         data=data,

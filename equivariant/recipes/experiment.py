@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +28,7 @@ from equivariant.runs import RunFolder, read_json, write_json
 from equivariant.training import FitConfig, fit, save_weights
 
 PROBED_OBJECTS = 2048
+SPLITS: tuple[Literal["train", "val"], ...] = ("train", "val")
 
 
 @dataclass(frozen=True)
@@ -103,13 +104,16 @@ def evaluate_run(
         images: Decoded views of "train" and "val", if they are in memory already.
     """
     experiment, model = restore_config(run), load_trained(run.weights)
-    encoded = []
-    for split in ("train", "val"):
-        data = ThreeDIEBench(experiment.data, split)
-        views = (images or {}).get(split)
-        if views is None:
-            views = torch.from_numpy(data.load_images(size_px=experiment.size_px or None))
-        encoded.append(encode(model, data, views, config))
+    encoded = [
+        encode(
+            model,
+            ThreeDIEBench(experiment.data, split),
+            config,
+            images=(images or {}).get(split),
+            size_px=experiment.size_px or None,
+        )
+        for split in SPLITS
+    ]
     measures = evaluate(model, encoded[0], encoded[1], config)
     write_json(run.path / "measures.json", measures)
     return measures
@@ -148,16 +152,15 @@ def see_run(run: RunFolder, config: EvaluationConfig, *, images: Tensor | None =
         images: Decoded held-out views, if they are in memory already.
     """
     experiment, model = restore_config(run), load_trained(run.weights)
-    data = ThreeDIEBench(experiment.data, "val")
-    if images is None:
-        images = torch.from_numpy(data.load_images(size_px=experiment.size_px or None))
-    return Seen(run, model, encode(model, data, images, config), images)
+    data, size_px = ThreeDIEBench(experiment.data, "val"), experiment.size_px or None
+    val = encode(model, data, config, images=images, size_px=size_px)
+    return Seen(run, model, val, size_px)
 
 
 def held_out_probe(pairs: TransformPairs) -> Callable[[nn.Module], dict[str, float]]:
     """A probe for ``fit``: one view each of some training and some held-out objects."""
     batches = []
-    for split in ("train", "val"):
+    for split in SPLITS:
         data = ThreeDIEBench(pairs.dataset.root, split)
         views = TransformPairs(
             data, in_memory=False, mean=pairs.mean, std=pairs.std, size_px=pairs.size_px

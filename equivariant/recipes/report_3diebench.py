@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 from torch.nn.functional import normalize
 
 from equivariant.errors import ConventionError
@@ -34,13 +33,18 @@ class Seen:
         run: Folder with metrics and measures.
         trained: The model.
         val: Held-out views as it sees them.
-        images: The same views, shape (objects, views, 3, height, width), uint8.
+        size_px: Side that views are resized to; None keeps the files' size.
     """
 
     run: RunFolder
     trained: Trained
     val: Encoded
-    images: Tensor
+    size_px: int | None = None
+
+    def view(self, index: int, view: int) -> NDArray[np.uint8]:
+        """One held-out view, shape (height, width, 3)."""
+        image = self.val.data.sized_image(index, view, size_px=self.size_px)
+        return np.ascontiguousarray(np.moveaxis(image, 0, -1))
 
 
 def results_table(measures: Sequence[dict[str, Any]]) -> Table:
@@ -139,7 +143,7 @@ def write_report(
 def neighbours(seen: Seen, *, queries: int = 6, count: int = 6) -> list[Picture]:
     """Nearest views of other objects by each half, at most one view per object."""
     generator = torch.Generator().manual_seed(0)
-    objects = seen.images.shape[0]
+    objects = len(seen.val.data)
     chosen = torch.randperm(objects, generator=generator)[:queries].tolist()
     pictures = []
     for name, rows in seen.trained.model.slices.items():
@@ -150,8 +154,8 @@ def neighbours(seen: Seen, *, queries: int = 6, count: int = 6) -> list[Picture]
             likeness[query] = -torch.inf
             best, view = likeness.max(1)
             order = best.topk(min(count, objects - 1)).indices.tolist()
-            line = [_image(seen.images[query, 0])]
-            lines.append(line + [_image(seen.images[o, int(view[o])]) for o in order])
+            line = [seen.view(query, 0)]
+            lines.append(line + [seen.view(o, int(view[o])) for o in order])
         caption = {
             "invariant": "Invariant half: the same kind of object is wanted, in any rotation.",
             "equivariant": "Equivariant half: the same rotation is wanted, of any object.",
@@ -175,13 +179,13 @@ def predicted_views(seen: Seen, *, queries: int = 6, count: int = 5) -> Picture:
         predicted = action.summands[1](elements, z[:, :1])
     likeness = (normalize(predicted, dim=-1) @ normalize(z, dim=-1).mT).cpu()
     generator = torch.Generator().manual_seed(1)
-    objects, views = seen.images.shape[:2]
+    objects, views = len(seen.val.data), seen.val.data.views
     chosen = torch.randperm(objects, generator=generator)[:queries].tolist()
     rows, marks = [], []
     for k, o in enumerate(chosen):
         target = 1 + k % (views - 1)
         order = likeness[o, target].topk(min(count, views)).indices.tolist()
-        rows.append([_image(seen.images[o, v]) for v in (0, target, *order)])
+        rows.append([seen.view(o, v) for v in (0, target, *order)])
         marks.append([False, False, *[v == target for v in order]])
     names = ["source", "wanted", *[str(k + 1) for k in range(len(rows[0]) - 2)]]
     caption = f"Rank among the {views} views of the object; the source itself is a candidate."
@@ -259,10 +263,6 @@ def _share(value: float) -> str:
 def _line(points: Sequence[tuple[int, float]]) -> Line:
     x, y = zip(*points, strict=True)
     return Line(np.array(x, dtype=np.float64), np.array(y, dtype=np.float64))
-
-
-def _image(view: Tensor) -> NDArray[np.uint8]:
-    return np.ascontiguousarray(view.permute(1, 2, 0).cpu().numpy())
 
 
 def _footer(seen: Sequence[Seen]) -> str:
