@@ -13,7 +13,7 @@ from equivariant.errors import ConventionError
 from equivariant.recipes.experiment import ExperimentConfig, restore_config, train
 from equivariant.recipes.sie_3diebench import ModelConfig
 from equivariant.runs import RunFolder
-from equivariant.training import FitConfig
+from equivariant.training import FitConfig, launch
 
 
 @dataclass(frozen=True)
@@ -46,15 +46,18 @@ class Train:
     quiet: bool = False
 
     def __call__(self) -> None:
-        if self.resume is not None:
-            run = RunFolder.open(self.resume)
-            config = restore_config(run)
-        else:
-            config = self.config()
-            run = RunFolder.create(self.runs, self.name or config.model.method, config=config)
-        train(config, run, progress=not self.quiet)
-        say(f"weights: {run.weights}")
-        say(f"next: equivariant evaluate {run.path}")
+        run = None if self.resume is None else RunFolder.open(self.resume)
+        config = self.config() if run is None else restore_config(run)
+        fabric = launch(config.fit)
+        if run is None:
+            name, path = self.name or config.model.method, ""
+            if fabric.is_global_zero:
+                path = str(RunFolder.create(self.runs, name, config=config).path)
+            run = RunFolder(Path(fabric.broadcast(path)))
+        train(config, run, fabric=fabric, progress=not self.quiet)
+        if fabric.is_global_zero:
+            say(f"weights: {run.weights}")
+            say(f"next: equivariant evaluate {run.path}")
 
     def config(self) -> ExperimentConfig:
         """What is trained on what."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from datasets3d import ThreeDIEBench, TransformPairs
@@ -57,6 +58,7 @@ def train(
     run: RunFolder,
     *,
     pairs: TransformPairs | None = None,
+    fabric: Fabric | None = None,
     progress: bool = True,
 ) -> Trained:
     """Train a method and keep weights, metrics and settings in a run folder.
@@ -65,6 +67,7 @@ def train(
         config: What to train on what.
         run: Where to keep it; a run that was interrupted there goes on.
         pairs: The pairs, if they are in memory already; drawn with ``config.seed``.
+        fabric: Processes that are started already.
         progress: Show a bar on stderr.
     """
     pairs = pairs or make_pairs(config)
@@ -78,7 +81,10 @@ def train(
         save_weights(run.weights, learner, header=header)
         return trained(learner.eval(), config.model, header)
     probe = held_out_probe(pairs) if config.fit.probe_every else None
-    fit(learner, pairs, config.fit, run=run, header=header, probe=probe, progress=progress)
+    fit(
+        learner, pairs, config.fit, run=run, header=header, probe=probe, fabric=fabric,
+        progress=progress,
+    )  # fmt: skip
     return trained(learner, config.model, header)
 
 

@@ -2,7 +2,7 @@
 
 from equivariant.training.checkpoint import load_weights, read_header, save_weights
 from equivariant.training.learners import Learner, PairLearner, SupervisedLearner
-from equivariant.training.loop import FitConfig, PairStream, fit
+from equivariant.training.loop import FitConfig, PairStream, fit, launch
 from equivariant.training.recorder import Recorder, read_metrics
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "Recorder",
     "SupervisedLearner",
     "fit",
+    "launch",
     "load_weights",
     "read_header",
     "read_metrics",

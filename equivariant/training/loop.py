@@ -45,7 +45,7 @@ class FitConfig:
         weight_decay: L2 weight decay of Adam, on all parameters.
         warmup_steps: Steps of linear warm-up.
         schedule: What follows the warm-up: constant, or half a cosine to zero.
-        precision: "32"; "bf16" or "fp16" for mixed precision.
+        precision: "32"; "bf16" for mixed precision, whose objective stays in 32 bits.
         accelerator: "cpu", "cuda", or "auto" for a GPU where there is one.
         devices: Processes, one per device.
         log_every: Steps between lines of metrics.
@@ -60,7 +60,7 @@ class FitConfig:
     weight_decay: float = 1e-6
     warmup_steps: int = 0
     schedule: Schedule = "constant"
-    precision: Literal["32", "bf16", "fp16"] = "32"
+    precision: Literal["32", "bf16"] = "32"
     accelerator: Literal["auto", "cpu", "cuda"] = "auto"
     devices: int = 1
     log_every: int = 20
@@ -85,6 +85,26 @@ class FitConfig:
             )
 
 
+def launch(config: FitConfig) -> Fabric:
+    """Start the processes that training runs in; under torchrun, join those it started.
+
+    With several devices the calling script is started again for each of them, so call it before
+    anything that only one process should do.
+
+    Args:
+        config: Devices and precision.
+    """
+    fabric = Fabric(
+        accelerator=config.accelerator,
+        devices=config.devices,
+        # A method may leave parts of a model unused: a supervised one its projectors.
+        strategy="ddp_find_unused_parameters_true" if config.devices > 1 else "auto",
+        precision="bf16-mixed" if config.precision == "bf16" else "32-true",
+    )
+    fabric.launch()
+    return fabric
+
+
 def fit(
     learner: Learner,
     pairs: PairStream,
@@ -93,6 +113,7 @@ def fit(
     run: RunFolder,
     header: dict[str, Any] | None = None,
     probe: Callable[[nn.Module], dict[str, float]] | None = None,
+    fabric: Fabric | None = None,
     progress: bool = True,
 ) -> Learner:
     """Train, log, checkpoint; go on where an interrupted run of the same folder stopped.
@@ -111,6 +132,7 @@ def fit(
         header: Written into the weights file: whatever builds the model again; JSON.
         probe: Called with the model in evaluation mode every ``config.probe_every`` steps;
             what it returns is logged.
+        fabric: Processes that :func:`launch` started already; None starts them here.
         progress: Show a bar with time left, on stderr.
 
     Returns:
@@ -120,12 +142,7 @@ def fit(
         ConventionError: The folder holds a run with other settings, or the loss is not finite.
         DataFormatError: The resume file is damaged or belongs to another architecture.
     """
-    fabric = Fabric(
-        accelerator=config.accelerator,
-        devices=config.devices,
-        precision=_PRECISION[config.precision],
-    )
-    fabric.launch()
+    fabric = fabric or launch(config)
     if fabric.device.type == "cuda" and fabric.world_size > 1:
         learner = nn.SyncBatchNorm.convert_sync_batchnorm(learner)
     learner = learner.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -158,9 +175,6 @@ def fit(
             fabric.barrier()
     log.close()
     return learner.eval()
-
-
-_PRECISION: dict[str, Any] = {"32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 
 
 class _Log:

@@ -1,6 +1,7 @@
 """The command line from a mesh to a page, its help, and its errors."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -60,6 +61,22 @@ def test_rotation_and_color_elements(data, tmp_path):
     (run,) = (tmp_path / "sie").iterdir()
     probe = ["--probe.epochs", "1", "--probe.hidden", "8", "--color-epochs", "1"]
     assert main(["evaluate", str(run), *probe]) == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["sie", "supervised"])
+def test_two_processes_share_one_run(method, data, tmp_path):
+    options = ["--model.method", method, "--model.width", "4", "--model.projector", "16", "8"]
+    options += ["--fit.steps", "3", "--fit.batch-size", "8", "--fit.accelerator", "cpu"]
+    options += ["--fit.devices", "2", "--fit.precision", "bf16", "--quiet"]
+    command = [sys.executable, "-m", "equivariant.commands.main", "train", str(data)]
+    command += ["--runs", str(tmp_path), *options]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    (run,) = (tmp_path / method).iterdir()
+    assert (run / "checkpoints" / "last.safetensors").is_file()
+    assert done.stdout.count("weights:") == 1
 
 
 def test_a_run_resumes_and_replays(data, tmp_path, capsys):
