@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from datasets3d import TransformPairs
 from equivariant.commands.main import main
 from equivariant.commands.terminal import duration, size
 
@@ -20,11 +21,12 @@ def data(tmp_path_factory):
     return folder
 
 
-def run_of(folder, method, data):
+def run_of(folder, method, data, status=0):
     options = ["--model.method", method, "--model.width", "4", "--model.projector", "16", "8"]
     options += ["--model.irreps", "2x1o", "--fit.steps", "3", "--fit.batch-size", "8"]
     options += ["--fit.accelerator", "cpu", "--fit.probe-every", "2", "--quiet"]
-    assert main(["train", str(data), "--runs", str(folder), *options]) == 0
+    options += ["--fit.checkpoint-every", "1"]
+    assert main(["train", str(data), "--runs", str(folder), *options]) == status
     (run,) = (folder / method).iterdir()
     return run
 
@@ -87,6 +89,24 @@ def test_a_run_resumes_and_replays(data, tmp_path, capsys):
     (run / "command.txt").write_text("equivariant\nbuild\nnowhere\n--meshes\nabsent\n")
     assert main(["--replay", str(run)]) == 1
     assert "absent" in capsys.readouterr().err
+
+
+def test_an_interrupted_training_on_images_resumes_bit_for_bit(data, tmp_path, monkeypatch):
+    whole = run_of(tmp_path / "whole", "sie", data)
+    stream = TransformPairs.stream
+
+    def stopping(self, *args, **options):
+        for step, batch in enumerate(stream(self, *args, **options)):
+            if step == 2:
+                raise KeyboardInterrupt
+            yield batch
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TransformPairs, "stream", stopping)
+        parts = run_of(tmp_path / "parts", "sie", data, status=130)
+    assert main(["train", "--resume", str(parts), "--quiet"]) == 0
+    for name in ("checkpoints/last.safetensors", "resume.safetensors"):
+        assert (parts / name).read_bytes() == (whole / name).read_bytes()
 
 
 def test_dry_run_writes_nothing(tmp_path, capsys):
