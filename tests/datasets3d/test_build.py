@@ -218,8 +218,7 @@ def test_estimate_writes_nothing(tmp_path, monkeypatch, whole):
     assert (one.objects, one.images) == (OBJECTS, 45)
     size = sum(p.stat().st_size for p in whole.glob("*/*/*"))
     assert 0.7 * size < one.bytes < 1.4 * size
-    assert 0.0 < one.seconds < 60.0
-    assert estimate(SOURCE, config=CONFIG, workers=1000, objects=1).seconds < one.seconds
+    assert one.seconds > 0.0
 
 
 def test_estimate_leaves_bad_objects_out(tmp_path):

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import pickle
 import threading
-import time
 
 import numpy as np
 import pytest
-import trimesh
 from PIL import Image
 
 from datasets3d.meshes import MeshFolder
@@ -262,18 +260,6 @@ def test_many_writers(tmp_path):
         thread.join()
     assert not failures
     assert len(list((tmp_path / "cache").rglob("*"))) <= 8
-
-
-def test_the_cache_is_fast(tmp_path):
-    (tmp_path / "ball").mkdir()
-    trimesh.creation.icosphere(4).export(tmp_path / "ball" / "a.ply")
-    source = MeshFolder(tmp_path, cache=tmp_path / "cache")
-    entry = source.entries()[0]
-    source.load(entry)
-    start = time.perf_counter()
-    for _ in range(20):
-        source.load(entry)
-    assert (time.perf_counter() - start) / 20 < 0.02
 
 
 def test_describe_names_no_place_and_sees_changes(tmp_path):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import numpy as np
 import pytest
 import trimesh
@@ -173,17 +171,6 @@ def test_the_colors_of_a_palette_differ():
         apart = np.abs(colors[:, None] - colors[None]).sum(2)[~np.eye(8, dtype=bool)]
         assert apart.min() > 12
         assert np.abs(np.diff(colors.max(1))).min() > 20
-
-
-def test_loading_is_fast():
-    source = ProceduralMeshes(instances=10)
-    entries = source.entries()
-    for entry in entries[:16]:
-        source.load(entry)
-    start = time.perf_counter()
-    for entry in entries:
-        source.load(entry)
-    assert (time.perf_counter() - start) / len(entries) < 0.02
 
 
 @pytest.mark.parametrize(
