@@ -133,7 +133,7 @@ def write_report(
     if split:
         text = (
             "How far the moved embedding of the first view is from that of the second, against "
-            "the angle between them. An action that has learned nothing lies on the dashed line."
+            "the angle between them. The action helps where its line lies below the other two."
         )
         sections.append(Section("Error against rotation angle", text, [_error_curves(split)]))
         sections.append(Section("The halves in numbers", "", [parts_table(measures)]))
@@ -161,7 +161,8 @@ def neighbours(seen: Seen, *, queries: int = 6, count: int = 6) -> list[Picture]
             "equivariant": "Equivariant half: the same rotation is wanted, of any object.",
         }.get(name, name)
         names = ["query", *[""] * (len(lines[0]) - 1)]
-        pictures.append(Picture(grid(lines, names=names, gap_after=1), caption))
+        sheet = grid(lines, names=names, gap_after=1, scale=_scale(lines[0][0]))
+        pictures.append(Picture(sheet, caption))
     return pictures
 
 
@@ -189,7 +190,8 @@ def predicted_views(seen: Seen, *, queries: int = 6, count: int = 5) -> Picture:
         marks.append([False, False, *[v == target for v in order]])
     names = ["source", "wanted", *[str(k + 1) for k in range(len(rows[0]) - 2)]]
     caption = f"Rank among the {views} views of the object; the source itself is a candidate."
-    return Picture(grid(rows, names=names, marked=marks, gap_after=2), caption)
+    scale = _scale(rows[0][0])
+    return Picture(grid(rows, names=names, marked=marks, gap_after=2, scale=scale), caption)
 
 
 def _curves(seen: Sequence[Seen]) -> Section:
@@ -232,6 +234,11 @@ def _error_curves(split: Sequence[tuple[Seen, dict[str, Any]]]) -> Picture:
     )
     caption = "|ρ(g) z_a - z_b| over the mean of the two lengths, on held-out objects."
     return Picture(svg, caption)
+
+
+def _scale(image: NDArray[np.uint8]) -> int:
+    """Whole-number magnification that shows a view at 96 pixels or a little less."""
+    return max(1, 96 // int(image.shape[0]))
 
 
 def _row(name: str, m: dict[str, Any]) -> list[str]:
