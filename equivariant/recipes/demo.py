@@ -182,7 +182,10 @@ def run_method(
         progress: Show a bar on stderr.
     """
     experiment = ExperimentConfig(
-        data=out / "data", model=config.model(method), fit=config.fit, seed=config.seed
+        data=(out / "data").resolve(),
+        model=config.model(method),
+        fit=config.fit,
+        seed=config.seed,
     )
     run = RunFolder(out / "runs" / f"{method}-seed{config.seed}")
     if (run.path / "measures.json").is_file():
