@@ -31,7 +31,7 @@ class Hypernetwork(Action):
             Translations give their coordinates.
         gain: By how much ρ(g) lengthens a random vector at the start. None keeps the published
             start, uniform in ±1/√K for K features, whose gain grows as √dim (9.2 at dim 1024
-            on quaternions) and which takes many steps to come down; 1 preserves lengths.
+            on quaternions); 1 preserves lengths.
 
     Raises:
         ConventionError: A factor of the group has no such features, or gain is not positive.

@@ -37,7 +37,7 @@ class DemoConfig:
         batch_size: Pairs per step.
         width: Channels of the encoder's first stage.
         methods: In the order of the table. "sie" conditions on the rotation matrix and starts at
-            gain 1; "sie-published" is the paper's, which needs many more steps.
+            gain 1; "sie-published" is the paper's, which showed nothing at this budget.
         probe_epochs: Epochs of the heads that evaluate.
         seed: Of weights, pairs and heads; the data set keeps its own.
         workers: Processes that render; 0 takes every core.

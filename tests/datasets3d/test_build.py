@@ -8,6 +8,8 @@ import hashlib
 import json
 import shutil
 import sys
+from itertools import accumulate, cycle
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -218,7 +220,17 @@ def test_estimate_writes_nothing(tmp_path, monkeypatch, whole):
     assert (one.objects, one.images) == (OBJECTS, 45)
     size = sum(p.stat().st_size for p in whole.glob("*/*/*"))
     assert 0.7 * size < one.bytes < 1.4 * size
-    assert one.seconds > 0.0
+
+
+def test_estimate_extrapolates_what_it_measures(monkeypatch):
+    """By a clock of our own: 2 s for an object's mesh and one view, 5 s for it and three."""
+    ticks = accumulate(cycle([0.0, 2.0, 5.0]))
+    clock = SimpleNamespace(monotonic=lambda: next(ticks))
+    monkeypatch.setattr(sys.modules["datasets3d.estimate"], "time", clock)
+    expected = OBJECTS * 0.5 + 45 * 1.5
+    for workers in (1, 4):
+        predicted = estimate(SOURCE, config=CONFIG, workers=workers, objects=3)
+        assert predicted.seconds == pytest.approx(expected / workers)
 
 
 def test_estimate_leaves_bad_objects_out(tmp_path):
