@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from itertools import accumulate
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +26,10 @@ class Action(nn.Module, ABC):
             one), until a direct sum gives it its partner's.
         dim: Size of the last axis of z, at least 1.
     """
+
+    event_dim: ClassVar[int] = 1
+    """How many trailing axes of z one element moves together: 1 for a vector, 2 for a cloud of
+    points, 3 for an image; the axes before them are batch axes."""
 
     def __init__(self, group: Group | None, dim: int) -> None:
         super().__init__()

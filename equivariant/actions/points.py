@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from torch import Tensor
 
 from equivariant.actions.base import Action
@@ -39,6 +41,8 @@ class Points(Action):
         >>> Points(SE3())(g, cloud).shape
         torch.Size([8, 100, 3])
     """
+
+    event_dim: ClassVar[int] = 2
 
     def __init__(self, group: Group) -> None:
         super().__init__(group, _space_dim(group))
