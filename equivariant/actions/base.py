@@ -5,7 +5,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from itertools import accumulate
-from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -27,7 +26,7 @@ class Action(nn.Module, ABC):
         dim: Size of the last axis of z, at least 1.
     """
 
-    event_dim: ClassVar[int] = 1
+    event_dim: int = 1
     """How many trailing axes of z one element moves together: 1 for a vector, 2 for a cloud of
     points, 3 for an image; the axes before them are batch axes."""
 
@@ -182,6 +181,7 @@ class Factor(Action):
             )
         super().__init__(product, action.dim)
         self.action = action
+        self.event_dim = action.event_dim
         start = sum(factor.matrix_size for factor in factors[: index % len(factors)])
         self._block = slice(start, start + factors[index].matrix_size)
 

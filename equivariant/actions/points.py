@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from torch import Tensor
 
 from equivariant.actions.base import Action
@@ -42,7 +40,7 @@ class Points(Action):
         torch.Size([8, 100, 3])
     """
 
-    event_dim: ClassVar[int] = 2
+    event_dim: int = 2
 
     def __init__(self, group: Group) -> None:
         super().__init__(group, _space_dim(group))
