@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import os
 import platform
 import secrets
@@ -50,7 +51,7 @@ def write_atomically(path: Path, data: bytes) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Write dataclasses, numbers, strings, lists and dicts as JSON with sorted keys, atomically.
 
-    Not-a-number is refused by JSON and written as null.
+    JSON knows no infinite number and no NaN: they are written as null.
     """
     text = json.dumps(_plain(value), indent=2, sort_keys=True, allow_nan=False)
     write_atomically(path, (text + "\n").encode())
@@ -82,7 +83,7 @@ def _plain(value: Any) -> Any:
         return [_plain(item) for item in value]
     if isinstance(value, Path):
         return str(value)
-    if isinstance(value, float) and value != value:
+    if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
 

@@ -1,13 +1,12 @@
 """Measuring: equivariance errors, retrieval by the action, probes, collapse."""
 
 from equivariant.measure.collapse import Collapse, collapse
-from equivariant.measure.error import (
-    EquivarianceReport,
-    PairError,
-    equivariance_error,
-    pair_error,
-)
+from equivariant.measure.equivariance_report import Comparison, Curve, EquivarianceReport
+from equivariant.measure.error import equivariance_error
+from equivariant.measure.metrics import METRICS, Metric
+from equivariant.measure.motion import FunctionMotion, GraphMotion, Motion, TreeMotion
 from equivariant.measure.online import online_probe
+from equivariant.measure.pair_error import PairError, pair_error
 from equivariant.measure.probes import (
     Features,
     PairTarget,
@@ -30,12 +29,21 @@ from equivariant.measure.scores import (
     quaternion_angle_deg,
     regression_score,
 )
+from equivariant.measure.statistics import Estimate, estimate_mean, holm
 
 __all__ = [
+    "METRICS",
     "ClassificationScore",
     "Collapse",
+    "Comparison",
+    "Curve",
     "EquivarianceReport",
+    "Estimate",
     "Features",
+    "FunctionMotion",
+    "GraphMotion",
+    "Metric",
+    "Motion",
     "PairError",
     "PairTarget",
     "PredictionError",
@@ -43,10 +51,13 @@ __all__ = [
     "RegressionScore",
     "Retrieval",
     "RotationProbe",
+    "TreeMotion",
     "classification_score",
     "collapse",
     "color_probe",
     "equivariance_error",
+    "estimate_mean",
+    "holm",
     "linear_probe",
     "online_probe",
     "pair_error",

@@ -2,80 +2,88 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from copy import deepcopy
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
-from equivariant.actions import Action
-from equivariant.errors import ConventionError, ShapeError
-from equivariant.groups import Group, Product, Torus
-from equivariant.shapes import Float, Matrix
+from equivariant.errors import ShapeError
+from equivariant.groups import Group
+from equivariant.measure.equivariance_report import EquivarianceReport
+from equivariant.measure.gathering import Gathering, Settings
+from equivariant.measure.motion import Motion, as_motion, common_group
+from equivariant.measure.special import special_elements
+from equivariant.measure.tree import tensors
 
-
-@dataclass(frozen=True)
-class EquivarianceReport:
-    """Errors of one map, one entry per group element.
-
-    Args:
-        elements: The elements, shape (samples, n, n), float64; the identity comes first.
-        absolute: max |left - right| of each element, shape (samples,), float64.
-        relative: |left - right|₂ / |right|₂ of each element, shape (samples,), float64; 0 where
-            both sides are zero.
-        repeat: Relative difference of two evaluations at one x; where it is not far below
-            ``relative``, the map is random (dropout, batch statistics) and the rest means
-            nothing.
-        radius: Distance of each element from the identity, shape (samples,), float64.
-    """
-
-    elements: Tensor
-    absolute: Tensor
-    relative: Tensor
-    repeat: float
-    radius: Tensor
-
-    def __str__(self) -> str:
-        worst = int(self.relative.argmax())
-        return (
-            f"relative {float(self.relative.mean()):.2e} mean, "
-            f"{float(self.relative[worst]):.2e} worst at radius {float(self.radius[worst]):.2f}; "
-            f"absolute {float(self.absolute.max()):.2e} worst; repeat {self.repeat:.2e}"
-        )
+_FIRST_LOOK = 8
 
 
 def equivariance_error(
-    f: Callable[[Tensor], Tensor],
-    x: Tensor,
+    f: Callable[..., Any],
+    x: Any,
     *,
-    act_in: Action,
-    act_out: Action,
+    act_in: Any,
+    act_out: Any,
+    group: Group | None = None,
+    law: Any = None,
     samples: int = 32,
+    target: float | None = None,
+    confidence: float = 0.95,
+    scale: float = 1.0,
+    logits: bool = False,
+    orbit_variance: bool = False,
+    differentiates: bool = False,
     generator: torch.Generator | None = None,
+    progress: bool = False,
 ) -> EquivarianceReport:
     """Measure how far ``f`` is from commuting with a group action.
 
-    For each drawn element g the two ways round the square are compared:
+    For every item x of a batch and every element g drawn for it, the two ways round the square
+    are compared:
 
         left  = f(act_in(g, x))        move, then map
         right = act_out(g, f(x))       map, then move
 
     Actions are evaluated in float64, so that the ruler is finer than what it measures; f sees
-    the dtype of x.
+    the dtype of x. Of each comparison a few numbers are kept, of outputs nothing.
 
     Args:
-        f: Deterministic map; put modules in evaluation mode first.
-        x: Input, shape (batch, ...), floating point.
-        act_in: Action on x. For point clouds this is ``Points(group)``.
-        act_out: Action on f(x); ``Trivial(dim)`` asks for invariance. Of act_in's group.
-        samples: Number of random elements, at least 1. The identity and, for compact groups, a
-            half turn along every basis element are added: errors hide there.
-        generator: Source of the elements; None uses a fresh generator with seed 0.
+        f: Deterministic map; put modules in evaluation mode first. A tuple x is spread over its
+            arguments, everything else is passed as it is.
+        x: A batch of inputs: a tensor of shape (items, ...), or tuples, lists and dictionaries of
+            tensors; or an iterator (a DataLoader, a generator) of such batches, of which one is
+            in memory at a time.
+        act_in: Action on x: an ``Action``; a tree of actions and None like x; a ``GraphMotion``
+            for flat graphs; or a function (g, x) ↦ g·x together with ``group``.
+        act_out: The same for f(x); ``Trivial(dim)`` asks for invariance.
+        group: The group, where only functions act.
+        law: Of the elements, anything with ``draw(*batch, generator=...)`` that returns
+            ``elements`` and ``weights``. None takes Haar measure on a compact group, and on
+            another ``group.sample`` with ``scale``.
+        samples: Elements per item, at least 1. Each item has its own, unless an action is a
+            function that takes one element for the whole batch.
+        target: Stop as soon as the half-width of the interval of the mean relative error is
+            below this for every output; ``samples`` is then the most that is drawn. The interval
+            is widened for having looked repeatedly.
+        confidence: Level of intervals, in (0, 1).
+        scale: Of the default law on groups that are not compact, in the unit of translations.
+        logits: Also keep how predicted classes change; outputs must be (items, classes).
+        orbit_variance: Also keep the variance of g⁻¹·f(g·x) over g.
+        differentiates: f calls autograd itself (forces as gradients of an energy).
+        generator: Source of the elements; None takes a fresh one with seed 0.
+        progress: Show a bar with the time left on stderr.
+
+    Returns:
+        The report. The identity and, under the default law, half turns about every axis are
+        looked at besides the drawn elements, because errors hide there.
 
     Raises:
-        ShapeError: f(x) does not end in ``act_out.dim`` features.
-        ConventionError: act_in and act_out belong to different groups, or samples < 1.
+        ShapeError: x or f(x) does not fit its action, or there is no item.
+        ConventionError: The actions belong to different groups, or an option is out of range.
 
     Example:
         >>> from equivariant.actions import Points
@@ -84,111 +92,161 @@ def equivariance_error(
         >>> action = Points(SO3())
         >>> f = lambda p: p.mean(1, keepdim=True)
         >>> report = equivariance_error(f, points, act_in=action, act_out=action)
-        >>> bool(report.relative.max() < 1e-12)
+        >>> report.value("worst") < 1e-12
         True
     """
-    group = act_in.group
-    if group is None or act_out.group not in (None, group) or samples < 1:
-        raise ConventionError(
-            expected="two actions of one group, and at least one sample",
-            got=f"{act_in.group}, {act_out.group}, samples={samples}",
-            argument="act_out",
-            advice="Trivial(dim) fits every group.",
-        )
-    generator = generator or torch.Generator().manual_seed(0)
-    elements = torch.cat([_special(group), group.sample(samples, generator=generator)])
-    with torch.no_grad():
-        y = f(x)
-        if y.shape[-1] != act_out.dim:
+    before, after = as_motion(act_in, group), as_motion(act_out, group)
+    settings = Settings(
+        samples, target, confidence, scale, logits, orbit_variance, differentiates, progress
+    )
+    measurement = _Measurement(
+        f, before, after, common_group(before, after), law, settings,
+        generator or torch.Generator().manual_seed(0),
+    )  # fmt: skip
+    return measurement.run(batches_of(x))
+
+
+def batches_of(x: Any) -> Iterator[Any]:
+    """The batches of a tree (one) or of an iterator of trees."""
+    if isinstance(x, Tensor | Mapping | Sequence):
+        return iter((x,))
+    if isinstance(x, Iterable):
+        return iter(x)
+    raise ShapeError(
+        expected="tensors, trees of tensors, or an iterator of them",
+        got=type(x).__name__,
+        argument="x",
+        advice="Give FunctionMotion inputs as tuples or dictionaries of tensors.",
+    )
+
+
+def call(f: Callable[..., Any], x: Any) -> Any:
+    """f(x), a tuple spread over the arguments."""
+    return f(*x) if isinstance(x, tuple) else f(x)
+
+
+class _Measurement:
+    def __init__(
+        self,
+        f: Callable[..., Any],
+        before: Motion,
+        after: Motion,
+        group: Group,
+        law: Any,
+        settings: Settings,
+        generator: torch.Generator,
+    ) -> None:
+        self.f, self.before, self.after, self.group = f, before, after, group
+        self.law, self.settings, self.generator = law, settings, generator
+        self.crossed = not (before.batched and after.batched)
+        self.gathering = Gathering(group, crossed=self.crossed, confidence=settings.confidence)
+        self.seed = int(torch.randint(2**62, (), generator=generator))
+        self.items_seen = 0
+        self.seconds_in_map, self.calls = 0.0, 0
+
+    def run(self, batches: Iterator[Any]) -> EquivarianceReport:
+        start, dtype, looks = time.perf_counter(), "", self._looks()
+        bar = tqdm(desc="equivariance", unit="pass", disable=not self.settings.progress)
+        with bar, torch.set_grad_enabled(self.settings.differentiates):
+            for number, x in enumerate(batches, 1):
+                dtype = str(next(iter(self.before.parts(x).values())).tensor.dtype)
+                self._batch(x, bar)
+                if self._may_stop() and number & (number - 1) == 0:
+                    break
+        if not self.calls:
             raise ShapeError(
-                expected=f"f(x) of shape (..., {act_out.dim})",
-                got=f"shape {tuple(y.shape)}",
-                argument="f",
-                advice="act_out must act on what f returns.",
+                expected="at least one batch",
+                got="none",
+                argument="x",
+                advice="An iterator can be used up: make a new one.",
             )
-        repeat = _relative(f(x).double(), y.double())
-        moved_in, moved_out = deepcopy(act_in).double(), deepcopy(act_out).double()
-        absolute, relative = [], []
-        for g in elements.to(x.device):
-            left = f(moved_in(g, x.double()).to(x.dtype)).double()
-            right = moved_out(g, y.double())
-            absolute.append(float((left - right).abs().max()))
-            relative.append(_relative(left, right))
-    identity = group.identity(len(elements))
-    return EquivarianceReport(
-        elements=elements,
-        absolute=torch.tensor(absolute, dtype=torch.float64),
-        relative=torch.tensor(relative, dtype=torch.float64),
-        repeat=repeat,
-        radius=group.distance(identity, elements),
-    )
+        return self.gathering.report(
+            dtype=dtype.removeprefix("torch."), calls=self.calls, looks=looks,
+            seconds=time.perf_counter() - start, seconds_in_map=self.seconds_in_map,
+        )  # fmt: skip
+
+    def _batch(self, x: Any, bar: Any) -> None:
+        items = self.before.items(x)
+        if items == 0:
+            raise ShapeError(
+                expected="at least one item",
+                got="an empty batch",
+                argument="x",
+                advice="There is nothing to measure.",
+            )
+        y = self._call(x)
+        batch = self.gathering.start(self.after, y, items, self.settings)
+        batch.repeat(self._call(x))
+        if not self.gathering.special_done:
+            for name, g in special_elements(self.group, law=self.law).items():
+                batch.special(name, g, self._call(self.before.move(g.to(_device(x)), x)))
+        draws, rounds = self._draws(items, _device(x)), self._rounds()
+        for done, (g, weights) in enumerate(draws, 1):
+            batch.add(g, weights, self._call(self.before.move(g, x)))
+            bar.update()
+            if done in rounds:
+                batch.reduce()
+                if self._may_stop():
+                    break
+        batch.release()
+        self.items_seen += items
+
+    def _call(self, x: Any) -> Any:
+        device = _device(x)
+        _wait(device)
+        start = time.perf_counter()
+        y = call(self.f, x)
+        _wait(device)
+        self.seconds_in_map += time.perf_counter() - start
+        self.calls += 1
+        return y
+
+    def _draws(self, items: int, device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
+        """Elements (items, n, n), or (n, n) for all, with weights (items,), sample by sample.
+
+        Every item has a generator of its own, so that batch sizes do not change its elements.
+        """
+        rows = [0] if self.crossed else range(self.items_seen, self.items_seen + items)
+        sources = [_generator(self.seed, row) for row in rows]
+        for start in range(0, self.settings.samples, _FIRST_LOOK):
+            drawn = [self._draw(source) for source in sources]
+            g = torch.stack([elements for elements, _ in drawn], 1).to(device)
+            weights = torch.stack([w for _, w in drawn], 1)
+            for k in range(min(_FIRST_LOOK, self.settings.samples - start)):
+                yield (g[k, 0] if self.crossed else g[k]), weights[k].expand(items)
+
+    def _draw(self, source: torch.Generator) -> tuple[Tensor, Tensor]:
+        if self.law is None:
+            g = self.group.sample(_FIRST_LOOK, generator=source, scale=self.settings.scale)
+            return g, torch.ones(_FIRST_LOOK, dtype=torch.float64)
+        drawn = self.law.draw(_FIRST_LOOK, generator=source)
+        return drawn.elements, drawn.weights.double()
+
+    def _rounds(self) -> list[int]:
+        """Numbers of samples after which a measurement with a target looks."""
+        last = self.settings.samples
+        if self.settings.target is None:
+            return [last]
+        return [k for k in (_FIRST_LOOK << j for j in range(24)) if k < last] + [last]
+
+    def _looks(self) -> int:
+        return 1 if self.settings.target is None else len(self._rounds()) + 10
+
+    def _may_stop(self) -> bool:
+        target = self.settings.target
+        return target is not None and self.gathering.half_width(self._looks()) < target
 
 
-@dataclass(frozen=True)
-class PairError:
-    """Errors of an action on given pairs, one entry per pair.
-
-    Args:
-        relative: |ρ(g) z_a - z_b|₂ / ((|ρ(g) z_a|₂ + |z_b|₂) / 2), shape (N,), float64, in [0, 2].
-        unmoved: The same without the action: what a map that ignores g would show.
-        shuffled: The same against another pair's z_b, a reference for unrelated vectors.
-        cosine: Cosine between ρ(g) z_a and z_b, shape (N,), float64.
-    """
-
-    relative: Tensor
-    unmoved: Tensor
-    shuffled: Tensor
-    cosine: Tensor
+def _generator(seed: int, row: int) -> torch.Generator:
+    state = np.random.SeedSequence([seed, row]).generate_state(1, np.uint64)
+    return torch.Generator().manual_seed(int(state[0]))
 
 
-def pair_error(
-    action: Action, z_a: Float[Tensor, "pairs dim"], z_b: Float[Tensor, "pairs dim"], g: Matrix
-) -> PairError:
-    """Measure an action where the input cannot be moved by formula but was rendered again.
-
-    Args:
-        action: How g moves an embedding.
-        z_a: Embeddings of first views, shape (N, dim).
-        z_b: Embeddings of second views, shape (N, dim), which show g applied.
-        g: Elements, shape (N, n, n).
-
-    Raises:
-        ShapeError: The shapes do not fit the action.
-
-    Example:
-        >>> from equivariant.actions import Vectors
-        >>> from equivariant.groups import SO3
-        >>> g = SO3().sample(8, generator=torch.Generator().manual_seed(0))
-        >>> z = torch.randn(8, 3, dtype=torch.float64)
-        >>> moved = (g @ z.unsqueeze(-1)).squeeze(-1)
-        >>> bool(pair_error(Vectors(SO3()), z, moved, g).relative.max() < 1e-12)
-        True
-    """
-    with torch.no_grad():
-        moved = action(g, z_a).double()
-    z_a, z_b = z_a.detach().double(), z_b.detach().double()
-    return PairError(
-        relative=_symmetric(moved, z_b),
-        unmoved=_symmetric(z_a, z_b),
-        shuffled=_symmetric(moved, z_b.roll(1, 0)),
-        cosine=torch.nn.functional.cosine_similarity(moved, z_b, dim=-1),
-    )
+def _device(x: Any) -> torch.device:
+    return next((leaf.device for leaf in tensors(x).values()), torch.device("cpu"))
 
 
-def _special(group: Group) -> Tensor:
-    """The identity, and a half turn about each basis element of a group that has rotations."""
-    compact = group.compact and not isinstance(group, (Product, Torus))
-    turns = torch.pi * torch.eye(group.dim, dtype=torch.float64) if compact else None
-    identity = group.identity(1)
-    return identity if turns is None else torch.cat([identity, group.exp(turns)])
-
-
-def _relative(left: Tensor, right: Tensor) -> float:
-    difference, norm = float((left - right).norm()), float(right.norm())
-    return 0.0 if difference == 0.0 else difference / max(norm, 1e-300)
-
-
-def _symmetric(left: Tensor, right: Tensor) -> Tensor:
-    norm = 0.5 * (left.norm(dim=-1) + right.norm(dim=-1))
-    error: Tensor = (left - right).norm(dim=-1) / norm.clamp(min=1e-300)
-    return error
+def _wait(device: torch.device) -> None:
+    """Let queued work finish, so that times are those of the map."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
