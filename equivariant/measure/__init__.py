@@ -1,8 +1,10 @@
 """Measuring: equivariance errors, retrieval by the action, probes, collapse."""
 
 from equivariant.measure.collapse import Collapse, collapse
+from equivariant.measure.diagnosis import Diagnosis, Finding, Verdict, diagnose
 from equivariant.measure.equivariance_report import Comparison, Curve, EquivarianceReport
 from equivariant.measure.error import equivariance_error
+from equivariant.measure.floor import Floor, PrecisionSplit, numerical_floor, split_precision
 from equivariant.measure.metrics import METRICS, Metric
 from equivariant.measure.motion import FunctionMotion, GraphMotion, Motion, TreeMotion
 from equivariant.measure.online import online_probe
@@ -37,28 +39,35 @@ __all__ = [
     "Collapse",
     "Comparison",
     "Curve",
+    "Diagnosis",
     "EquivarianceReport",
     "Estimate",
     "Features",
+    "Finding",
+    "Floor",
     "FunctionMotion",
     "GraphMotion",
     "Metric",
     "Motion",
     "PairError",
     "PairTarget",
+    "PrecisionSplit",
     "PredictionError",
     "ProbeConfig",
     "RegressionScore",
     "Retrieval",
     "RotationProbe",
     "TreeMotion",
+    "Verdict",
     "classification_score",
     "collapse",
     "color_probe",
+    "diagnose",
     "equivariance_error",
     "estimate_mean",
     "holm",
     "linear_probe",
+    "numerical_floor",
     "online_probe",
     "pair_error",
     "prediction_retrieval_error",
@@ -66,4 +75,5 @@ __all__ = [
     "regression_score",
     "retrieval",
     "rotation_probe",
+    "split_precision",
 ]

@@ -20,6 +20,7 @@ from equivariant.measure.tree import rebuild
 
 _ABOVE = 3.0  # an error counts where it exceeds the floor by this factor
 _NEAR = 1e-3  # rad or unit of length: small enough for a smooth map to move little
+_SINGLE = 1e-6  # what constants in single precision leave in a float64 map
 _SAMPLES = 8
 
 
@@ -127,7 +128,8 @@ def diagnose(
 def _verdict(report: EquivarianceReport, floor: Floor, output: str) -> Verdict:
     estimate = report.estimate(output=output)
     level = _ABOVE * floor.value
-    if report.repeat[output] > max(level, 0.1 * estimate.value):
+    unit = torch.finfo(getattr(torch, report.dtype)).eps
+    if report.repeat[output] > max(_ABOVE * 16 * unit, 0.1 * estimate.value):
         return Verdict.RANDOM
     low = estimate.value if estimate.low != estimate.low else estimate.low
     high = estimate.value if estimate.high != estimate.high else estimate.high
@@ -162,13 +164,14 @@ class _Examined:
         self.interpolates = floor.reference is not None
 
     def findings(self) -> list[Finding]:
-        """Every question that has an answer."""
-        questions = (
+        """Every question that has an answer; the vaguer ones if the others have none."""
+        certain = (
             self._training, self._coupling, self._randomness, self._identity, self._inverse,
-            self._invariance, self._parity, self._translations, self._jumps, self._half_turns,
-            self._smooth,
+            self._invariance, self._parity, self._translations,
         )  # fmt: skip
-        found = [question() for question in questions]
+        found = [question() for question in certain]
+        if not any(found):  # else these would only repeat it
+            found = [question() for question in (self._jumps, self._half_turns, self._smooth)]
         return [finding for finding in found if finding is not None]
 
     def _training(self) -> Finding | None:
@@ -203,7 +206,7 @@ class _Examined:
 
     def _randomness(self) -> Finding | None:
         repeat = self.report.repeat[self.output]
-        if repeat <= max(self.level, 0.1 * self.error):
+        if repeat <= 0.1 * self.error:
             return None
         return Finding(
             "the map is random", f"repeat error {repeat:.1e}",
@@ -300,19 +303,23 @@ class _Examined:
         )  # fmt: skip
 
     def _smooth(self) -> Finding | None:
-        if self.report.dtype != "float64" or self.error <= self.level or self.error > 0.05:
+        if self.report.dtype != "float64" or self.error <= self.level or not self.group.dim:
             return None
-        near = self._measure(law=_Near(self.group)) if self.group.dim else None
-        if near is None or float(near.errors(output=self.output).median()) <= self.level:
+        near = self._measure(law=_Near(self.group))
+        if float(near.errors(output=self.output).median()) <= self.level:
             return None
-        return Finding(
-            "a small, smooth error that no precision removes",
-            f"{self.error:.1e} in float64",
-            "Interpolation: compare with the floor and mask the frame."
-            if self.interpolates
-            else "A grid or quadrature too coarse for its degree, or a truncated series: refine "
-            "it and see whether the error falls.",
-        )
+        if self.interpolates:
+            cause, advice = "interpolation", "Compare with the floor, and mask the frame."
+        elif self.error < _SINGLE:
+            cause = "an error of the size of single precision, in float64"
+            advice = "A table, a constant or a cast inside the map is in float32."
+        else:
+            cause = "a smooth error that no precision removes"
+            advice = (
+                "A layer that is not constrained (`attribute` finds it), or a grid, quadrature "
+                "or series too coarse for its degree: refine it and see whether the error falls."
+            )
+        return Finding(cause, f"{self.error:.1e} in float64", advice)
 
     def _again(self, *, act_out: Motion | None = None, law: Any = None) -> float:
         """The relative error under one changed assumption."""
