@@ -289,8 +289,9 @@ def haar_density(group: Group, coordinates: Coordinates) -> Scalar:
     eye = torch.eye(group.dim, dtype=adjoint.dtype, device=adjoint.device).expand_as(adjoint)
     top = torch.cat([-adjoint, eye], -1)
     block = torch.cat([top, torch.zeros_like(top)], -2)
-    phi = torch.linalg.matrix_exp(block)[..., : group.dim, group.dim :]
-    return torch.linalg.det(phi).abs()
+    phi: Tensor = torch.linalg.matrix_exp(block)[..., : group.dim, group.dim :]
+    density: Tensor = torch.linalg.det(phi).abs()
+    return density
 
 
 def effective_sample_size(weights: Scalar) -> Scalar:
