@@ -9,6 +9,20 @@ from equivariant.nn.point_net import PointNet
 from equivariant.nn.projector import Projector, SplitProjector
 from equivariant.nn.published import load_sie_encoder
 from equivariant.nn.split_model import SplitModel
+from equivariant.nn.vector_layers import (
+    VectorBlock,
+    VectorInvariant,
+    VectorLeakyReLU,
+    VectorLinear,
+    VectorMaxPool,
+    VectorMeanPool,
+    VectorNorm,
+)
+from equivariant.nn.vector_neurons import (
+    VectorEdgeConvolution,
+    VectorNeuronEncoder,
+    VectorNeuronEncoderConfig,
+)
 
 __all__ = [
     "DynamicGraphNetwork",
@@ -22,6 +36,16 @@ __all__ = [
     "Projector",
     "SplitModel",
     "SplitProjector",
+    "VectorBlock",
+    "VectorEdgeConvolution",
+    "VectorInvariant",
+    "VectorLeakyReLU",
+    "VectorLinear",
+    "VectorMaxPool",
+    "VectorMeanPool",
+    "VectorNeuronEncoder",
+    "VectorNeuronEncoderConfig",
+    "VectorNorm",
     "element_features",
     "load_sie_encoder",
     "nearest_neighbors",
