@@ -1,6 +1,7 @@
 """Networks, and the learned action."""
 
 from equivariant.nn.dgcnn import DynamicGraphNetwork, EdgeConvolution
+from equivariant.nn.frame_average import FrameAverage, cloud_frames
 from equivariant.nn.hypernetwork import Hypernetwork, element_features
 from equivariant.nn.image_encoder import ImageEncoder, ImageEncoderConfig
 from equivariant.nn.neighbors import nearest_neighbors
@@ -27,6 +28,7 @@ from equivariant.nn.vector_neurons import (
 __all__ = [
     "DynamicGraphNetwork",
     "EdgeConvolution",
+    "FrameAverage",
     "Hypernetwork",
     "ImageEncoder",
     "ImageEncoderConfig",
@@ -46,6 +48,7 @@ __all__ = [
     "VectorNeuronEncoder",
     "VectorNeuronEncoderConfig",
     "VectorNorm",
+    "cloud_frames",
     "element_features",
     "load_sie_encoder",
     "nearest_neighbors",

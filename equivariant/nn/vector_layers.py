@@ -98,7 +98,8 @@ class VectorLeakyReLU(nn.Module):
         along = (x * k).sum(-1, keepdim=True)
         length = k.square().sum(-1, keepdim=True) + EPSILON
         opposing = along.clamp(max=0.0) / length
-        return x - (1.0 - self.slope) * opposing * k
+        y: Tensor = x - (1.0 - self.slope) * opposing * k
+        return y
 
 
 class VectorNorm(nn.Module):
@@ -134,7 +135,7 @@ class VectorNorm(nn.Module):
         if self.norm.norm == "none":
             return x
         length = (x.square().sum(-1) + EPSILON).sqrt()
-        factor = self.norm(length) / length
+        factor: Tensor = self.norm(length) / length
         return x * factor.unsqueeze(-1)
 
 

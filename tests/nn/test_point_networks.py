@@ -9,8 +9,10 @@ from jaxtyping import TypeCheckError
 from equivariant.errors import ConventionError, ShapeError
 from equivariant.nn import (
     EdgeConvolution,
+    FrameAverage,
     PointEncoder,
     PointEncoderConfig,
+    VectorNeuronEncoderConfig,
     nearest_neighbors,
 )
 from equivariant.nn.neighbors import EXACT_CHANNELS
@@ -131,6 +133,25 @@ def test_gradients_at_coincident_points_are_finite(architecture, norm):
     encoder(x).square().sum().backward()
     assert torch.isfinite(x.grad).all()
     assert all(torch.isfinite(p.grad).all() for p in encoder.parameters())
+
+
+def test_mixed_precision_stays_finite_and_near():
+    """Rounding to 8 bits exchanges neighbours too; unrelated results would differ by about 1.4."""
+    torch.manual_seed(0)
+    encoders = [
+        PointEncoderConfig("pointnet", **SMALL).build(),
+        PointEncoderConfig("dgcnn", **SMALL).build(),
+        VectorNeuronEncoderConfig(width=4, channels=4, neighbors=5).build(),
+        FrameAverage(PointEncoderConfig("pointnet", **SMALL).build()),
+    ]
+    x = clouds(8, dtype=torch.float32)
+    for encoder in encoders:
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            y = encoder(x)
+        y.float().square().sum().backward()
+        assert all(torch.isfinite(p.grad).all() for p in encoder.parameters())
+        error = (y.float() - encoder(x)).norm() / encoder(x).norm()
+        assert error < 0.5
 
 
 def test_the_papers_widths():
