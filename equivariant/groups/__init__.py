@@ -1,7 +1,22 @@
 """Groups whose elements are square matrices, and the borders to other parametrizations."""
 
+from equivariant.groups.affine import Affine, plane_directions
 from equivariant.groups.base import Group
+from equivariant.groups.haar import (
+    BallSampler,
+    Elements,
+    HaarSampler,
+    NormalSampler,
+    Sampler,
+    Weighted,
+    effective_sample_size,
+    haar_density,
+    structure_constants,
+)
+from equivariant.groups.linear import GL
+from equivariant.groups.logarithm import principal_log
 from equivariant.groups.o3 import O3
+from equivariant.groups.permutation import Permutation
 from equivariant.groups.product import Product
 from equivariant.groups.se3 import SE3
 from equivariant.groups.so2 import SO2
@@ -21,21 +36,35 @@ from equivariant.groups.torus import Torus
 from equivariant.groups.translation import Translation
 
 __all__ = [
+    "GL",
     "O3",
     "SE3",
     "SO2",
     "SO3",
+    "Affine",
+    "BallSampler",
+    "Elements",
     "Group",
+    "HaarSampler",
+    "NormalSampler",
+    "Permutation",
     "Product",
+    "Sampler",
     "Spin3",
     "Torus",
     "Translation",
+    "Weighted",
+    "effective_sample_size",
     "euler_xyz_extrinsic_from_matrix",
+    "haar_density",
     "matrix_from_euler_xyz_extrinsic",
     "matrix_from_quaternion_xyzw",
+    "plane_directions",
+    "principal_log",
     "quaternion_xyzw_from_matrix",
     "quaternion_xyzw_product",
     "relative_quaternion_xyzw",
     "rotation_angle",
     "rotation_vector_from_quaternion_xyzw",
+    "structure_constants",
 ]

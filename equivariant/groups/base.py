@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import ClassVar
@@ -24,6 +25,8 @@ class Group(ABC):
         dim: Dimension of the Lie algebra, the number of coordinates.
         matrix_size: n, the side of an element's matrix.
         compact: Whether the group is compact, so that Haar measure is a probability law.
+        injectivity_radius: Within this distance of zero different coordinates are different
+            elements.
     """
 
     compact: ClassVar[bool]
@@ -41,6 +44,24 @@ class Group(ABC):
     @abstractmethod
     def basis(self) -> Float[Tensor, "d n n"]:
         """Basis of the Lie algebra, float64, mutually orthogonal in the Frobenius product."""
+
+    @property
+    def injectivity_radius(self) -> float:
+        """A radius r such that exp is injective on the coordinates of norm below r.
+
+        exp is injective on matrices whose eigenvalues λ have |Im λ| < π, and
+
+            |Im λ(X)| <= |(X - Xᵀ)/2|_F / √2,
+
+        so r = √2 π / σ serves, σ the largest singular value of x ↦ (hat x - (hat x)ᵀ)/2.
+        Groups for which this bound is not sharp (translations, Spin(3)) state their own.
+        """
+        if self.dim == 0:
+            return math.inf
+        basis = self.basis()
+        skew = 0.5 * (basis - basis.transpose(-1, -2)).flatten(1)
+        largest = float(torch.linalg.matrix_norm(skew, ord=2))
+        return math.sqrt(2.0) * math.pi / largest if largest > 0 else math.inf
 
     @abstractmethod
     def exp(self, coordinates: Coordinates) -> Matrix:

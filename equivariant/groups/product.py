@@ -62,6 +62,11 @@ class Product(Group):
     def matrix_size(self) -> int:
         return sum(factor.matrix_size for factor in self.factors)
 
+    @property
+    def injectivity_radius(self) -> float:
+        """The smallest of the factors' radii."""
+        return min(factor.injectivity_radius for factor in self.factors)
+
     def join(self, elements: Sequence[Tensor]) -> Matrix:
         """Element from one element per factor, each (..., n_k, n_k), batches broadcast.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -38,6 +39,7 @@ class Spin3(Group):
     compact: ClassVar[bool] = True
     dim: ClassVar[int] = 3
     matrix_size: ClassVar[int] = 4
+    injectivity_radius: ClassVar[float] = 2 * math.pi
 
     @staticmethod
     def from_quaternion_xyzw(quaternion: Quaternion) -> Matrix:

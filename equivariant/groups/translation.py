@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -29,6 +30,7 @@ class Translation(Group):
 
     size: int = 1
     compact: ClassVar[bool] = False
+    injectivity_radius: ClassVar[float] = math.inf
 
     @property
     def dim(self) -> int:
