@@ -1,6 +1,7 @@
 """Measuring: equivariance errors, retrieval by the action, probes, collapse."""
 
 from equivariant.measure.collapse import Collapse, collapse
+from equivariant.measure.declared import Declared, declared
 from equivariant.measure.diagnosis import Diagnosis, Finding, Verdict, diagnose
 from equivariant.measure.equivariance_report import Comparison, Curve, EquivarianceReport
 from equivariant.measure.error import equivariance_error
@@ -39,6 +40,7 @@ __all__ = [
     "Collapse",
     "Comparison",
     "Curve",
+    "Declared",
     "Diagnosis",
     "EquivarianceReport",
     "Estimate",
@@ -62,6 +64,7 @@ __all__ = [
     "classification_score",
     "collapse",
     "color_probe",
+    "declared",
     "diagnose",
     "equivariance_error",
     "estimate_mean",

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from equivariant.groups import O3, SE3, SO3, Group
+from equivariant.groups import O3, SE3, SO3, Group, Sampler, Weighted
 from equivariant.measure.equivariance_report import EquivarianceReport
 from equivariant.measure.error import call, equivariance_error
 from equivariant.measure.floor import Floor, numerical_floor
@@ -336,34 +336,28 @@ class _Examined:
 
 
 @dataclass(frozen=True)
-class _Drawn:
-    elements: Tensor
-    weights: Tensor
-
-
-@dataclass(frozen=True)
-class _Near:
+class _Near(Sampler):
     """Elements at a small distance from the identity, in random directions."""
 
     group: Group
 
-    def draw(self, *batch: int, generator: torch.Generator) -> _Drawn:
+    def draw(self, *batch: int, generator: torch.Generator) -> Weighted:
         x = torch.randn((*batch, self.group.dim), generator=generator, dtype=torch.float64)
         x = _NEAR * x / x.norm(dim=-1, keepdim=True)
-        return _Drawn(self.group.exp(x), torch.ones(batch, dtype=torch.float64))
+        return Weighted(self.group.exp(x), torch.ones(batch, dtype=torch.float64))
 
 
 @dataclass(frozen=True)
-class _Part:
+class _Part(Sampler):
     """Elements of SO(3) inside a larger group: rotations about the origin."""
 
     group: Group
     rotations: SO3
 
-    def draw(self, *batch: int, generator: torch.Generator) -> _Drawn:
+    def draw(self, *batch: int, generator: torch.Generator) -> Weighted:
         g = self.group.identity(*batch)
         g[..., :3, :3] = self.rotations.sample(*batch, generator=generator)
-        return _Drawn(g, torch.ones(batch, dtype=torch.float64))
+        return Weighted(g, torch.ones(batch, dtype=torch.float64))
 
 
 def _rows(leaf: Any, items: int, half: int) -> Any:

@@ -12,7 +12,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from equivariant.errors import ShapeError
-from equivariant.groups import Group
+from equivariant.groups import Group, Sampler
 from equivariant.measure.equivariance_report import EquivarianceReport
 from equivariant.measure.gathering import Gathering, Settings
 from equivariant.measure.motion import Motion, as_motion, common_group
@@ -29,7 +29,7 @@ def equivariance_error(
     act_in: Any,
     act_out: Any,
     group: Group | None = None,
-    law: Any = None,
+    law: Sampler | None = None,
     samples: int = 32,
     target: float | None = None,
     confidence: float = 0.95,
@@ -61,9 +61,9 @@ def equivariance_error(
             for flat graphs; or a function (g, x) ↦ g·x together with ``group``.
         act_out: The same for f(x); ``Trivial(dim)`` asks for invariance.
         group: The group, where only functions act.
-        law: Of the elements, anything with ``draw(*batch, generator=...)`` that returns
-            ``elements`` and ``weights``. None takes Haar measure on a compact group, and on
-            another ``group.sample`` with ``scale``.
+        law: Of the elements: ``HaarSampler``, ``BallSampler``, ``NormalSampler``, ``Elements``
+            or another ``Sampler``; its weights are carried through. None takes Haar measure on a
+            compact group, and on another ``group.sample`` with ``scale``.
         samples: Elements per item, at least 1. Each item has its own, unless an action is a
             function that takes one element for the whole batch.
         target: Stop as soon as the half-width of the interval of the mean relative error is
@@ -132,7 +132,7 @@ class _Measurement:
         before: Motion,
         after: Motion,
         group: Group,
-        law: Any,
+        law: Sampler | None,
         settings: Settings,
         generator: torch.Generator,
     ) -> None:

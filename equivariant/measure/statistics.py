@@ -18,6 +18,7 @@ from scipy.stats import t as student
 from torch import Tensor
 
 from equivariant.errors import ConventionError, ShapeError
+from equivariant.groups import effective_sample_size
 from equivariant.shapes import Float
 
 Method = Literal["studentized", "percentile", "normal"]
@@ -137,7 +138,7 @@ def estimate_mean(
         standard_error=error,
         items=items,
         samples=samples,
-        effective_samples=float(w.sum() ** 2 / w.square().sum()),
+        effective_samples=float(effective_sample_size(w.flatten())),
         conditional=conditional,
     )
 

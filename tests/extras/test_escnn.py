@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import importlib
-import math
 import warnings
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from equivariant.actions import Action
-from equivariant.groups import SO2
-from equivariant.measure import EquivarianceReport, equivariance_error
+from equivariant.errors import ConventionError
+from equivariant.measure import EquivarianceReport, declared, equivariance_error
 
 pytestmark = [pytest.mark.escnn, pytest.mark.filterwarnings("ignore")]
 
@@ -27,34 +25,6 @@ with warnings.catch_warnings():  # escnn's dependencies warn when they are impor
 SIDE = 9
 EXACT = 1e-5  # float32
 BROKEN = 0.1
-
-
-class QuarterTurns(SO2):
-    """The four rotations that map a square grid onto itself."""
-
-    def sample(self, *batch: int, generator: torch.Generator, **options: Any) -> Tensor:
-        turns = torch.randint(4, (*batch, 1), generator=generator)
-        return self.exp(turns * (math.pi / 2)).to(**options)
-
-
-class EscnnAction(Action):
-    """How escnn moves a field of one type, flattened; a side of None means no base space."""
-
-    def __init__(self, group: SO2, field_type: Any, side: int | None) -> None:
-        super().__init__(group, field_type.size * (1 if side is None else side**2))
-        self.field_type, self.side = field_type, side
-
-    def forward(self, g: Tensor, z: Tensor) -> Tensor:
-        fibers = self.field_type.fibergroup
-        angle = float(torch.atan2(g[1, 0], g[0, 0]))
-        if fibers.continuous:
-            element = fibers.element(angle % (2 * math.pi), "radians")
-        else:
-            element = fibers.element(round(angle / (math.pi / 2)) % 4)
-        if self.side is None:
-            return self.field_type.transform_fibers(z, element)
-        field = z.reshape(-1, self.field_type.size, self.side, self.side)
-        return self.field_type.transform(field, element).reshape(z.shape)
 
 
 class Unconstrained(enn.EquivariantModule):
@@ -87,18 +57,13 @@ def fibers() -> tuple[Any, Any]:
     return wide, enn.FieldType(space, [circle.irrep(k) for k in range(3)])
 
 
-def measured(module: Any, group: SO2, side: int | None) -> EquivarianceReport:
-    """Our measurement of a module of escnn's, whose fields are flattened on the way."""
-    in_type, out_type = module.in_type, module.out_type
-    grid = () if side is None else (side, side)
-
-    def f(x: Tensor) -> Tensor:
-        field = enn.GeometricTensor(x.reshape(-1, in_type.size, *grid), in_type)
-        return module(field).tensor.flatten(1)
-
-    act_in, act_out = (EscnnAction(group, kind, side) for kind in (in_type, out_type))
-    x = torch.randn(2, act_in.dim, generator=torch.Generator().manual_seed(1))
-    return equivariance_error(f, x, act_in=act_in, act_out=act_out, samples=8)
+def measured(module: Any, *size: int, samples: int = 8) -> EquivarianceReport:
+    """Our measurement of a module of escnn's by its own declaration."""
+    d = declared(module)
+    x = torch.randn(2, *d.widths, *size, generator=torch.Generator().manual_seed(1))
+    return equivariance_error(
+        d.f, x, act_in=d.act_in, act_out=d.act_out, law=d.law, samples=samples
+    )
 
 
 def escnn_accepts(module: Any) -> bool:
@@ -121,9 +86,9 @@ def test_both_accept_a_convolution_of_the_plane() -> None:
         enn.ReLU(regular),
         enn.R2Conv(regular, fields, kernel_size=3, padding=1),
     ).eval()
-    report = measured(network, QuarterTurns(), SIDE)
+    report = measured(network, SIDE, SIDE)
     assert escnn_accepts(network)
-    assert float(report.relative.max()) < EXACT and report.repeat < EXACT
+    assert report.value("worst") < EXACT and report.repeat[""] < EXACT
 
 
 def test_both_reject_an_unconstrained_convolution() -> None:
@@ -131,25 +96,70 @@ def test_both_reject_an_unconstrained_convolution() -> None:
     torch.manual_seed(0)
     layer = nn.Conv2d(images.size, fields.size, 3, padding=1)
     twin = Unconstrained(layer, images, fields).eval()
-    report = measured(twin, QuarterTurns(), SIDE)
+    report = measured(twin, SIDE, SIDE)
     assert not escnn_accepts(twin)
     turned = report.radius > 1.0
-    assert bool((report.relative[turned] > BROKEN).all()) and int(turned.sum()) > 2
-    assert float(report.relative[0]) < EXACT  # the identity
+    assert bool((report.errors()[turned] > BROKEN).all()) and int(turned.sum()) > 2
+    assert report.special["identity"][""] < EXACT
 
 
 def test_both_accept_a_linear_map_of_fibers() -> None:
     torch.manual_seed(0)
     layer = enn.Linear(*fibers()).eval()
-    report = measured(layer, SO2(), None)
+    report = measured(layer)
     assert escnn_accepts(layer)
-    assert float(report.relative.max()) < EXACT
+    assert report.value("worst") < EXACT
 
 
 def test_both_reject_an_unconstrained_linear_map() -> None:
     wide, narrow = fibers()
     torch.manual_seed(0)
     twin = Unconstrained(nn.Linear(wide.size, narrow.size), wide, narrow).eval()
-    report = measured(twin, SO2(), None)
+    report = measured(twin)
     assert not escnn_accepts(twin)
-    assert float(report.relative[1]) > BROKEN  # the half turn
+    assert report.special["half turn 0"][""] > BROKEN
+
+
+def test_the_number_that_escnns_check_returns() -> None:
+    """Mean |difference| per element, for the same input and the same elements."""
+    images, fields = plane()
+    torch.manual_seed(0)
+    twin = Unconstrained(nn.Conv2d(images.size, fields.size, 3, padding=1), images, fields).eval()
+    d = declared(twin)
+    x = torch.randn(3, images.size, SIDE, SIDE, generator=torch.Generator().manual_seed(2))
+    report = equivariance_error(d.f, x, act_in=d.act_in, act_out=d.act_out, law=d.law, samples=12)
+    field, expected = enn.GeometricTensor(x, images), []
+    with torch.no_grad():
+        for element in images.gspace.testing_elements:
+            left = twin(field.transform(element)).tensor
+            right = twin(field).transform(element).tensor
+            expected.append(float((left - right).abs().mean()))
+    of_element = report.errors("escnn").mean(0)
+    for value in of_element:  # each drawn element is one of the four
+        assert min(abs(float(value) - e) for e in expected) < 1e-5
+    assert len({round(float(value), 4) for value in of_element}) == 4
+
+
+@pytest.mark.parametrize("name", ["so3_group", "o3_group"])
+def test_rotations_and_reflections_of_space(name: str) -> None:
+    group = getattr(groups, name)(maximum_frequency=2)
+    space = gspaces.no_base_space(group)
+    degrees = range(3)
+    kinds = [
+        group.irrep(degree) if name == "so3_group" else group.irrep(degree % 2, degree)
+        for degree in degrees
+    ]
+    wide = enn.FieldType(space, kinds * 2)
+    torch.manual_seed(0)
+    layer = enn.Linear(wide, enn.FieldType(space, kinds)).eval()
+    report = measured(layer)
+    assert report.value("worst") < EXACT and report.table().crossed
+    twin = Unconstrained(nn.Linear(wide.size, layer.out_type.size), wide, layer.out_type).eval()
+    assert measured(twin).value() > BROKEN
+
+
+def test_a_group_without_our_matrices_is_refused() -> None:
+    space = gspaces.flipRot2dOnR2(N=4)
+    kind = enn.FieldType(space, [space.trivial_repr])
+    with pytest.raises(ConventionError, match="field over"):
+        declared(enn.R2Conv(kind, kind, kernel_size=3))

@@ -14,7 +14,7 @@ from torch import nn
 
 from equivariant.actions import IrrepsAction, Points, Trivial, Vectors
 from equivariant.errors import ConventionError, ShapeError
-from equivariant.groups import O3, SE3, SO2, SO3
+from equivariant.groups import O3, SE3, SO2, SO3, Sampler, Weighted
 from equivariant.measure import (
     METRICS,
     FunctionMotion,
@@ -35,7 +35,7 @@ def source(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
-class Recorded:
+class Recorded(Sampler):
     """A law that keeps what was drawn, sample by sample."""
 
     def __init__(self, group):
@@ -44,7 +44,7 @@ class Recorded:
     def draw(self, *batch, generator):
         elements = self.group.sample(*batch, generator=generator)
         self.drawn.append(elements)
-        return type("Weighted", (), {"elements": elements, "weights": torch.ones(batch)})()
+        return Weighted(elements, torch.ones(batch, dtype=torch.float64))
 
 
 def test_known_maps_are_exact():

@@ -9,23 +9,23 @@ from torch import nn
 
 from equivariant.actions import Trivial, Vectors
 from equivariant.errors import ConventionError, ShapeError
-from equivariant.groups import SO3
+from equivariant.groups import SO3, Sampler, Weighted
 from equivariant.measure import METRICS, equivariance_error
 from equivariant.measure.metrics import metric
 
 ITEMS, SAMPLES, CHANNELS = 5, 7, 3
 
 
-class Recorded:
+class Recorded(Sampler):
     """A law that keeps what was drawn, item by item."""
 
     def __init__(self):
-        self.drawn = []
+        self.group, self.drawn = SO3(), []
 
     def draw(self, *batch, generator):
         elements = SO3().sample(*batch, generator=generator)
         self.drawn.append(elements)
-        return type("Weighted", (), {"elements": elements, "weights": torch.ones(batch)})()
+        return Weighted(elements, torch.ones(batch, dtype=torch.float64))
 
 
 @pytest.fixture(scope="module")
