@@ -94,6 +94,62 @@ def plot(
     return buffer.getvalue()
 
 
+def heat_map(
+    values: NDArray[np.float64],
+    *,
+    rows: Sequence[str],
+    columns: Sequence[str],
+    title: str,
+    label: str,
+) -> str:
+    """A table of numbers as colors, with the numbers in it.
+
+    Args:
+        values: Shape (rows, columns), at least 0; NaN cells stay white.
+        rows: Names on the left.
+        columns: Names below.
+        title: Of the figure.
+        label: What the color means.
+
+    Returns:
+        SVG text; the same input gives the same text.
+
+    Raises:
+        ShapeError: There are not as many names as rows or columns.
+
+    Example:
+        >>> heat_map(np.eye(2), rows=["a", "b"], columns=["c", "d"], title="t", label="l")[:5]
+        '<?xml'
+    """
+    if values.shape != (len(rows), len(columns)):
+        raise ShapeError(
+            expected=f"values of shape ({len(rows)}, {len(columns)})",
+            got=str(values.shape),
+            argument="values",
+            advice="One name per row and per column.",
+        )
+    with mpl.rc_context({"svg.hashsalt": "equivariant", "svg.fonttype": "none"}):
+        size = (1.6 + 0.75 * len(columns) + 0.07 * max(map(len, rows)), 1.3 + 0.34 * len(rows))
+        figure = Figure(figsize=(max(4.0, size[0]), max(1.8, size[1])), layout="constrained")
+        FigureCanvasSVG(figure)
+        axis = figure.subplots()
+        image = axis.imshow(values, cmap="Blues", aspect="auto", vmin=0.0)
+        top = float(np.nanmax(values, initial=0.0))
+        for (r, c), value in np.ndenumerate(values):
+            if not np.isnan(value):
+                color = "white" if value > 0.6 * top > 0 else "#1d2330"
+                axis.text(
+                    c, r, f"{value:.1e}", ha="center", va="center", fontsize="x-small", color=color
+                )
+        axis.set_xticks(range(len(columns)), columns)
+        axis.set_yticks(range(len(rows)), rows)
+        axis.set_title(title)
+        figure.colorbar(image, label=label)
+        buffer = io.StringIO()
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    return buffer.getvalue()
+
+
 def grid(
     rows: Sequence[Sequence[NDArray[np.uint8]]],
     *,
