@@ -4,6 +4,8 @@ from equivariant.actions.base import Action, DirectSum, Factor
 from equivariant.actions.fields import Fields
 from equivariant.actions.image_warp import ImageWarp
 from equivariant.actions.irreps import IrrepsAction, wigner_d
+from equivariant.actions.permute import Permute, PermutePairs
+from equivariant.actions.piecewise import Piecewise
 from equivariant.actions.points import Points, Vectors
 from equivariant.actions.trivial import Trivial
 from equivariant.actions.volume_warp import VolumeWarp
@@ -16,6 +18,9 @@ __all__ = [
     "Fields",
     "ImageWarp",
     "IrrepsAction",
+    "Permute",
+    "PermutePairs",
+    "Piecewise",
     "Points",
     "Trivial",
     "Vectors",
