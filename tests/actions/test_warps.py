@@ -9,10 +9,10 @@ import torch
 from jaxtyping import TypeCheckError
 from scipy.ndimage import gaussian_filter, map_coordinates
 
-from equivariant.actions import Fields, ImageWarp, Trivial, Vectors, VolumeWarp
+from equivariant.actions import Factor, Fields, ImageWarp, Trivial, Vectors, VolumeWarp
 from equivariant.actions.sampling import interpolate
 from equivariant.errors import ConventionError, ShapeError
-from equivariant.groups import GL, SE3, SO2, SO3, Affine, Translation, plane_directions
+from equivariant.groups import GL, SE3, SO2, SO3, Affine, Product, Translation, plane_directions
 from equivariant.testing import ActionContract
 
 # Torch compiles its own forward derivatives with a deprecated function of its own.
@@ -313,6 +313,15 @@ def test_fields_turn_their_values():
     assert fields.event_dim == 3
     assert torch.equal(fields.mask(g), inside)
     torch.testing.assert_close(fields.reference(f), warp.reference(f))
+
+
+def test_a_warp_can_be_one_factor_of_a_product():
+    group, z = Product(SO2(), Translation(1)), normal(3, 1, 8, 8)
+    warp = ImageWarp(SO2(), 8)
+    g = group.sample(3, generator=seeded())
+    factor = Factor(warp, group, 0)
+    torch.testing.assert_close(factor(g, z), warp(g[:, :2, :2], z))
+    assert factor.event_dim == 3
 
 
 def test_vector_fields_in_space():
