@@ -1,17 +1,30 @@
 """Actions of groups on vectors: the one object that losses and measurements share."""
 
 from equivariant.actions.base import Action, DirectSum, Factor
+from equivariant.actions.fields import Fields
+from equivariant.actions.image_warp import ImageWarp
 from equivariant.actions.irreps import IrrepsAction, wigner_d
+from equivariant.actions.permute import Permute, PermutePairs
+from equivariant.actions.piecewise import Piecewise
 from equivariant.actions.points import Points, Vectors
 from equivariant.actions.trivial import Trivial
+from equivariant.actions.volume_warp import VolumeWarp
+from equivariant.actions.warp import Warp
 
 __all__ = [
     "Action",
     "DirectSum",
     "Factor",
+    "Fields",
+    "ImageWarp",
     "IrrepsAction",
+    "Permute",
+    "PermutePairs",
+    "Piecewise",
     "Points",
     "Trivial",
     "Vectors",
+    "VolumeWarp",
+    "Warp",
     "wigner_d",
 ]

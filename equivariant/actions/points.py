@@ -12,7 +12,12 @@ from equivariant.shapes import Float, Matrix, RepresentationMatrix, Vector
 _SPACE_DIM: dict[Group, int] = {SO2(): 2, SO3(): 3, O3(): 3, SE3(): 3}
 
 
-def _space_dim(group: Group) -> int:
+def space_dim(group: Group) -> int:
+    """Dimension of the space whose points a group moves.
+
+    Raises:
+        ConventionError: The group does not act on points.
+    """
     if group not in _SPACE_DIM:
         raise ConventionError(
             expected=f"a group that moves points: one of {', '.join(map(str, _SPACE_DIM))}",
@@ -43,7 +48,7 @@ class Points(Action):
     event_dim: int = 2
 
     def __init__(self, group: Group) -> None:
-        super().__init__(group, _space_dim(group))
+        super().__init__(group, space_dim(group))
 
     @property
     def orthogonal(self) -> bool:
@@ -91,7 +96,7 @@ class Vectors(Action):
     """
 
     def __init__(self, group: Group, channels: int = 1) -> None:
-        super().__init__(group, channels * _space_dim(group))
+        super().__init__(group, channels * space_dim(group))
         self.channels = channels
 
     @property

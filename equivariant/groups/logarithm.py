@@ -84,7 +84,8 @@ def square_root(matrix: Matrix) -> Matrix:
         if left <= 0:
             break
     # One step of Y ← (Y + Y⁻¹ A)/2, which knows A still, takes back what rounding gathered.
-    return 0.5 * (y + torch.linalg.solve(y, matrix))
+    root: Tensor = 0.5 * (y + torch.linalg.solve(y, matrix))
+    return root
 
 
 def _far(difference: Tensor, threshold: float) -> bool:
@@ -107,7 +108,7 @@ def _eigenvalues(matrix: Tensor) -> Tensor:
     """Eigenvalues, shape (..., n); some LAPACKs give up on rare skew matrices, a shift helps."""
     try:
         eigenvalues: Tensor = torch.linalg.eigvals(matrix)
-    except torch.linalg.LinAlgError:
+    except torch.linalg.LinAlgError:  # type: ignore[attr-defined]
         shift = torch.linalg.matrix_norm(matrix)[..., None]
         eye = torch.eye(matrix.shape[-1], dtype=matrix.dtype, device=matrix.device)
         eigenvalues = torch.linalg.eigvals(matrix + shift[..., None] * eye) - shift
