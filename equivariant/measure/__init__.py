@@ -7,6 +7,7 @@ from equivariant.measure.error import (
     equivariance_error,
     pair_error,
 )
+from equivariant.measure.local import LocalPart, LocalReport, local_equivariance_error
 from equivariant.measure.online import online_probe
 from equivariant.measure.probes import (
     Features,
@@ -36,6 +37,8 @@ __all__ = [
     "Collapse",
     "EquivarianceReport",
     "Features",
+    "LocalPart",
+    "LocalReport",
     "PairError",
     "PairTarget",
     "PredictionError",
@@ -48,6 +51,7 @@ __all__ = [
     "color_probe",
     "equivariance_error",
     "linear_probe",
+    "local_equivariance_error",
     "online_probe",
     "pair_error",
     "prediction_retrieval_error",
