@@ -1,6 +1,7 @@
 """Measuring: equivariance errors, retrieval by the action, probes, collapse."""
 
 from equivariant.measure.collapse import Collapse, collapse
+from equivariant.measure.discovery import Symmetries, discover_symmetries
 from equivariant.measure.error import (
     EquivarianceReport,
     PairError,
@@ -46,9 +47,11 @@ __all__ = [
     "RegressionScore",
     "Retrieval",
     "RotationProbe",
+    "Symmetries",
     "classification_score",
     "collapse",
     "color_probe",
+    "discover_symmetries",
     "equivariance_error",
     "linear_probe",
     "local_equivariance_error",
