@@ -1,5 +1,6 @@
 """Measuring: equivariance errors, retrieval by the action, probes, collapse."""
 
+from equivariant.measure.attribution import Attribution, attribute
 from equivariant.measure.collapse import Collapse, collapse
 from equivariant.measure.discovery import Symmetries, discover_symmetries
 from equivariant.measure.error import (
@@ -8,6 +9,7 @@ from equivariant.measure.error import (
     equivariance_error,
     pair_error,
 )
+from equivariant.measure.hutchinson import LayerEstimate, hutchinson
 from equivariant.measure.local import LocalPart, LocalReport, local_equivariance_error
 from equivariant.measure.online import online_probe
 from equivariant.measure.probes import (
@@ -34,10 +36,12 @@ from equivariant.measure.scores import (
 )
 
 __all__ = [
+    "Attribution",
     "ClassificationScore",
     "Collapse",
     "EquivarianceReport",
     "Features",
+    "LayerEstimate",
     "LocalPart",
     "LocalReport",
     "PairError",
@@ -48,11 +52,13 @@ __all__ = [
     "Retrieval",
     "RotationProbe",
     "Symmetries",
+    "attribute",
     "classification_score",
     "collapse",
     "color_probe",
     "discover_symmetries",
     "equivariance_error",
+    "hutchinson",
     "linear_probe",
     "local_equivariance_error",
     "online_probe",
