@@ -34,6 +34,8 @@ from equivariant.measure.scores import (
     quaternion_angle_deg,
     regression_score,
 )
+from equivariant.measure.substitution import substituted
+from equivariant.measure.weights import WeightDefect, weight_defect
 
 __all__ = [
     "Attribution",
@@ -52,6 +54,7 @@ __all__ = [
     "Retrieval",
     "RotationProbe",
     "Symmetries",
+    "WeightDefect",
     "attribute",
     "classification_score",
     "collapse",
@@ -68,4 +71,6 @@ __all__ = [
     "regression_score",
     "retrieval",
     "rotation_probe",
+    "substituted",
+    "weight_defect",
 ]
