@@ -9,6 +9,7 @@ from equivariant.measure.error import (
     equivariance_error,
     pair_error,
 )
+from equivariant.measure.fitted import FittedAction, LinearFit, fit_action, fit_representation
 from equivariant.measure.hutchinson import LayerEstimate, hutchinson
 from equivariant.measure.local import LocalPart, LocalReport, local_equivariance_error
 from equivariant.measure.online import online_probe
@@ -43,7 +44,9 @@ __all__ = [
     "Collapse",
     "EquivarianceReport",
     "Features",
+    "FittedAction",
     "LayerEstimate",
+    "LinearFit",
     "LocalPart",
     "LocalReport",
     "PairError",
@@ -61,6 +64,8 @@ __all__ = [
     "color_probe",
     "discover_symmetries",
     "equivariance_error",
+    "fit_action",
+    "fit_representation",
     "hutchinson",
     "linear_probe",
     "local_equivariance_error",
