@@ -11,6 +11,7 @@ from equivariant.measure.error import (
 )
 from equivariant.measure.fitted import FittedAction, LinearFit, fit_action, fit_representation
 from equivariant.measure.hutchinson import LayerEstimate, hutchinson
+from equivariant.measure.law import GroupLawError, group_law_error
 from equivariant.measure.local import LocalPart, LocalReport, local_equivariance_error
 from equivariant.measure.online import online_probe
 from equivariant.measure.probes import (
@@ -45,6 +46,7 @@ __all__ = [
     "EquivarianceReport",
     "Features",
     "FittedAction",
+    "GroupLawError",
     "LayerEstimate",
     "LinearFit",
     "LocalPart",
@@ -66,6 +68,7 @@ __all__ = [
     "equivariance_error",
     "fit_action",
     "fit_representation",
+    "group_law_error",
     "hutchinson",
     "linear_probe",
     "local_equivariance_error",
