@@ -38,6 +38,7 @@ from equivariant.measure.scores import (
 )
 from equivariant.measure.substitution import substituted
 from equivariant.measure.weights import WeightDefect, weight_defect
+from equivariant.measure.worst import WorstCase, worst_case
 
 __all__ = [
     "Attribution",
@@ -60,6 +61,7 @@ __all__ = [
     "RotationProbe",
     "Symmetries",
     "WeightDefect",
+    "WorstCase",
     "attribute",
     "classification_score",
     "collapse",
@@ -81,4 +83,5 @@ __all__ = [
     "rotation_probe",
     "substituted",
     "weight_defect",
+    "worst_case",
 ]
