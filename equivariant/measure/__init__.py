@@ -14,6 +14,7 @@ from equivariant.measure.hutchinson import LayerEstimate, hutchinson
 from equivariant.measure.law import GroupLawError, group_law_error
 from equivariant.measure.local import LocalPart, LocalReport, local_equivariance_error
 from equivariant.measure.online import online_probe
+from equivariant.measure.orbits import OrbitDistance, canonicalization_residual, orbit_distance
 from equivariant.measure.probes import (
     Features,
     PairTarget,
@@ -52,6 +53,7 @@ __all__ = [
     "LinearFit",
     "LocalPart",
     "LocalReport",
+    "OrbitDistance",
     "PairError",
     "PairTarget",
     "PredictionError",
@@ -63,6 +65,7 @@ __all__ = [
     "WeightDefect",
     "WorstCase",
     "attribute",
+    "canonicalization_residual",
     "classification_score",
     "collapse",
     "color_probe",
@@ -75,6 +78,7 @@ __all__ = [
     "linear_probe",
     "local_equivariance_error",
     "online_probe",
+    "orbit_distance",
     "pair_error",
     "prediction_retrieval_error",
     "quaternion_angle_deg",

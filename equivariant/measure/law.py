@@ -121,7 +121,7 @@ def group_law_error(
     )
 
 
-def squared_gap(motion: Motion, a: Any, b: Any, items: int) -> Tensor:
+def _squared_gap(motion: Motion, a: Any, b: Any, items: int) -> Tensor:
     """|a - b|² of each item over all compared parts, shape (items,), float64."""
     left, right = motion.parts(a), motion.parts(b)
     gaps = [
@@ -137,7 +137,7 @@ def squared_gap(motion: Motion, a: Any, b: Any, items: int) -> Tensor:
 
 def _gap(motion: Motion, a: Any, b: Any) -> float:
     """|a - b| / |b| of a whole batch."""
-    gap = float(squared_gap(motion, a, b, motion.items(b)).sum()) ** 0.5
+    gap = float(_squared_gap(motion, a, b, motion.items(b)).sum()) ** 0.5
     parts = motion.parts(b).values()
     size = sum(float(part.tensor.double().square().sum()) for part in parts) ** 0.5
     return 0.0 if gap == 0.0 else gap / max(size, 1e-300)
