@@ -1,0 +1,99 @@
+"""Derivatives of whole outputs along a curve, by dual numbers or by differences."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+
+from equivariant.errors import ConventionError
+
+Curve = Callable[[Tensor], Mapping[str, Tensor]]
+"""A function of time, a float64 scalar, with tensors as values."""
+
+Method = Literal["forward", "differences"]
+"""Forward-mode differentiation, or central differences."""
+
+
+def derivative(
+    curve: Curve, *, method: Method, precision: torch.dtype, device: torch.device
+) -> dict[str, Tensor]:
+    """d/dt of a curve at t = 0.
+
+    Args:
+        curve: t ↦ tensors by name; t is a float64 scalar.
+        method: ``"forward"`` carries dual numbers through the curve, exact up to rounding;
+            ``"differences"`` evaluates the curve at four points and extrapolates, with a
+            relative error of about eps^(4/5).
+        precision: Floating-point type in which the curve is computed; sets the step.
+        device: Where t lives.
+
+    Returns:
+        Derivatives by name, float64, detached. Values that do not depend on t have derivative
+        zero; so have, in forward mode, values that the curve detached from t.
+
+    Raises:
+        ConventionError: The method is unknown, or the curve has an operation without
+            forward-mode derivative.
+
+    Example:
+        >>> curve = lambda t: {"": torch.stack([t.sin(), t.square()])}
+        >>> cpu = torch.device("cpu")
+        >>> derivative(curve, method="forward", precision=torch.float64, device=cpu)[""]
+        tensor([1., 0.], dtype=torch.float64)
+    """
+    if method not in get_args(Method):
+        raise ConventionError(
+            expected=f"one of {get_args(Method)}",
+            got=repr(method),
+            argument="method",
+            advice="Forward mode is exact; differences suit every f.",
+        )
+    zero = torch.zeros((), dtype=torch.float64, device=device)
+    if method == "differences":
+        return _by_differences(curve, zero, torch.finfo(precision).eps ** 0.2)
+    with warnings.catch_warnings():
+        # torch compiles its own formulas when the first dual number is made, and warns of it.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        with forward_ad.dual_level():
+            forward_ad.make_dual(zero, torch.ones_like(zero))
+    with forward_ad.dual_level():
+        try:
+            values = curve(forward_ad.make_dual(zero, torch.ones_like(zero)))
+        except (NotImplementedError, RuntimeError) as error:
+            if not any(
+                word in str(error).lower() for word in ("forward ad", "forward mode", "jvp")
+            ):
+                raise
+            raise ConventionError(
+                expected="a map whose operations all have forward-mode derivatives",
+                got=str(error).splitlines()[0],
+                argument="f",
+                advice='Pass method="differences".',
+            ) from error
+        return {name: tangent(value) for name, value in values.items()}
+
+
+def tangent(value: Tensor) -> Tensor:
+    """The derivative part of a dual number, float64, detached; zero where there is none.
+
+    Call it within the ``dual_level`` that the number belongs to.
+    """
+    found = forward_ad.unpack_dual(value).tangent
+    return (torch.zeros_like(value) if found is None else found).detach().double()
+
+
+def _by_differences(curve: Curve, zero: Tensor, step: float) -> dict[str, Tensor]:
+    """Central differences at step and step / 2, extrapolated to fourth order (Richardson)."""
+
+    def central(h: float) -> dict[str, Tensor]:
+        ahead, behind = curve(zero + h), curve(zero - h)
+        return {n: (ahead[n].detach().double() - behind[n].detach().double()) / (2 * h)
+                for n in ahead}  # fmt: skip
+
+    coarse, fine = central(step), central(step / 2)
+    return {name: (4 * fine[name] - coarse[name]) / 3 for name in fine}
