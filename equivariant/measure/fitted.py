@@ -167,14 +167,7 @@ def fit_representation(
         (True, True)
     """
     motion = as_motion(act_in, group)
-    group = motion.group
-    if group is None or not isinstance(f(x), Tensor):
-        raise ConventionError(
-            expected="an action of a group on x, and a map to one tensor",
-            got=f"{group}, {type(f(x)).__name__}",
-            argument="act_in" if group is None else "f",
-            advice="Wrap f to return the features that are asked about.",
-        )
+    group = _checked_group(motion, f(x))
     generator = generator or torch.Generator().manual_seed(0)
     if elements is None:
         elements = (group.sample(pairs, generator=generator),
@@ -239,6 +232,17 @@ def bracket_residual(group: Group, B: Float[Tensor, "d dim dim"]) -> float:
             size = float(norms[a] * norms[b])
             worst = max(worst, gap / size if size > 0 else gap)
     return worst
+
+
+def _checked_group(motion: Motion, y: Any) -> Group:
+    if motion.group is None or not isinstance(y, Tensor):
+        raise ConventionError(
+            expected="an action of a group on x, and a map to one tensor",
+            got=f"{motion.group}, {type(y).__name__}",
+            argument="act_in" if motion.group is None else "f",
+            advice="Wrap f to return the features that are asked about.",
+        )
+    return motion.group
 
 
 def _slopes(
