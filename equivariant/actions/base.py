@@ -186,11 +186,6 @@ class Factor(Action):
         self._block = slice(start, start + factors[index].matrix_size)
 
     @property
-    def event_dim(self) -> int:  # type: ignore[override]
-        """The action's."""
-        return self.action.event_dim
-
-    @property
     def orthogonal(self) -> bool:
         return self.action.orthogonal
 

@@ -41,13 +41,9 @@ class Fields(Action):
                 advice="Pass channels=fiber.dim to the warp, and one group to both.",
             )
         super().__init__(warp.group, warp.dim)
+        self.event_dim = warp.event_dim
         self.warp = warp
         self.fiber = fiber
-
-    @property
-    def event_dim(self) -> int:  # type: ignore[override]
-        """The warp's: 3 for images, 4 for volumes."""
-        return self.warp.event_dim
 
     def forward(self, g: Matrix, z: Float[Tensor, ...]) -> Float[Tensor, ...]:
         """The moved field, its values turned.

@@ -40,7 +40,7 @@ class ImageWarp(Warp):
                  [1., 3.]]])
     """
 
-    event_dim: ClassVar[int] = 3
+    event_dim: int = 3
     axis_signs: ClassVar[tuple[int, ...]] = (-1, 1)
 
     def __init__(

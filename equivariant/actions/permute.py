@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import ClassVar
 
 from torch import Tensor
 
@@ -16,7 +15,7 @@ from equivariant.shapes import Float, Matrix, RepresentationMatrix
 class _Reordering(Action):
     """What the two actions of permutations share: the event's shape and the missing matrix."""
 
-    event_dim: ClassVar[int] = 2
+    event_dim: int = 2
 
     @property
     @abstractmethod

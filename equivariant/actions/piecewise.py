@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import torch
 from torch import Tensor
 
@@ -39,7 +37,7 @@ class Piecewise(Action):
                 [-1., -2.]])
     """
 
-    event_dim: ClassVar[int] = 2
+    event_dim: int = 2
     parts: Tensor
 
     def __init__(self, group: Group, parts: Int[Tensor, ...]) -> None:

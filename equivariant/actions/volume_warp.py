@@ -40,7 +40,7 @@ class VolumeWarp(Warp):
         torch.Size([5, 2, 8, 8, 8])
     """
 
-    event_dim: ClassVar[int] = 4
+    event_dim: int = 4
     axis_signs: ClassVar[tuple[int, ...]] = (1, 1, 1)
 
     def __init__(

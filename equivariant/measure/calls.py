@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from equivariant.errors import ConventionError
 from equivariant.groups import Group
 from equivariant.measure.motion import Motion, as_motion
-from equivariant.measure.tree import rebuild, tensors
+from equivariant.measure.tree import rebuild, spreading, tensors
 
 ActionOf = Callable[[str, Any], Any] | Mapping[str, Any]
 """How elements move the output of each layer: (layer, output) ↦ action, or actions by layer."""
@@ -68,7 +68,7 @@ class Declared:
         group: Group | None = None,
     ) -> None:
         self.model, self.x = model, x
-        self.forward = model if forward is None else forward
+        self.forward = spreading(model) if forward is None else forward
         self._layers = _chosen(model, act_of, layers)
         found: list[tuple[str, Any]] = []
 

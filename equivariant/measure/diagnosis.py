@@ -12,11 +12,11 @@ from torch import Tensor, nn
 
 from equivariant.groups import O3, SE3, SO3, Group, Sampler, Weighted
 from equivariant.measure.equivariance_report import EquivarianceReport
-from equivariant.measure.error import call, equivariance_error
+from equivariant.measure.error import equivariance_error
 from equivariant.measure.floor import Floor, numerical_floor
 from equivariant.measure.motion import FunctionMotion, Motion, TreeMotion, as_motion, common_group
 from equivariant.measure.table import compare
-from equivariant.measure.tree import rebuild
+from equivariant.measure.tree import call, rebuild
 
 _ABOVE = 3.0  # an error counts where it exceeds the floor by this factor
 _NEAR = 1e-3  # rad or unit of length: small enough for a smooth map to move little

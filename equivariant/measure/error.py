@@ -17,7 +17,7 @@ from equivariant.measure.equivariance_report import EquivarianceReport
 from equivariant.measure.gathering import Gathering, Settings
 from equivariant.measure.motion import Motion, as_motion, common_group
 from equivariant.measure.special import special_elements
-from equivariant.measure.tree import tensors
+from equivariant.measure.tree import call, tensors
 
 _FIRST_LOOK = 8
 
@@ -118,11 +118,6 @@ def batches_of(x: Any) -> Iterator[Any]:
         argument="x",
         advice="Give FunctionMotion inputs as tuples or dictionaries of tensors.",
     )
-
-
-def call(f: Callable[..., Any], x: Any) -> Any:
-    """f(x), a tuple spread over the arguments."""
-    return f(*x) if isinstance(x, tuple) else f(x)
 
 
 class _Measurement:

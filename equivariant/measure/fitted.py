@@ -14,6 +14,7 @@ from equivariant.groups import Group
 from equivariant.measure.derivative import Method, derivative
 from equivariant.measure.inner import moved_dtype
 from equivariant.measure.motion import Motion, as_motion
+from equivariant.measure.tree import call
 from equivariant.shapes import Float, Matrix
 
 
@@ -167,17 +168,18 @@ def fit_representation(
         (True, True)
     """
     motion = as_motion(act_in, group)
-    group = _checked_group(motion, f(x))
+    group = _checked_group(motion, call(f, x))
     generator = generator or torch.Generator().manual_seed(0)
     if elements is None:
         elements = (group.sample(pairs, generator=generator),
                     group.sample(pairs, generator=generator))  # fmt: skip
 
     def features(g: Tensor) -> Tensor:
-        return f(motion.move(g, x)).flatten(1)
+        moved: Tensor = call(f, motion.move(g, x)).flatten(1)
+        return moved
 
     with torch.no_grad():
-        z = f(x).flatten(1).detach().double()
+        z = call(f, x).flatten(1).detach().double()
         train = _split(z, z, held_out, clusters, generator)
 
         def fit(target: Tensor, orthogonal: bool = orthogonal) -> LinearFit:

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from equivariant.errors import ConventionError
 from equivariant.measure.equivariance_report import Comparison, EquivarianceReport
-from equivariant.measure.error import call, equivariance_error
+from equivariant.measure.error import equivariance_error
 from equivariant.measure.motion import Motion, TreeMotion, as_motion
 from equivariant.measure.table import compare
-from equivariant.measure.tree import rebuild, tensors
+from equivariant.measure.tree import call, rebuild, tensors
 
 _LEAST = 16  # units of rounding that a short sum of products may lose
 

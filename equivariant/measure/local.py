@@ -14,6 +14,7 @@ from equivariant.groups import Group
 from equivariant.measure.derivative import Method, derivative
 from equivariant.measure.inner import by_item, kept, moved_dtype, part_tensors, products
 from equivariant.measure.motion import Motion, Part, as_motion, common_group
+from equivariant.measure.tree import call
 
 
 @dataclass(frozen=True)
@@ -144,7 +145,7 @@ def local_equivariance_error(
 
     with torch.no_grad():
         identity = group.identity().to(device)
-        y = motion_out.parts(f(x))
+        y = motion_out.parts(call(f, x))
     found = [lie(row, method) for row in rows]
     check = lie(rows.sum(0), "differences")
     items = motion_in.items(x)
@@ -197,7 +198,7 @@ def lie_curve(
     """t ↦ ρ_out(exp(-tX)) f(ρ_in(exp(tX)) x), as tensors by path."""
 
     def curve(t: Tensor) -> dict[str, Tensor]:
-        y = f(act_in.move(group.exp(t * coordinates), x))
+        y = call(f, act_in.move(group.exp(t * coordinates), x))
         return part_tensors(act_out, act_out.move(group.exp(-t * coordinates), y))
 
     return curve

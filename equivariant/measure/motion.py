@@ -78,6 +78,8 @@ class TreeMotion(Motion):
     Args:
         actions: An action, or tuples, lists and dictionaries of actions and None; None passes
             its subtree on and compares nothing there. Keys of x that are missing count as None.
+        margin_px: Distance from the frame of warped images and volumes within which nothing is
+            compared: the receptive radius of the map under test.
 
     Raises:
         ConventionError: There is no action, or two belong to different groups.
@@ -91,7 +93,7 @@ class TreeMotion(Motion):
         (2, ['positions'])
     """
 
-    def __init__(self, actions: Any) -> None:
+    def __init__(self, actions: Any, *, margin_px: float = 0.0) -> None:
         found = {name: leaf for name, leaf in leaves(actions).items() if leaf is not None}
         wrong = [f"{n or 'the whole'}: {a}" for n, a in found.items() if not isinstance(a, Action)]
         groups = {action.group for action in found.values() if isinstance(action, Action)} - {None}
@@ -104,6 +106,7 @@ class TreeMotion(Motion):
                 "as FunctionMotion(function, group).",
             )
         super().__init__(next(iter(groups), None), batched=True)
+        self.margin_px = margin_px
         self.actions: dict[str, Action] = {
             name: deepcopy(action).double() for name, action in found.items()
         }
@@ -139,7 +142,7 @@ class TreeMotion(Motion):
         known = getattr(action, "mask", None)
         if known is None:
             return None
-        inside: Tensor = known(g)
+        inside: Tensor = known(g, self.margin_px)
         return inside.unsqueeze(-action.event_dim)  # beside the channels
 
     def _move_leaf(self, g: Matrix, name: str, leaf: Any) -> Any:

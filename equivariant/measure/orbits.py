@@ -14,6 +14,7 @@ from equivariant.errors import ConventionError, ShapeError
 from equivariant.groups import Group
 from equivariant.measure.inner import by_item
 from equivariant.measure.motion import Motion, as_motion, common_group
+from equivariant.measure.tree import call
 from equivariant.shapes import Matrix
 
 
@@ -102,8 +103,8 @@ def orbit_distance(
     )
     items = motion_in.items(x)
     with torch.no_grad():
-        y = f(x)
-        images = [f(motion_in.move(g, x)) for g in first]
+        y = call(f, x)
+        images = [call(f, motion_in.move(g, x)) for g in first]
         orbit = [motion_out.move(g, y) for g in first]
         other = [motion_out.move(h, y) for h in second]
         cost = _costs(motion_out, images, orbit, items)

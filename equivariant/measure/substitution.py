@@ -13,7 +13,7 @@ from equivariant.actions import Action, Trivial
 from equivariant.errors import ConventionError
 from equivariant.groups import Group
 from equivariant.measure.motion import Motion, as_motion, common_group
-from equivariant.measure.tree import rebuild
+from equivariant.measure.tree import rebuild, spreading
 from equivariant.measure.weights import weight_defect
 from equivariant.shapes import Matrix
 
@@ -73,7 +73,7 @@ def substituted(
             argument="layer",
             advice="Name layers as model.named_modules() does.",
         )
-    module, call = modules[layer], model if forward is None else forward
+    module, run = modules[layer], forward or spreading(model)
     if isinstance(module, nn.Linear) and isinstance(act_in, Action) and _linear(act_in, act_out):
         replacement = _projected(module, act_in, act_out, elements)
     elif elements is not None:
@@ -93,7 +93,7 @@ def substituted(
     def f(x: Any) -> Any:
         handle = module.register_forward_hook(hook, with_kwargs=True)
         try:
-            return call(x)
+            return run(x)
         finally:
             handle.remove()
 

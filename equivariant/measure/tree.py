@@ -63,6 +63,25 @@ def rebuild(tree: Any, replace: Callable[[str, Any], Any], name: str = "") -> An
     return values
 
 
+def call(f: Callable[..., Any], x: Any) -> Any:
+    """f(x), where a tuple is spread over the arguments.
+
+    Example:
+        >>> call(max, (2, 3)), call(sum, [2, 3])
+        (3, 5)
+    """
+    return f(*x) if isinstance(x, tuple) else f(x)
+
+
+def spreading(f: Callable[..., Any]) -> Callable[[Any], Any]:
+    """f as a function of one argument, of which a tuple is spread over the arguments of f."""
+
+    def g(x: Any) -> Any:
+        return call(f, x)
+
+    return g
+
+
 def _children(tree: Any) -> dict[Any, Any] | None:
     if isinstance(tree, Mapping):
         return dict(tree)

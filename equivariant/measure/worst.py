@@ -15,6 +15,7 @@ from equivariant.groups.base import random_normal
 from equivariant.measure.derivative import Method, derivative
 from equivariant.measure.inner import by_item, kept, moved_dtype
 from equivariant.measure.motion import Motion, as_motion, common_group
+from equivariant.measure.tree import call
 
 
 @dataclass(frozen=True)
@@ -159,7 +160,7 @@ class _Search:
         self.batched = act_in.batched and act_out.batched
         self.items = act_in.items(x)
         with torch.no_grad():
-            self.y = f(x)
+            self.y = call(f, x)
 
     def draw(self, draws: int, generator: torch.Generator) -> Tensor:
         """Random elements, the same for all items, shape (draws, items, n, n)."""
@@ -176,7 +177,7 @@ class _Search:
     def error(self, g: Tensor) -> Tensor:
         """e(g), shape (items,), float64; differentiable except where it is zero."""
         own = g if self.batched else g[0]
-        left = self.act_out.parts(self.f(self.act_in.move(own, self.x)))
+        left = self.act_out.parts(call(self.f, self.act_in.move(own, self.x)))
         right = self.act_out.parts(self.act_out.move(own, self.y))
         sums = []
         for name, part in right.items():
