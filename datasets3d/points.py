@@ -133,7 +133,7 @@ def sample_surface(
         >>> x.mean(0).round(1).tolist()
         [0.5, 0.5, 0.0]
 
-    Source: Osada et al. 2002, section 4.1.
+    Source: Osada et al. 2002, Shape distributions.
     """
     a, b, c = (vertices[faces[:, k]] for k in range(3))
     ends = np.cumsum(np.linalg.norm(np.cross(b - a, c - a), axis=1))
