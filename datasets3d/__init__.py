@@ -5,8 +5,10 @@ from datasets3d.config import BuildConfig
 from datasets3d.elements import ElementConvention
 from datasets3d.estimate import BuildEstimate, estimate
 from datasets3d.latents import Law
-from datasets3d.meshes import ProceduralMeshes
+from datasets3d.meshes import MeshFolder, ProceduralMeshes
 from datasets3d.pairs import TransformPairs
+from datasets3d.point_pairs import PointPairs
+from datasets3d.points import PointClouds
 from datasets3d.threediebench import ThreeDIEBench
 from datasets3d.verify import verify
 
@@ -16,6 +18,9 @@ __all__ = [
     "BuildReport",
     "ElementConvention",
     "Law",
+    "MeshFolder",
+    "PointClouds",
+    "PointPairs",
     "ProceduralMeshes",
     "ThreeDIEBench",
     "TransformPairs",

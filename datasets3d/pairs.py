@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from itertools import count
-from typing import Any, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
 from datasets3d.elements import ElementConvention
+from datasets3d.streams import counter, epoch_order, stream_batches
 from datasets3d.threediebench import ThreeDIEBench, check_pairs_exist
 from equivariant.errors import ConventionError, ShapeError
 from equivariant.pairs import PairBatch
@@ -114,18 +111,19 @@ class TransformPairs:
             draw: Which of the ``pairs_per_object`` pairs.
         """
         views = self.dataset.views
-        first = _counter(self.seed, epoch, objects, 3 * draw) % np.uint64(views)
-        step = _counter(self.seed, epoch, objects, 3 * draw + 1) % np.uint64(views - 1)
+        first = counter(self.seed, epoch, objects, 3 * draw) % np.uint64(views)
+        step = counter(self.seed, epoch, objects, 3 * draw + 1) % np.uint64(views - 1)
         second = (first + step + np.uint64(1)) % np.uint64(views)
         return np.stack([first, second], 1).astype(np.int64)
 
     def order(self, epoch: int) -> NDArray[np.int64]:
         """The order of an epoch's pairs, a permutation; pair k is draw k // N of object k % N."""
-        objects = np.arange(len(self.dataset), dtype=np.int64)
-        keys = [
-            _counter(self.seed, epoch, objects, 3 * d + 2) for d in range(self.pairs_per_object)
-        ]
-        return np.argsort(np.concatenate(keys), kind="stable").astype(np.int64)
+        return epoch_order(self.seed, epoch, len(self.dataset), self.pairs_per_object)
+
+    @property
+    def pairs_per_epoch(self) -> int:
+        """Pairs in every epoch."""
+        return len(self.dataset) * self.pairs_per_object
 
     def rows(self, epoch: int) -> NDArray[np.int64]:
         """All pairs of an epoch in their order: (object, first view, second view), shape (M, 3)."""
@@ -186,21 +184,9 @@ class TransformPairs:
             ConventionError: A batch is larger than an epoch, or not a multiple of world; rank,
                 start or workers is out of range.
         """
-        if not (start >= 0 and 0 <= rank < world and workers >= 0):
-            raise ConventionError(
-                expected="start >= 0, 0 <= rank < world and workers >= 0",
-                got=f"start {start}, rank {rank}, world {world}, workers {workers}",
-                argument="rank", advice="Number steps and processes from 0.",
-            )  # fmt: skip
-        pairs = len(self.dataset) * self.pairs_per_object
-        if not 1 <= batch_size <= pairs or batch_size % world:
-            raise ConventionError(
-                expected=f"a batch of 1 to {pairs} pairs, a multiple of {world}",
-                got=str(batch_size), argument="batch_size",
-                advice="Take smaller batches, or more objects or pairs_per_object.",
-            )  # fmt: skip
-        steps = _Steps(self, batch_size, rank, world)
-        return _one_ahead(steps, start) if workers == 0 else _by_workers(steps, start, workers)
+        return stream_batches(
+            self, batch_size, start=start, rank=rank, world=world, workers=workers
+        )
 
     def _views(self, objects: NDArray[np.int64], views: NDArray[np.int64]) -> Tensor:
         if self._flat is not None:
@@ -220,49 +206,6 @@ class TransformPairs:
         return self.dataset.sized_image(index, view, size_px=self.size_px)
 
 
-@dataclass(frozen=True)
-class _Steps:
-    """The batch of every step, by its number."""
-
-    pairs: TransformPairs
-    batch_size: int
-    rank: int
-    world: int
-
-    def __getitem__(self, step: int) -> PairBatch:
-        size = self.batch_size
-        per_epoch = len(self.pairs.dataset) * self.pairs.pairs_per_object // size
-        epoch, position = divmod(step, per_epoch)
-        rows = self.pairs.rows(epoch)[position * size : (position + 1) * size]
-        share = slice(self.rank * size // self.world, (self.rank + 1) * size // self.world)
-        return self.pairs.batch(rows[share])
-
-
-def _one_ahead(steps: _Steps, step: int) -> Iterator[PairBatch]:
-    with ThreadPoolExecutor(1) as ahead:
-        upcoming = ahead.submit(steps.__getitem__, step)
-        while True:
-            batch = upcoming.result()
-            step += 1
-            upcoming = ahead.submit(steps.__getitem__, step)
-            yield batch
-
-
-def _by_workers(steps: _Steps, start: int, workers: int) -> Iterator[PairBatch]:
-    loader: DataLoader[PairBatch] = DataLoader(
-        cast("Dataset[PairBatch]", steps),
-        batch_size=None,
-        sampler=count(start),
-        num_workers=workers,
-        collate_fn=_as_it_is,
-    )
-    return iter(loader)
-
-
-def _as_it_is(batch: Any) -> Any:
-    return batch
-
-
 def _channels_last(images: Tensor, objects: int, views: int) -> Tensor:
     """The same views, shape (objects, views, height, width, 3); copied only if laid out else."""
     if images.ndim != 5 or tuple(images.shape[:3]) != (objects, views, 3):
@@ -272,18 +215,3 @@ def _channels_last(images: Tensor, objects: int, views: int) -> Tensor:
             advice="Pass what load_images of the same data set returned.",
         )  # fmt: skip
     return images.permute(0, 1, 3, 4, 2).contiguous()
-
-
-def _counter(seed: int, epoch: int, objects: NDArray[np.int64], draw: int) -> NDArray[np.uint64]:
-    """64 random bits per object that depend on the four arguments alone (SplitMix64)."""
-    with np.errstate(over="ignore"):
-        state = np.full(objects.shape, np.uint64(seed))
-        for word in (np.uint64(epoch), objects.astype(np.uint64), np.uint64(draw)):
-            state = _mix(state * np.uint64(0x9E3779B97F4A7C15) + word + np.uint64(1))
-    return state
-
-
-def _mix(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))

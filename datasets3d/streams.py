@@ -1,0 +1,163 @@
+"""Endless streams of batches in which every batch is a function of the number of its step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import count
+from typing import Any, Protocol, cast, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+from torch.utils.data import DataLoader, Dataset
+
+from equivariant.errors import ConventionError
+from equivariant.pairs import PairBatch
+
+
+@runtime_checkable
+class Epochs(Protocol):
+    """Pairs in epochs: which pairs an epoch shows in which order, and what a pair holds."""
+
+    @property
+    def pairs_per_epoch(self) -> int:
+        """Pairs in every epoch, at least 1."""
+
+    def rows(self, epoch: int) -> NDArray[np.int64]:
+        """All pairs of an epoch in their order, one row each; a function of the epoch alone."""
+
+    def batch(self, rows: NDArray[np.int64]) -> PairBatch:
+        """Given pairs; a function of the rows alone."""
+
+
+def stream_batches(
+    pairs: Epochs,
+    batch_size: int,
+    *,
+    start: int = 0,
+    rank: int = 0,
+    world: int = 1,
+    workers: int = 0,
+) -> Iterator[PairBatch]:
+    """Batches of steps start, start + 1, ... without end, in whole batches of each epoch.
+
+    Args:
+        pairs: Where they come from.
+        batch_size: Pairs per step, over all processes together.
+        start: First step.
+        rank: Which process's share; the shares together are the batch of one process.
+        world: Number of processes.
+        workers: Processes that prepare batches ahead; 0 makes them in this process, one ahead.
+            The batches are the same.
+
+    Raises:
+        ConventionError: A batch is larger than an epoch, or not a multiple of world; rank,
+            start or workers is out of range.
+    """
+    if not (start >= 0 and 0 <= rank < world and workers >= 0):
+        raise ConventionError(
+            expected="start >= 0, 0 <= rank < world and workers >= 0",
+            got=f"start {start}, rank {rank}, world {world}, workers {workers}",
+            argument="rank", advice="Number steps and processes from 0.",
+        )  # fmt: skip
+    if not 1 <= batch_size <= pairs.pairs_per_epoch or batch_size % world:
+        raise ConventionError(
+            expected=f"a batch of 1 to {pairs.pairs_per_epoch} pairs, a multiple of {world}",
+            got=str(batch_size), argument="batch_size",
+            advice="Take smaller batches, or more objects or pairs_per_object.",
+        )  # fmt: skip
+    steps = _Steps(pairs, batch_size, rank, world)
+    return _one_ahead(steps, start) if workers == 0 else _by_workers(steps, start, workers)
+
+
+def counter(seed: int, epoch: int, objects: NDArray[np.int64], draw: int) -> NDArray[np.uint64]:
+    """64 random bits per object that depend on the four arguments alone (SplitMix64).
+
+    Args:
+        seed: At least 0.
+        epoch: At least 0.
+        objects: Indices, any shape, int64.
+        draw: Which of an object's draws, at least 0.
+
+    Returns:
+        Shape of ``objects``, uint64.
+
+    Example:
+        >>> bool(counter(0, 0, np.arange(3), 0)[1] == counter(0, 0, np.array([1]), 0)[0])
+        True
+    """
+    with np.errstate(over="ignore"):
+        state = np.full(objects.shape, np.uint64(seed))
+        for word in (np.uint64(epoch), objects.astype(np.uint64), np.uint64(draw)):
+            state = _mix(state * np.uint64(0x9E3779B97F4A7C15) + word + np.uint64(1))
+    return state
+
+
+def epoch_order(seed: int, epoch: int, objects: int, pairs_per_object: int) -> NDArray[np.int64]:
+    """The order of an epoch's pairs, a permutation; pair k is draw k // N of object k % N.
+
+    Args:
+        seed: At least 0.
+        epoch: At least 0.
+        objects: N, at least 1.
+        pairs_per_object: At least 1.
+
+    Returns:
+        Shape (N · pairs_per_object,), int64.
+
+    Example:
+        >>> sorted(epoch_order(0, 0, 2, 2).tolist())
+        [0, 1, 2, 3]
+    """
+    indices = np.arange(objects, dtype=np.int64)
+    keys = [counter(seed, epoch, indices, 3 * draw + 2) for draw in range(pairs_per_object)]
+    return np.argsort(np.concatenate(keys), kind="stable").astype(np.int64)
+
+
+@dataclass(frozen=True)
+class _Steps:
+    """The batch of every step, by its number."""
+
+    pairs: Epochs
+    batch_size: int
+    rank: int
+    world: int
+
+    def __getitem__(self, step: int) -> PairBatch:
+        size = self.batch_size
+        epoch, position = divmod(step, self.pairs.pairs_per_epoch // size)
+        rows = self.pairs.rows(epoch)[position * size : (position + 1) * size]
+        share = slice(self.rank * size // self.world, (self.rank + 1) * size // self.world)
+        return self.pairs.batch(rows[share])
+
+
+def _one_ahead(steps: _Steps, step: int) -> Iterator[PairBatch]:
+    with ThreadPoolExecutor(1) as ahead:
+        upcoming = ahead.submit(steps.__getitem__, step)
+        while True:
+            batch = upcoming.result()
+            step += 1
+            upcoming = ahead.submit(steps.__getitem__, step)
+            yield batch
+
+
+def _by_workers(steps: _Steps, start: int, workers: int) -> Iterator[PairBatch]:
+    loader: DataLoader[PairBatch] = DataLoader(
+        cast("Dataset[PairBatch]", steps),
+        batch_size=None,
+        sampler=count(start),
+        num_workers=workers,
+        collate_fn=_as_it_is,
+    )
+    return iter(loader)
+
+
+def _as_it_is(batch: Any) -> Any:
+    return batch
+
+
+def _mix(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))
