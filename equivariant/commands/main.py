@@ -13,6 +13,7 @@ from equivariant.commands.build import Build
 from equivariant.commands.demo import Demo
 from equivariant.commands.doctor import Doctor
 from equivariant.commands.evaluate import Evaluate
+from equivariant.commands.measure import Measure
 from equivariant.commands.report import Report
 from equivariant.commands.train import Train
 from equivariant.errors import DataFormatError, EquivariantError
@@ -23,6 +24,7 @@ Command = (
     | Annotated[Build, tyro.conf.subcommand("build")]
     | Annotated[Train, tyro.conf.subcommand("train")]
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
+    | Annotated[Measure, tyro.conf.subcommand("measure")]
     | Annotated[Report, tyro.conf.subcommand("report")]
     | Annotated[Doctor, tyro.conf.subcommand("doctor")]
 )

@@ -79,7 +79,6 @@ def case(name):
         pair = {"sum": VECTORS, "product": VECTORS}
         arguments["act_in"] = (VECTORS, VECTORS)
         arguments["act_of"] = {"split": pair, "out": VECTORS}
-        arguments["forward"] = lambda x: model(*x)
         model = TwoInputs()
         return model, (draw(9, 6), draw(9, 6, seed=1)), arguments
     model = {"chain": CHAIN, "residual": Residual(), "twice": Twice()}[name]

@@ -59,7 +59,7 @@ def error(f, x, group, output):
     act_out = Trivial(DIM) if output == "invariant" else Vectors(group, DIM // 3)
     return equivariance_error(
         lambda x: f(x).flatten(1), x, act_in=Points(group), act_out=act_out
-    ).relative.max()
+    ).value("worst")
 
 
 def check(f, x, group, output):

@@ -1,0 +1,225 @@
+"""Actions by name, for command lines and configuration files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from equivariant.actions import (
+    Action,
+    ImageWarp,
+    IrrepsAction,
+    Permute,
+    Points,
+    Trivial,
+    Vectors,
+    VolumeWarp,
+)
+from equivariant.errors import ConventionError
+from equivariant.groups import (
+    GL,
+    O3,
+    SE3,
+    SO2,
+    SO3,
+    Affine,
+    Group,
+    Permutation,
+    Translation,
+    plane_directions,
+)
+
+GROUPS: dict[str, Callable[[], Group]] = {
+    "SO2": SO2, "SO3": SO3, "O3": O3, "SE3": SE3,
+    "GL2": lambda: GL(2), "GL3": lambda: GL(3),
+    "Affine2": lambda: Affine(2), "Affine3": lambda: Affine(3),
+    "Translation2": lambda: Translation(2), "Translation3": lambda: Translation(3),
+}  # fmt: skip
+
+NAMES = (
+    "points[:N]", "vectors[:C]", "irreps:8x0e+4x1o", "invariant[:D]", "image:CxHxW",
+    "volume:CxDxHxW", "rows:NxC",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Named:
+    """An action that was named.
+
+    Args:
+        action: The action.
+        shape: Of one item, without the batch axis.
+    """
+
+    action: Action
+    shape: tuple[int, ...]
+
+    def draw(self, items: int, generator: torch.Generator) -> Tensor:
+        """Random inputs, shape (items, *shape), float64: normal numbers; smooth for images.
+
+        Images and volumes are sums of waves of at most three periods, since white noise measures
+        nothing but interpolation.
+        """
+        if self.action.event_dim < 3:
+            return torch.randn(items, *self.shape, generator=generator, dtype=torch.float64)
+        return _smooth(items, self.shape, generator)
+
+
+def named_group(name: str, *, rows: int = 0) -> Group:
+    """A group by name.
+
+    Args:
+        name: A key of ``GROUPS``, or ``"Permutation"`` of ``rows`` things.
+        rows: How many things are permuted.
+
+    Example:
+        >>> named_group("SE3")
+        SE3()
+    """
+    if name == "Permutation" and rows > 0:
+        return Permutation(rows)
+    if name not in GROUPS:
+        raise ConventionError(
+            expected=f"one of {', '.join(GROUPS)}, or Permutation with rows:NxC",
+            got=repr(name),
+            argument="group",
+            advice="From Python any Group can be measured.",
+        )
+    return GROUPS[name]()
+
+
+def named_action(name: str, group: Group, *, like: Tensor | None = None) -> Named:
+    """An action by name.
+
+    Args:
+        name: One of ``points``, ``vectors``, ``irreps``, ``invariant``, ``image``, ``volume``,
+            ``rows``, with sizes behind a colon; sizes may be left out where ``like`` shows them.
+        group: The group.
+        like: A tensor that the action moves, with its batch axis.
+
+    Raises:
+        ConventionError: The name is not known, or a size is missing or not a number.
+
+    Example:
+        >>> named_action("vectors:4", SO3()).action.dim
+        12
+        >>> named_action("image:3x16x20", SO2()).shape
+        (3, 16, 20)
+    """
+    kind, _, rest = name.partition(":")
+    if kind == "irreps":
+        action = IrrepsAction(rest, group)
+        return Named(action, (action.dim,))
+    sizes = _sizes(name, rest)
+    seen = () if like is None else tuple(like.shape[1:])
+    build = {
+        "points": _points, "vectors": _vectors, "invariant": _invariant, "image": _image,
+        "volume": _volume, "rows": _rows,
+    }.get(kind)  # fmt: skip
+    if build is None:
+        raise ConventionError(
+            expected=f"one of {', '.join(NAMES)}",
+            got=repr(name),
+            argument="input or output",
+            advice="From Python any Action can be measured.",
+        )
+    return build(group, sizes, seen)
+
+
+def directions(group: Group) -> dict[str, Tensor] | None:
+    """Named directions of a group's algebra, for tables; None for the plain basis.
+
+    Example:
+        >>> list(directions(SE3()))[:4]
+        ['turn x', 'turn y', 'turn z', 'shift x']
+    """
+    if group == Affine(2):
+        return plane_directions()
+    names = {
+        SO2(): ["turn"],
+        SO3(): [f"turn {a}" for a in "xyz"],
+        O3(): [f"turn {a}" for a in "xyz"],
+        SE3(): [f"{kind} {a}" for kind in ("turn", "shift") for a in "xyz"],
+        Translation(2): [f"shift {a}" for a in "xy"],
+        Translation(3): [f"shift {a}" for a in "xyz"],
+    }.get(group)
+    if names is None:
+        return None
+    return dict(zip(names, torch.eye(group.dim, dtype=torch.float64), strict=True))
+
+
+def _points(group: Group, sizes: tuple[int, ...], seen: tuple[int, ...]) -> Named:
+    action = Points(group)
+    count = (sizes or seen[:-1] or (128,))[-1]
+    return Named(action, (count, action.dim))
+
+
+def _vectors(group: Group, sizes: tuple[int, ...], seen: tuple[int, ...]) -> Named:
+    space = Vectors(group).dim
+    action = Vectors(group, (sizes or (max(1, seen[-1] // space) if seen else 1,))[0])
+    return Named(action, (action.dim,))
+
+
+def _invariant(group: Group, sizes: tuple[int, ...], seen: tuple[int, ...]) -> Named:
+    dim = (sizes or seen[-1:] or (1,))[-1]
+    return Named(Trivial(dim, group), (dim,))
+
+
+def _image(group: Group, sizes: tuple[int, ...], seen: tuple[int, ...]) -> Named:
+    channels, height, width = _needed("image:CxHxW", sizes or seen, 3)
+    return Named(ImageWarp(group, (height, width), channels=channels), (channels, height, width))
+
+
+def _volume(group: Group, sizes: tuple[int, ...], seen: tuple[int, ...]) -> Named:
+    channels, d, h, w = _needed("volume:CxDxHxW", sizes or seen, 4)
+    return Named(VolumeWarp(group, (d, h, w), channels=channels), (channels, d, h, w))
+
+
+def _rows(group: Group, sizes: tuple[int, ...], seen: tuple[int, ...]) -> Named:
+    count, dim = _needed("rows:NxC", sizes or seen, 2)
+    return Named(Permute(count, dim), (count, dim))
+
+
+def _needed(form: str, sizes: tuple[int, ...], count: int) -> tuple[int, ...]:
+    if len(sizes) != count:
+        raise ConventionError(
+            expected=f"{count} sizes, {form}",
+            got="x".join(map(str, sizes)) or "none",
+            argument="input or output",
+            advice="Write the sizes behind the name.",
+        )
+    return sizes
+
+
+def _sizes(name: str, rest: str) -> tuple[int, ...]:
+    try:
+        sizes = tuple(int(size) for size in rest.split("x")) if rest else ()
+    except ValueError:
+        sizes = (0,)
+    if any(size < 1 for size in sizes):
+        raise ConventionError(
+            expected="sizes of at least 1 joined by x, such as image:3x32x32",
+            got=repr(name),
+            argument="input or output",
+            advice=f"Known names: {', '.join(NAMES)}.",
+        )
+    return sizes
+
+
+def _smooth(items: int, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+    """Sums of eight plane waves of at most three periods along each axis, unit variance."""
+    channels, *size = shape
+    axes = [torch.linspace(-1, 1, n, dtype=torch.float64) for n in size]
+    grid: Any = torch.stack(torch.meshgrid(*axes, indexing="ij"), -1)
+    normal = torch.randn(
+        items, channels, 8, len(size) + 2, generator=generator, dtype=torch.float64
+    )
+    waves = torch.einsum("...d,ickd->ick...", grid, 3.0 * normal[..., 2:])
+    extra = (1,) * len(size)
+    phase = 2 * torch.pi * normal[..., 1].reshape(items, channels, 8, *extra)
+    amplitude = normal[..., 0].reshape(items, channels, 8, *extra)
+    return (amplitude * torch.sin(waves + phase)).mean(2) * 4

@@ -1,0 +1,303 @@
+"""Measure the equivariance of any model: numbers, causes, symmetries, one page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from equivariant.actions import Action, ImageWarp, IrrepsAction, Trivial
+from equivariant.errors import ConventionError, EquivariantError
+from equivariant.groups import BallSampler, Group, Sampler
+from equivariant.measure import (
+    Attribution,
+    Diagnosis,
+    EquivarianceReport,
+    FittedAction,
+    LocalReport,
+    PrecisionSplit,
+    Symmetries,
+    TreeMotion,
+    attribute,
+    declared,
+    diagnose,
+    discover_symmetries,
+    equivariance_error,
+    fit_representation,
+    local_equivariance_error,
+    split_precision,
+)
+from equivariant.measure.named import directions, named_action, named_group
+from equivariant.measure.tree import call, leaves, rebuild
+from equivariant.recipes.foreign_model import DTYPES, load_inputs, load_model
+
+
+@dataclass(frozen=True)
+class MeasureConfig:
+    """What is measured, and how.
+
+    Args:
+        model: package.module:factory or file.py:factory; called without arguments, it returns
+            a module or a function.
+        group: SO2, SO3, O3, SE3, GL2, GL3, Affine2, Affine3, Translation2, Translation3, or
+            Permutation with --input rows:NxC. Modules of e3nn and escnn declare their own.
+        input: How the input moves: points[:N], vectors[:C], irreps:8x0e+4x1o, invariant[:D],
+            image:CxHxW, volume:CxDxHxW, rows:NxC; several by name, positions=points,z=fixed
+            (then --data holds them, and the model gets a dictionary); declared takes the
+            module's own irreps or field type.
+        output: How the output moves, likewise, sizes may be left out; energy=invariant,
+            forces=vectors for a dictionary; fit finds a linear action from the data.
+        data: .npy, .npz or .safetensors with inputs; random ones if not given.
+        items: Number of inputs.
+        samples: Elements drawn for each.
+        target: Stop when the interval's half-width is below this; 0 takes all samples.
+        radius: Only elements within this distance of the identity, by Haar measure; 0 for all.
+        scale: Standard deviation of translations and of other directions that are not compact.
+        confidence: Of intervals.
+        dtype: float64, float32 or bfloat16.
+        device: Where to compute, as PyTorch names it.
+        seed: Of random inputs and elements.
+        logits: Outputs are logits: report how predictions change.
+        forces: The model differentiates inside.
+        margin: Pixels at the frame of warped outputs that do not count.
+        local: Derivatives along the generators, forward, by differences, or off.
+        layers: Also say which layers add how much (a run per layer and generator).
+    """
+
+    model: str = ""
+    group: str = "SO3"
+    input: str = "declared"
+    output: str = "invariant"
+    data: Path | None = None
+    items: int = 32
+    samples: int = 64
+    target: float = 0.0
+    radius: float = 0.0
+    scale: float = 1.0
+    confidence: float = 0.95
+    dtype: Literal["float64", "float32", "bfloat16"] = "float32"
+    device: str = "cpu"
+    seed: int = 0
+    logits: bool = False
+    forces: bool = False
+    margin: float = 0.0
+    local: Literal["forward", "differences", "off"] = "forward"
+    layers: bool = False
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What was found; parts that do not apply are None, with a note that says why.
+
+    Args:
+        config: What was asked.
+        group: The group.
+        report: Errors over drawn elements; None where an action was fitted instead.
+        diagnosis: Verdict and likely causes.
+        split: The same in float64, where the model is a module in less.
+        local: Derivatives along generators.
+        symmetries: Eigen-directions of the local errors.
+        attributions: By direction, what each layer adds.
+        fitted: The linear action that was found.
+        notes: What could not be measured, and why.
+    """
+
+    config: MeasureConfig
+    group: Group
+    report: EquivarianceReport | None = None
+    diagnosis: Diagnosis | None = None
+    split: PrecisionSplit | None = None
+    local: LocalReport | None = None
+    symmetries: Symmetries | None = None
+    attributions: dict[str, Attribution] = field(default_factory=dict)
+    fitted: FittedAction | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Case:
+    f: Callable[..., Any]
+    x: Any
+    act_in: Any
+    act_out: Any
+    group: Group
+    law: Sampler | None
+
+
+def measure_model(config: MeasureConfig, *, progress: bool = True) -> Measured:
+    """Everything that can be said about one model.
+
+    Args:
+        config: What and how.
+        progress: Show a bar on stderr.
+
+    Raises:
+        DataFormatError: The model or the data cannot be loaded.
+        ConventionError: A name is not known, or the model declares nothing.
+    """
+    model = load_model(config.model, dtype=DTYPES[config.dtype], device=config.device)
+    case = _case(config, model)
+    if config.output == "fit":
+        fitted = fit_representation(
+            case.f, case.x, act_in=case.act_in, group=case.group, generator=_seeded(config)
+        )
+        return Measured(config, case.group, fitted=fitted)
+    common = {"act_in": case.act_in, "act_out": case.act_out}
+    options: dict[str, Any] = {
+        "law": case.law,
+        "scale": config.scale,
+        "differentiates": config.forces,
+    }
+    report = equivariance_error(
+        case.f, case.x, **common, **options, samples=config.samples,
+        target=config.target or None, confidence=config.confidence, logits=config.logits,
+        generator=_seeded(config), progress=progress,
+    )  # fmt: skip
+    diagnosis = diagnose(case.f, case.x, **common, **options, report=report, seed=config.seed)
+    split = None
+    if isinstance(case.f, nn.Module) and config.dtype != "float64":
+        split = split_precision(
+            case.f, case.x, **common, **options, samples=min(16, config.samples), seed=config.seed
+        )
+    local, symmetries, attributions, notes = _local(config, case)
+    return Measured(
+        config, case.group, report, diagnosis, split, local, symmetries, attributions,
+        notes=tuple(notes),
+    )  # fmt: skip
+
+
+def _local(
+    config: MeasureConfig, case: _Case
+) -> tuple[LocalReport | None, Symmetries | None, dict[str, Attribution], list[str]]:
+    """Derivatives, symmetries and layers; what fails is noted, not hidden."""
+    found: dict[str, Attribution] = {}
+    if config.local == "off" or not case.group.dim:
+        return None, None, found, []
+    common = {"act_in": case.act_in, "act_out": case.act_out}
+    local = symmetries = None
+    notes = []
+    try:
+        local = local_equivariance_error(
+            case.f, case.x, **common, directions=directions(case.group), method=config.local
+        )
+        if local.overall.scale > 0:
+            symmetries = discover_symmetries(local, generator=_seeded(config))
+        if config.layers and isinstance(case.f, nn.Module):
+            for name, direction in zip(local.names, local.directions, strict=True):
+                found[name] = attribute(
+                    case.f, case.x, **common, act_of=_hidden(case), direction=direction,
+                    method=config.local,
+                )  # fmt: skip
+    except EquivariantError as error:
+        notes.append(f"Local errors: {error}")
+    return local, symmetries, found, notes
+
+
+def _hidden(case: _Case) -> Callable[[str, Any], Action | None]:
+    """How hidden outputs ought to move: by declared irreps; images with the input; else not."""
+    modules = dict(case.f.named_modules()) if isinstance(case.f, nn.Module) else {}
+    warps = isinstance(case.act_in, ImageWarp)
+
+    def act_of(layer: str, output: Any) -> Action | None:
+        irreps = getattr(modules.get(layer), "irreps_out", None)
+        if irreps is not None:
+            return IrrepsAction(irreps, case.group)
+        if not isinstance(output, Tensor) or not output.is_floating_point() or output.ndim < 2:
+            return None
+        if warps and output.ndim == 4:
+            size = (int(output.shape[2]), int(output.shape[3]))
+            return ImageWarp(case.group, size, channels=int(output.shape[1]))
+        return Trivial(int(output.shape[-1]), case.group)
+
+    return act_of
+
+
+def _case(config: MeasureConfig, model: Callable[..., Any]) -> _Case:
+    dtype = DTYPES[config.dtype]
+    data = None
+    if config.data is not None:
+        data = load_inputs(config.data, items=config.items, dtype=dtype, device=config.device)
+    if config.input == "declared":
+        return _declared_case(config, model, data)
+    rows = config.input.partition("rows:")[2].partition("x")[0]
+    group = named_group(config.group, rows=int(rows) if rows.isdecimal() else 0)
+    act_in, x = _input(config, group, data)
+    law = BallSampler(group, config.radius) if config.radius else None
+    if config.output == "fit":
+        return _Case(model, x, act_in, None, group, law)
+    with torch.set_grad_enabled(config.forces):
+        y = call(model, x)
+    act_out = _tree(config.output, group, y)
+    if config.margin:
+        act_out = TreeMotion(act_out, margin_px=config.margin)
+    return _Case(model, x, act_in, act_out, group, law)
+
+
+def _declared_case(
+    config: MeasureConfig, model: Callable[..., Any], data: dict[str, Tensor] | None
+) -> _Case:
+    d = declared(model)
+    motion = d.act_in[0] if isinstance(d.act_in, tuple) else d.act_in
+    if data is not None:
+        tensors = tuple(data.values())
+    else:
+        tensors = tuple(
+            torch.randn(config.items, width, generator=_seeded(config, k), dtype=torch.float64).to(
+                device=config.device, dtype=DTYPES[config.dtype]
+            )
+            for k, width in enumerate(d.widths)
+        )
+    x = tensors[0] if len(tensors) == 1 else tensors
+    return _Case(d.f, x, d.act_in, d.act_out, motion.group, d.law)
+
+
+def _input(config: MeasureConfig, group: Group, data: dict[str, Tensor] | None) -> tuple[Any, Any]:
+    """The action on inputs, and inputs."""
+    if "=" in config.input:
+        if data is None:
+            raise ConventionError(
+                expected="--data for inputs of several tensors", got="none", argument="data",
+                advice="Save them by name with numpy.savez.",
+            )  # fmt: skip
+        return _tree(config.input, group, data), data
+    if data is not None:
+        x = next(iter(data.values()))
+        return named_action(config.input, group, like=x).action, x
+    named = named_action(config.input, group)
+    x = named.draw(config.items, _seeded(config))
+    return named.action, x.to(device=config.device, dtype=DTYPES[config.dtype])
+
+
+def _tree(names: str, group: Group, like: Any) -> Any:
+    """Actions on a tree: one name for all of a tensor, or path=name pairs."""
+    found = leaves(like)
+    if "=" not in names:
+        only = next(iter(found.values()))
+        if len(found) != 1 or not isinstance(only, Tensor):
+            raise ConventionError(
+                expected="path=name pairs, joined by commas, for outputs of several tensors",
+                got=f"{names!r} for {sorted(found)}", argument="output",
+                advice="For example energy=invariant,forces=vectors; others are not compared.",
+            )  # fmt: skip
+        return rebuild(like, lambda _, leaf: named_action(names, group, like=leaf).action)
+    pairs = dict(pair.split("=", 1) for pair in names.split(","))
+    unknown = set(pairs) - set(found)
+    if unknown:
+        raise ConventionError(
+            expected=f"paths among {sorted(found)}", got=f"{sorted(unknown)}", argument="input or "
+            "output", advice="Names are those of the dictionary, indices those of a tuple.",
+        )  # fmt: skip
+
+    def one(name: str, leaf: Any) -> Action | None:
+        kind = pairs.get(name, "fixed")
+        return None if kind == "fixed" else named_action(kind, group, like=leaf).action
+
+    return rebuild(like, one)
+
+
+def _seeded(config: MeasureConfig, offset: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(config.seed + offset)

@@ -1,0 +1,210 @@
+"""Measure the action of a trained run on rendered pairs: the input is moved by a renderer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from datasets3d import ThreeDIEBench
+from equivariant.actions import Trivial
+from equivariant.errors import ConventionError
+from equivariant.groups import rotation_angle
+from equivariant.measure import Estimate, PairError, estimate_mean, group_law_error, pair_error
+from equivariant.recipes.evaluate_3diebench import (
+    ANGLE_BINS_DEG,
+    EvaluationConfig,
+    encode,
+    fixed_pairs,
+)
+from equivariant.recipes.experiment import restore_config
+from equivariant.recipes.sie_3diebench import load_trained
+from equivariant.report import Line, Picture, Section, Table, plot, write_page
+from equivariant.runs import RunFolder, read_json, write_atomically, write_json
+
+_SERIES = {"moved": "relative", "unmoved": "unmoved", "unrelated": "shuffled"}
+
+
+@dataclass(frozen=True)
+class MeasuredRun:
+    """Errors on held-out pairs, with intervals over objects.
+
+    Args:
+        title: Of the method.
+        parts: By part of the embedding: ``moved`` (by the action), ``unmoved``, ``unrelated``
+            (another object), and ``gain``, unmoved minus moved, paired.
+        curves: By part and series, (angle in degrees, error) in bins of the angle.
+        law: How far the action is from being one, by name; empty without an action.
+        pairs: Number of pairs.
+        objects: Number of objects.
+    """
+
+    title: str
+    parts: dict[str, dict[str, Estimate]]
+    curves: dict[str, dict[str, list[tuple[float, Estimate]]]]
+    law: dict[str, float]
+    pairs: int
+    objects: int
+
+
+def measure_run(run: RunFolder, config: EvaluationConfig) -> MeasuredRun:
+    """Measure every part of a run's embedding on held-out pairs.
+
+    The invariant part of a split embedding, and the whole of one without an action, are compared
+    as they are; the equivariant part is moved by the run's own action.
+
+    Args:
+        run: A trained run.
+        config: Pairs per object, batch size, device.
+
+    Raises:
+        ConventionError: There are fewer than two held-out objects.
+    """
+    experiment, trained = restore_config(run), load_trained(run.weights)
+    data = ThreeDIEBench(experiment.data, "val")
+    val = encode(trained, data, config, size_px=experiment.size_px or None)
+    if len(data) < 2:
+        raise ConventionError(
+            expected="at least two held-out objects", got=str(len(data)), argument="run",
+            advice="Intervals are over objects: build a larger data set.",
+        )  # fmt: skip
+    o, i, j = fixed_pairs(val, config.pairs_per_object).unbind(1)
+    pose_a, pose_b = val.rotations[o, i], val.rotations[o, j]
+    g = trained.config.convention.between(pose_a, pose_b, val.hues[o, j] - val.hues[o, i])
+    angle = rotation_angle(pose_b @ pose_a.transpose(-1, -2)).rad2deg().cpu()
+    action, z, law = trained.action, val.z, {}
+    if action is None:
+        errors = {"embedding": _invariance(z[o, i], z[o, j])}
+    else:
+        names = ("invariant", "equivariant")
+        errors = {
+            name: pair_error(part, z[o, i][:, rows], z[o, j][:, rows], g.to(z.dtype))
+            for name, part, rows in zip(names, action.summands, action.slices, strict=True)
+        }
+        rows, part = action.slices[1], action.summands[1]
+        found = group_law_error(part, z[o, i][:, rows][:256].detach(), samples=16)
+        law = {
+            "composition": float(found.composition.mean()),
+            "composition, other order": float(found.reversed.mean()),
+            "identity": float(found.identity.mean()),
+            "inverse": float(found.inverse.mean()),
+        }
+    return MeasuredRun(
+        title=trained.config.title,
+        parts={name: _estimates(error, o) for name, error in errors.items()},
+        curves={name: _curves(error, o, angle) for name, error in errors.items()},
+        law=law,
+        pairs=len(o),
+        objects=len(data),
+    )
+
+
+def table(measured: MeasuredRun) -> Table:
+    """One row per part of the embedding."""
+    rows = [
+        [name, *(str(found[key]) for key in ("moved", "unmoved", "unrelated", "gain"))]
+        for name, found in measured.parts.items()
+    ]
+    return Table(
+        header=("part", "moved by the action", "not moved", "unrelated object", "gain, paired"),
+        rows=rows,
+        caption=f"2|ρ(g) z_a - z_b| / (|ρ(g) z_a| + |z_b|) on {measured.pairs} held-out pairs, with "
+        f"95 % intervals over {measured.objects} objects. The gain is not moved minus moved.",
+    )
+
+
+def law_table(measured: MeasuredRun) -> Table:
+    """How far the action is from the law of its group."""
+    rows = [[name, f"{value:.2e}"] for name, value in measured.law.items()]
+    return Table(
+        ("law", "relative error"), rows,
+        "ρ(g)ρ(h)z against ρ(gh)z, ρ(1)z against z, ρ(g⁻¹)ρ(g)z against z; 0 for a group action.",
+    )  # fmt: skip
+
+
+def write_run_measurement(run: RunFolder, measured: MeasuredRun) -> None:
+    """Write equivariance.json, figures/error_against_angle.svg and equivariance.html.
+
+    Args:
+        run: The run's folder.
+        measured: What was found.
+    """
+    write_json(run.path / "equivariance.json", measured)
+    svg = plot(
+        {name: _lines(series) for name, series in measured.curves.items()},
+        xlabel="angle between the views, degrees",
+        ylabels=["relative error"] * len(measured.curves),
+    )
+    write_atomically(run.path / "figures" / "error_against_angle.svg", svg.encode())
+    items: list[Table | Picture] = [table(measured)]
+    if measured.law:
+        items.append(law_table(measured))
+    caption = "Bands are 95 % intervals over objects. Below 'not moved', the action helps."
+    environment = read_json(run.path / "environment.json")
+    write_page(
+        run.path / "equivariance.html",
+        title=f"Equivariance of {measured.title}",
+        lead="Held-out views whose input was moved by rendering again.",
+        sections=[
+            Section("Errors", "How far the action is from explaining the pairs.", items),
+            Section("Error against angle", "By how far the object turned.",
+                    [Picture(svg, caption)]),
+        ],
+        footer="Computed with " + ", ".join(f"{n} {v}" for n, v in sorted(environment.items())),
+    )  # fmt: skip
+
+
+def _invariance(z_a: Tensor, z_b: Tensor) -> PairError:
+    identity = torch.eye(1, dtype=z_a.dtype, device=z_a.device).expand(len(z_a), 1, 1)
+    return pair_error(Trivial(z_a.shape[1]), z_a, z_b, identity)
+
+
+def _estimates(error: PairError, objects: Tensor) -> dict[str, Estimate]:
+    found = {name: _clustered(getattr(error, key), objects) for name, key in _SERIES.items()}
+    found["gain"] = _clustered(error.unmoved - error.relative, objects)
+    return found
+
+
+def _clustered(values: Tensor, objects: Tensor) -> Estimate:
+    """Mean over pairs, resampling objects; objects may have different numbers of pairs."""
+    rows = objects.cpu().unique(return_inverse=True)[1]
+    counts = torch.bincount(rows)
+    width = int(counts.max())
+    place = torch.cat([torch.arange(int(c)) for c in counts])
+    order = rows.argsort(stable=True)
+    table = torch.zeros(len(counts), width, dtype=torch.float64)
+    weights = torch.zeros_like(table)
+    table[rows[order], place] = values.double().cpu()[order]
+    weights[rows[order], place] = 1.0
+    return estimate_mean(table, weights=weights)
+
+
+def _curves(
+    error: PairError, objects: Tensor, angle: Tensor
+) -> dict[str, list[tuple[float, Estimate]]]:
+    curves: dict[str, list[tuple[float, Estimate]]] = {name: [] for name in _SERIES}
+    for low, high in pairwise(ANGLE_BINS_DEG):
+        inside = (angle >= low) & (angle < high)
+        if len(objects.cpu()[inside].unique()) < 5:
+            continue
+        for name, key in _SERIES.items():
+            values = getattr(error, key).cpu()[inside]
+            estimate = _clustered(values, objects.cpu()[inside])
+            curves[name].append((float(angle[inside].mean()), estimate))
+    return curves
+
+
+def _lines(series: dict[str, list[tuple[float, Estimate]]]) -> dict[str, Line]:
+    labels = {
+        "moved": "moved by the action", "unmoved": "not moved", "unrelated": "unrelated object"
+    }  # fmt: skip
+    lines = {}
+    for name, points in series.items():
+        values: Any = [(x, e.value, e.low, e.high) for x, e in points]
+        x, y, low, high = np.array(values, dtype=np.float64).reshape(-1, 4).T
+        lines[labels[name]] = Line(x, y, low, high, dashed=name == "unrelated")
+    return lines
