@@ -42,7 +42,7 @@ class Piecewise(Action):
     event_dim: ClassVar[int] = 2
     parts: Tensor
 
-    def __init__(self, group: Group, parts: Int[Tensor, ...]) -> None:
+    def __init__(self, group: Group, parts: Int[Tensor, "... points"]) -> None:
         _check_parts(parts)
         count = int(parts.max()) + 1
         super().__init__(Product(*[group] * count), space_dim(group))
