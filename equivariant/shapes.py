@@ -32,10 +32,16 @@ Vector = Float[Tensor, "... dim"]
 Scalar = Float[Tensor, "..."]
 """Numbers, one per batch entry."""
 
+Grid = Float[Tensor, "..."]
+"""Fields sampled on a regular grid, channels first: (..., channels, *sizes)."""
+
+Mask = Bool[Tensor, "..."]
+"""Which places of a grid count."""
+
 Images = Float[Tensor, "batch channel height width"]
 """Images as a network sees them."""
 
 __all__ = [
-    "Bool", "Coordinates", "Float", "Images", "Int", "Matrix", "Quaternion",
+    "Bool", "Coordinates", "Float", "Grid", "Images", "Int", "Mask", "Matrix", "Quaternion",
     "RepresentationMatrix", "Rotation", "Scalar", "UInt8", "Vector", "Vector3",
 ]  # fmt: skip

@@ -7,7 +7,7 @@ from torch import Tensor
 from equivariant.actions.base import Action
 from equivariant.actions.warp import Warp
 from equivariant.errors import ConventionError
-from equivariant.shapes import Bool, Float, Matrix, RepresentationMatrix
+from equivariant.shapes import Grid, Mask, Matrix, RepresentationMatrix
 
 
 class Fields(Action):
@@ -45,7 +45,7 @@ class Fields(Action):
         self.warp = warp
         self.fiber = fiber
 
-    def forward(self, g: Matrix, z: Float[Tensor, ...]) -> Float[Tensor, ...]:
+    def forward(self, g: Matrix, z: Grid) -> Grid:
         """The moved field, its values turned.
 
         Args:
@@ -63,11 +63,11 @@ class Fields(Action):
         turned: Tensor = self.fiber(everywhere.to(z.dtype), moved)
         return turned.movedim(-1, -1 - self.warp.space)
 
-    def mask(self, g: Matrix, margin_px: float = 0.0) -> Bool[Tensor, ...]:
+    def mask(self, g: Matrix, margin_px: float = 0.0) -> Mask:
         """Pixels at which the frame's end is not felt: those of :meth:`Warp.mask`."""
         return self.warp.mask(g, margin_px)
 
-    def reference(self, z: Float[Tensor, ...], sigma_px: float = 1.5) -> Float[Tensor, ...]:
+    def reference(self, z: Grid, sigma_px: float = 1.5) -> Grid:
         """Isotropic blur of every channel, which commutes with turning the values."""
         return self.warp.reference(z, sigma_px)
 

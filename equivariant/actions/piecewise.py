@@ -40,7 +40,7 @@ class Piecewise(Action):
     event_dim: int = 2
     parts: Tensor
 
-    def __init__(self, group: Group, parts: Int[Tensor, ...]) -> None:
+    def __init__(self, group: Group, parts: Int[Tensor, "... points"]) -> None:
         _check_parts(parts)
         count = int(parts.max()) + 1
         super().__init__(Product(*[group] * count), space_dim(group))

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from equivariant.errors import ConventionError
-from equivariant.shapes import Float, Int
+from equivariant.shapes import Float, Grid, Int
 
 Interpolation = Literal["linear", "cubic"]
 Border = Literal["zeros", "periodic"]
@@ -52,12 +52,12 @@ def named_interpolation(prefix: str, word: str) -> Interpolation:
 
 
 def interpolate(
-    grid: Float[Tensor, ...],
+    grid: Grid,
     index: Float[Tensor, "... points space"],
     *,
     interpolation: Interpolation,
     border: Border,
-) -> Float[Tensor, ...]:
+) -> Grid:
     """Values of gridded channels at fractional indices.
 
         I(p) = Σ_q Π_a k(p_a - q_a) I[q]
@@ -137,9 +137,7 @@ def _weights(f: Tensor, interpolation: Interpolation) -> list[Tensor]:
     ]
 
 
-def blur(
-    grid: Float[Tensor, ...], *, space: int, sigma_px: float, border: Border
-) -> Float[Tensor, ...]:
+def blur(grid: Grid, *, space: int, sigma_px: float, border: Border) -> Grid:
     """Isotropic Gaussian blur along the last axes.
 
         J[p] = Σ_q Π_a G(p_a - q_a) I[q],   G(d) ∝ exp(-d² / 2σ²),   Σ_d G(d) = 1

@@ -12,7 +12,7 @@ from equivariant.actions.base import Action
 from equivariant.actions.sampling import REACH, Border, Interpolation, blur, interpolate
 from equivariant.errors import ConventionError, ShapeError
 from equivariant.groups import Group, Translation
-from equivariant.shapes import Bool, Float, Matrix, RepresentationMatrix
+from equivariant.shapes import Grid, Mask, Matrix, RepresentationMatrix
 
 _ROUNDING_PX = 1e-6
 
@@ -67,7 +67,7 @@ class Warp(Action):
         """Number of space axes."""
         return len(self.axis_signs)
 
-    def forward(self, g: Matrix, z: Float[Tensor, ...]) -> Float[Tensor, ...]:
+    def forward(self, g: Matrix, z: Grid) -> Grid:
         """The moved field.
 
         Args:
@@ -88,7 +88,7 @@ class Warp(Action):
 
     def positions(
         self, *, dtype: torch.dtype = torch.float64, device: torch.device | str = "cpu"
-    ) -> Float[Tensor, ...]:
+    ) -> Grid:
         """World positions of the pixel centres, shape (*size, space), components x, y(, z)."""
         axes = [
             sign * (torch.arange(n, dtype=dtype, device=device) + 0.5 - 0.5 * n) / self.half_side_px
@@ -96,7 +96,7 @@ class Warp(Action):
         ]
         return torch.stack(torch.meshgrid(*axes, indexing="ij")[::-1], -1)
 
-    def mask(self, g: Matrix, margin_px: float = 0.0) -> Bool[Tensor, ...]:
+    def mask(self, g: Matrix, margin_px: float = 0.0) -> Mask:
         """Pixels at which the frame's end is not felt, neither by g nor by g⁻¹.
 
         A pixel u counts when every neighbour that interpolation reads at g⁻¹ u, and at g u, lies
@@ -122,7 +122,7 @@ class Warp(Action):
             inside = inside & ((index >= margin) & (index <= last - margin)).all(-1)
         return inside.reshape(*inside.shape[:-1], *self.size)
 
-    def reference(self, z: Float[Tensor, ...], sigma_px: float = 1.5) -> Float[Tensor, ...]:
+    def reference(self, z: Grid, sigma_px: float = 1.5) -> Grid:
         """Isotropic Gaussian blur: equivariant in the continuum under rotations and translations.
 
         Its measured error is the floor that interpolation sets for every map. Motions that

@@ -105,7 +105,7 @@ class Affine(Group):
         return self.join(GL(self.size).project(linear), translation)
 
 
-def plane_directions() -> dict[str, Float[Tensor, 6]]:
+def plane_directions() -> dict[str, Coordinates]:
     """Named one-parameter motions of the plane, as coordinates of ``Affine(2)``.
 
     exp(t x) moves by t units of length (translation), turns by t radians counter-clockwise

@@ -160,6 +160,7 @@ class _Examined:
         self.group = common_group(self.before, self.after)
         self.report, self.output, self.seed = report, output, seed
         self.level = _ABOVE * floor.value
+        self.rounding = _ABOVE * floor.rounding
         self.error = report.value(output=output)
         self.interpolates = floor.reference is not None
 
@@ -275,8 +276,8 @@ class _Examined:
         if self.group.dim == 0 or self.error <= self.level:
             return None
         near = self._measure(law=_Near(self.group))
-        exact = float((near.errors(output=self.output) <= self.level).double().mean())
-        far = float((self.report.errors(output=self.output) <= self.level).double().mean())
+        exact = float((near.errors(output=self.output) <= self.rounding).double().mean())
+        far = float((self.report.errors(output=self.output) <= self.rounding).double().mean())
         if exact < 0.5 or exact <= far:
             return None
         return Finding(
@@ -306,7 +307,7 @@ class _Examined:
         if self.report.dtype != "float64" or self.error <= self.level or not self.group.dim:
             return None
         near = self._measure(law=_Near(self.group))
-        if float(near.errors(output=self.output).median()) <= self.level:
+        if float(near.errors(output=self.output).median()) <= self.rounding:
             return None
         if self.interpolates:
             cause, advice = "interpolation", "Compare with the floor, and mask the frame."

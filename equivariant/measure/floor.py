@@ -11,12 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from equivariant.errors import ConventionError
+from equivariant.groups import SE3, SO2, SO3, Translation
 from equivariant.measure.equivariance_report import Comparison, EquivarianceReport
 from equivariant.measure.error import equivariance_error
 from equivariant.measure.motion import Motion, TreeMotion, as_motion
 from equivariant.measure.table import compare
 from equivariant.measure.tree import call, rebuild, tensors
 
+_ISOMETRIES = (SO2(), SO3(), SE3(), Translation(2), Translation(3))  # a blur commutes with
 _LEAST = 16  # units of rounding that a short sum of products may lose
 
 
@@ -55,7 +57,7 @@ def numerical_floor(
     Rounding: for a module in less than float64, the relative difference between it and its copy
     in float64, at x; else the change of f(x) under a relative change of x by one unit of
     rounding, at least 16 units. Interpolation: the error of ``reference``, by default a Gaussian
-    blur where an action warps images or volumes.
+    blur where rotations or translations warp images or volumes; for other warps none is known.
 
     Args:
         f: The map that is measured.
@@ -207,7 +209,10 @@ def _disturbed(x: Any, before: Motion, unit: float, generator: torch.Generator) 
 def _reference(before: Motion) -> Callable[[Any], Any] | None:
     """The maps that actions name as their reference, applied side by side."""
     actions = before.actions if isinstance(before, TreeMotion) else {}
-    known = {name: getattr(action, "reference", None) for name, action in actions.items()}
+    known = {
+        name: getattr(action, "reference", None) if action.group in _ISOMETRIES else None
+        for name, action in actions.items()
+    }
     if not any(known.values()):
         return None
 

@@ -181,11 +181,14 @@ def _local(
     local = symmetries = None
     notes = []
     try:
-        local = local_equivariance_error(
-            case.f, case.x, **common, directions=directions(case.group), method=config.local
+        named = directions(case.group)
+        local = whole = local_equivariance_error(
+            case.f, case.x, **common, directions=named, method=config.local
         )
+        if named is not None and len(named) != case.group.dim:  # names that are not a basis
+            whole = local_equivariance_error(case.f, case.x, **common, method=config.local)
         if local.overall.scale > 0:
-            symmetries = discover_symmetries(local, generator=_seeded(config))
+            symmetries = discover_symmetries(whole, generator=_seeded(config))
         if config.layers and isinstance(case.f, nn.Module):
             for name, direction in zip(local.names, local.directions, strict=True):
                 found[name] = attribute(

@@ -112,7 +112,7 @@ def table(measured: MeasuredRun) -> Table:
     return Table(
         header=("part", "moved by the action", "not moved", "unrelated object", "gain, paired"),
         rows=rows,
-        caption=f"2|ρ(g) z_a - z_b| / (|ρ(g) z_a| + |z_b|) on {measured.pairs} held-out pairs, with "
+        caption=f"2|ρ(g) z_a - z_b| / (|ρ(g) z_a| + |z_b|) on {measured.pairs} held-out pairs, "
         f"95 % intervals over {measured.objects} objects. The gain is not moved minus moved.",
     )
 

@@ -118,13 +118,16 @@ def _global(measured: Measured) -> list[Section]:
 def _local(measured: Measured) -> list[Section]:
     found = []
     if measured.local is not None:
-        items: list[Table | Picture] = [local_table(measured.local)]
+        floor = 1e-5 if measured.diagnosis is None else 3 * measured.diagnosis.floor.rounding
+        items: list[Table | Picture] = [local_table(measured.local, floor=floor)]
         if measured.symmetries is not None:
             items.append(symmetries_table(measured.symmetries))
-        text = (
-            "Derivatives along the generators: where they vanish the map has a symmetry. Forward "
-            f"and central differences disagree by {measured.local.disagreement:.0e}."
-        )
+        text = "Derivatives along the generators: where they vanish the map has a symmetry."
+        if float(measured.local.overall.lee.max()) > floor**2 * measured.local.overall.scale:
+            text += (
+                " Forward mode and central differences disagree by "
+                f"{measured.local.disagreement:.0e}."
+            )
         found.append(Section("Generators", text, items))
     if measured.attributions:
         text = "Where in the model the error comes from, along each generator."

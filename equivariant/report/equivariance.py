@@ -109,19 +109,23 @@ def local_estimates(report: LocalReport) -> dict[str, Estimate]:
     return {name: estimate_mean(values[:, k : k + 1]) for k, name in enumerate(report.names)}
 
 
-def local_table(report: LocalReport) -> Table:
-    """Error along each direction of the algebra, with p-values corrected for their number."""
+def local_table(report: LocalReport, *, floor: float = 1e-5) -> Table:
+    """Error along each direction of the algebra, with p-values corrected for their number.
+
+    Args:
+        report: The derivatives.
+        floor: Relative error that counts as none; its square is the level that is tested.
+    """
     estimates = local_estimates(report)
-    total = max(report.overall.scale, 1e-300)
-    floor = 1e-10 * total
-    corrected = holm([p_value_above(e, floor) for e in estimates.values()])
+    total = max(report.overall.scale / max(report.overall.entries, 1.0), 1e-300)
+    corrected = holm([p_value_above(e, floor**2 * total) for e in estimates.values()])
     rows = [
         [name, f"{e.value:.2e}", f"[{max(0.0, e.low):.1e}, {e.high:.1e}]",
          f"{e.value / total:.1e}", f"{p:.1g}"]
         for (name, e), p in zip(estimates.items(), corrected, strict=True)
     ]  # fmt: skip
     return Table(
-        header=("direction", "E|L f|²/d", "95 %", "relative to Var f", "p, Holm"),
+        header=("direction", "E|L f|²/d", "95 %", "/ (Var f / d)", "p, Holm"),
         rows=rows,
         caption="Lie derivative L_X f = d/dt g(-t)·f(g(t)·x) along each direction; p is the chance "
         "of such a mean if the direction were a symmetry, corrected for the number of directions.",
