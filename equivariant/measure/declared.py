@@ -13,6 +13,12 @@ from equivariant.errors import ConventionError
 from equivariant.groups import O3, Sampler
 from equivariant.measure.escnn_modules import EscnnMotion, takes_tensors
 
+_NAMES = (  # of the inputs and, last, of the output
+    ("irreps_in1", "irreps_in2", "irreps_out"),
+    ("irreps_in", "irreps_out"),
+    ("irreps", "irreps"),
+)
+
 
 @dataclass(frozen=True)
 class Declared:
@@ -36,7 +42,8 @@ class Declared:
 def declared(module: Any) -> Declared:
     """The actions that a module of e3nn or escnn declares.
 
-    e3nn: ``irreps_in`` (or ``irreps_in1``, ``irreps_in2``) and ``irreps_out``, under O(3).
+    e3nn: ``irreps_in`` (or ``irreps_in1``, ``irreps_in2``) and ``irreps_out``, or ``irreps`` for
+    both, under O(3).
     escnn: ``in_type`` and ``out_type``, under their group: SO(2), C_N, SO(3) or O(3).
 
     Args:
@@ -59,10 +66,8 @@ def declared(module: Any) -> Declared:
         return Declared(
             takes_tensors(module), act_in, act_out, act_in.law(), (int(module.in_type.size),)
         )
-    names = [n for n in ("irreps_in", "irreps_in1", "irreps_in2") if hasattr(module, n)]
-    if names == ["irreps_in", "irreps_in1", "irreps_in2"]:
-        names = names[1:]
-    if not names or not hasattr(module, "irreps_out"):
+    names = next((n for n in _NAMES if all(hasattr(module, name) for name in n)), ())
+    if not names:
         raise ConventionError(
             expected="a module with irreps_in and irreps_out (e3nn), or in_type and out_type "
             "(escnn)",
@@ -70,11 +75,12 @@ def declared(module: Any) -> Declared:
             argument="module",
             advice="Say how it transforms: equivariance_error(f, x, act_in=..., act_out=...).",
         )
-    actions = tuple(IrrepsAction(Irreps(getattr(module, name)), O3()) for name in names)
+    *inputs, output = (IrrepsAction(Irreps(getattr(module, name)), O3()) for name in names)
+    actions = tuple(inputs)
     return Declared(
         module,
         actions[0] if len(actions) == 1 else actions,
-        IrrepsAction(Irreps(module.irreps_out), O3()),
+        output,
         None,
         tuple(action.dim for action in actions),
     )

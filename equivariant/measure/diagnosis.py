@@ -230,7 +230,7 @@ class _Examined:
             batched=self.after.batched,
         )  # fmt: skip
         error = self._again(act_out=turned_back)
-        if error > max(self.level, 0.1 * self.error):
+        if not self._explains(error):
             return None
         return Finding(
             "outputs turn the other way", f"{error:.1e} with g⁻¹ on the output",
@@ -242,7 +242,7 @@ class _Examined:
         error = self._again(
             act_out=FunctionMotion(lambda g, y: y, self.group, batched=self.after.batched)
         )
-        if error > max(self.level, 0.1 * self.error):
+        if not self._explains(error):
             return None
         return Finding(
             "outputs do not turn at all", f"{error:.1e} against invariance",
@@ -253,7 +253,7 @@ class _Examined:
         if self.group != O3():
             return None
         error = self._again(law=_Part(self.group, SO3()))
-        if error > max(self.level, 0.1 * self.error):
+        if not self._explains(error):
             return None
         return Finding(
             "reflections alone break it", f"{error:.1e} for rotations",
@@ -265,7 +265,7 @@ class _Examined:
         if self.group != SE3():
             return None
         turning = self._again(law=_Part(self.group, SO3()))
-        if turning > max(self.level, 0.1 * self.error):
+        if not self._explains(turning):
             return None
         return Finding(
             "translations alone break it", f"{turning:.1e} for rotations about the origin",
@@ -321,6 +321,10 @@ class _Examined:
                 "or series too coarse for its degree: refine it and see whether the error falls."
             )
         return Finding(cause, f"{self.error:.1e} in float64", advice)
+
+    def _explains(self, error: float) -> bool:
+        """Whether an error under a changed assumption is so small that the change is the cause."""
+        return error <= 0.1 * self.error or error <= self.level < self.error / 3
 
     def _again(self, *, act_out: Motion | None = None, law: Any = None) -> float:
         """The relative error under one changed assumption."""

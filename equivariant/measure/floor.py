@@ -19,6 +19,7 @@ from equivariant.measure.table import compare
 from equivariant.measure.tree import call, rebuild, tensors
 
 _ISOMETRIES = (SO2(), SO3(), SE3(), Translation(2), Translation(3))  # a blur commutes with
+_BLUR_REACH_PX = 6.0
 _LEAST = 16  # units of rounding that a short sum of products may lose
 
 
@@ -85,7 +86,8 @@ def numerical_floor(
     if known is not None:
         ideal = equivariance_error(
             known if not isinstance(x, tuple) else lambda *leaves: known(leaves), x,
-            act_in=act_in, act_out=act_in, samples=samples, generator=generator, **options,
+            act_in=before, act_out=_inside(before, x), samples=samples, generator=generator,
+            **options,
         )  # fmt: skip
         interpolation = max(ideal.value(output=name) for name in ideal.outputs)
     with torch.set_grad_enabled(options.get("differentiates", False)):
@@ -204,6 +206,14 @@ def _disturbed(x: Any, before: Motion, unit: float, generator: torch.Generator) 
         return leaf * (1 + unit * sign.to(leaf))
 
     return rebuild(x, change)
+
+
+def _inside(before: Motion, x: Any) -> Motion:
+    """The same motion, comparing only what the blur's own border does not reach."""
+    if not isinstance(before, TreeMotion):
+        return before
+    sides = [min(part.tensor.shape[-2:]) for part in before.parts(x).values()]
+    return TreeMotion(before.tree, margin_px=min(_BLUR_REACH_PX, min(sides) / 4))
 
 
 def _reference(before: Motion) -> Callable[[Any], Any] | None:

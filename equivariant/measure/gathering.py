@@ -111,11 +111,20 @@ class Gathering:
 
         keys = self._batches[0].numbers[name][0]
         variances = [b.orbit_variance[name] for b in self._batches if name in b.orbit_variance]
+        weights = torch.cat([torch.stack(b.weights[:samples], 1) for b in self._batches])
+        weights = weights * (joined("count") > 0)  # what left the frame says nothing
+        if not bool((weights > 0).any()):
+            raise ShapeError(
+                expected="something to compare",
+                got="no entry inside the frame at any element drawn",
+                argument=name or "act_out",
+                advice="Draw elements that move less, or lower the margin.",
+            )
         fields = ("difference", "moved_first", "moved_last", "largest", "total", "excess", "count")
         return ErrorTable(
             **{key: joined(key) for key in fields},
             element=torch.cat([torch.stack(b.element[:samples], 1) for b in self._batches]),
-            weights=torch.cat([torch.stack(b.weights[:samples], 1) for b in self._batches]),
+            weights=weights,
             bias=torch.cat([b.bias[name] for b in self._batches]),
             orbit_variance=torch.cat(variances) if variances else None,
             spread=self.spread[name].value,

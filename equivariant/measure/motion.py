@@ -106,7 +106,7 @@ class TreeMotion(Motion):
                 "as FunctionMotion(function, group).",
             )
         super().__init__(next(iter(groups), None), batched=True)
-        self.margin_px = margin_px
+        self.tree, self.margin_px = actions, margin_px
         self.actions: dict[str, Action] = {
             name: deepcopy(action).double() for name, action in found.items()
         }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import inspect
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -50,7 +51,7 @@ def load_model(name: str, *, dtype: torch.dtype, device: str) -> Callable[..., A
             got=f"{type(error).__name__}: {error}", argument="model",
             advice="Run from the folder that the import starts in.",
         ) from error  # fmt: skip
-    model = factory if isinstance(factory, nn.Module) else factory()
+    model = factory if isinstance(factory, nn.Module) else _called(factory, name)
     if isinstance(model, nn.Module):
         return model.to(device=device, dtype=dtype).eval()
     if not callable(model):
@@ -99,6 +100,17 @@ def load_inputs(path: Path, *, items: int, dtype: torch.dtype, device: str) -> d
         name: array[:items].to(device=device, dtype=dtype if array.is_floating_point() else None)
         for name, array in arrays.items()
     }
+
+
+def _called(factory: Any, name: str) -> Any:
+    try:
+        inspect.signature(factory).bind()
+    except TypeError as error:
+        raise ConventionError(
+            expected="a factory that needs no arguments", got=f"{name}: {error}",
+            argument="model", advice="Write a function that builds the model with its arguments.",
+        ) from error  # fmt: skip
+    return factory()
 
 
 def _import(place: str) -> Any:

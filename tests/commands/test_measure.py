@@ -1,0 +1,143 @@
+"""``equivariant measure`` from the command line to the page."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from equivariant.commands.main import main
+
+MODELS = """
+import torch
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self, sound):
+        super().__init__()
+        self.first, self.head, self.sound = nn.Linear(3, 8), nn.Linear(8, 3), sound
+
+    def forward(self, p):
+        if self.sound:
+            return p.mean(1) * p.square().sum((1, 2))[:, None]
+        return self.head(torch.tanh(self.first(p)).mean(1))
+
+def sound():
+    return Net(True)
+
+def broken():
+    torch.manual_seed(0)
+    return Net(False)
+
+def molecule():
+    def f(data):
+        d = torch.cdist(data["pos"], data["pos"])
+        return {"energy": d.sum((1, 2))[:, None] * data["charge"], "centre": data["pos"].mean(1, True)}
+    return f
+
+def forces():
+    def f(p):
+        p = p.detach().requires_grad_()
+        e = torch.cat([torch.pdist(q).sum()[None] for q in p])
+        return -torch.autograd.grad(e.sum(), p)[0]
+    return f
+
+number = 3
+def nothing():
+    return 3
+"""
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    (tmp_path / "mine.py").write_text(MODELS)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def measure(*words):
+    assert main(["measure", *words, "--quiet", "--items", "6", "--samples", "6"]) == 0
+
+
+def only_run(folder):
+    (run,) = (folder / "runs" / "measure").iterdir()
+    return run
+
+
+def test_a_sound_and_a_broken_model(folder, capsys):
+    measure("--model", "mine.py:sound", "--input", "points:10", "--output", "vectors")
+    assert "Equivariant up to rounding" in capsys.readouterr().out
+    run = only_run(folder)
+    numbers = json.loads((run / "measures.json").read_text())
+    assert numbers["diagnosis"]["verdict"] == "equivariant up to rounding"
+    assert numbers["symmetries"]["dimension"] == 3
+    page = (run / "report.html").read_text()
+    assert "<script" not in page and 'src="http' not in page
+    assert main(["--replay", str(run)]) == 0
+
+    measure("--model", "mine.py:broken", "--input", "points:10", "--output", "vectors", "--layers",
+            "--dtype", "float64", "--runs", "others")  # fmt: skip
+    said = capsys.readouterr().out
+    assert "Not equivariant" in said and "turn x" in said
+    (run,) = (folder / "others" / "measure").iterdir()
+    numbers = json.loads((run / "measures.json").read_text())
+    assert numbers["diagnosis"]["findings"] and "float64" not in numbers
+    assert set(numbers["layers"]["turn x"]["by_layer"]) == {"first", "head"}
+    assert {p.name for p in (run / "figures").iterdir()} == {
+        "error_against_distance.svg", "layers.svg",
+    }  # fmt: skip
+
+
+def test_several_tensors_from_a_file(folder, capsys):
+    rng = np.random.default_rng(0)
+    np.savez("data.npz", pos=rng.normal(size=(9, 5, 3)), charge=rng.normal(size=(9, 1)))
+    words = ["--model", "mine.py:molecule", "--group", "SE3", "--data", "data.npz"]
+    words += ["--input", "pos=points,charge=fixed"]
+    measure(*words, "--output", "energy=invariant,centre=points")
+    said = capsys.readouterr().out
+    assert "Equivariant up to rounding" in said and "molecule: centre" in said
+    measure(*words, "--output", "centre=invariant")
+    assert "Not equivariant" in capsys.readouterr().out
+    assert main(["measure", *words, "--output", "mass=invariant", "--quiet"]) == 1
+    assert "['centre', 'energy']" in capsys.readouterr().err
+
+
+def test_forces_and_fitted_actions(folder, capsys):
+    measure("--model", "mine.py:forces", "--input", "points:5", "--output", "points", "--forces",
+            "--dtype", "float64", "--local", "off")  # fmt: skip
+    assert "Equivariant up to rounding" in capsys.readouterr().out
+    words = ["--model", "mine.py:sound", "--input", "points:10", "--output", "fit"]
+    words += ["--items", "40", "--quiet", "--dtype", "float64", "--runs", "fitted"]
+    assert main(["measure", *words]) == 0
+    assert "held-out R²" in capsys.readouterr().out
+    (run,) = (folder / "fitted" / "measure").iterdir()
+    fitted = json.loads((run / "measures.json").read_text())["fitted"]
+    assert fitted["held-out R², worst element"] > 0.999
+
+
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        (["--model", "mine.py:missing"], "missing"),
+        (["--model", "nowhere.py:build"], "nowhere"),
+        (["--model", "mine.py"], "factory"),
+        (["--model", "mine.py:nothing"], "returns"),
+        (["--model", "mine.py:sound"], "irreps_in"),
+        (["--model", "mine.py:sound", "--input", "points:4", "--group", "SU5"], "SO3"),
+        (["--model", "mine.py:sound", "--input", "a=points"], "--data"),
+        (["--model", "mine.py:sound", "--input", "points", "--data", "mine.py"], "safetensors"),
+        (["--model", "e3nn.o3:Linear"], "no arguments"),
+        ([], "--model"),
+    ],
+)
+def test_wrong_words_are_explained(folder, capsys, words, message):
+    assert main(["measure", *words, "--quiet"]) == 1
+    assert message in capsys.readouterr().err
+
+
+def test_pickles_are_refused(folder, capsys):
+    np.save("objects.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    words = ["--model", "mine.py:sound", "--input", "points", "--data", "objects.npy"]
+    assert main(["measure", *words, "--quiet"]) == 1
+    assert "objects.npy" in capsys.readouterr().err
+    assert torch.get_default_dtype() == torch.float32
