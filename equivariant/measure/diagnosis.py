@@ -245,7 +245,7 @@ class _Examined:
         if not self._explains(error):
             return None
         return Finding(
-            "outputs do not turn at all", f"{error:.1e} against invariance",
+            "outputs hardly turn", f"{error:.1e} against invariance",
             "Declare Trivial on the output, or look for the step that forgets the frame.",
         )  # fmt: skip
 

@@ -56,6 +56,7 @@ def metrics_table(report: EquivarianceReport, output: str) -> Table:
         header=("metric", "value", "95 %", "formula", "of"),
         rows=rows,
         caption="l = f(g·x), r = g·f(x); ⟨·⟩ is the mean over inputs and elements.",
+        prose=True,
     )
 
 
@@ -195,7 +196,7 @@ def findings_section(diagnosis: Diagnosis) -> Section:
     if not diagnosis.findings:
         return Section("Verdict", text)
     rows = [[f.cause, f.evidence, f.advice] for f in diagnosis.findings]
-    table = Table(("likely cause", "evidence", "what to do"), rows, "The surest first.")
+    table = Table(("likely cause", "evidence", "what to do"), rows, "The surest first.", prose=True)
     return Section("Verdict", text, [table])
 
 

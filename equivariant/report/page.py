@@ -49,6 +49,7 @@ class Table:
         rows: Texts of each row, as many as columns.
         caption: What the numbers are.
         references: Indices of rows that are levels to compare with, not results.
+        prose: Cells are sentences: they are aligned left and wrapped.
 
     Raises:
         ShapeError: A row has another number of columns than the header.
@@ -58,6 +59,7 @@ class Table:
     rows: Sequence[Sequence[str]]
     caption: str
     references: Sequence[int] = ()
+    prose: bool = False
 
     def __post_init__(self) -> None:
         for row in self.rows:
@@ -76,8 +78,9 @@ class Table:
         for index, row in enumerate(self.rows):
             kind = ' class="reference"' if index in self.references else ""
             body += f"<tr{kind}>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>"
+        kind = ' class="prose"' if self.prose else ""
         return (
-            f"<figure><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+            f"<figure><table{kind}><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
             f"<figcaption>{escape(self.caption)}</figcaption></figure>"
         )
 
