@@ -14,7 +14,7 @@ from equivariant.groups import Group
 from equivariant.measure.derivative import Method, derivative
 from equivariant.measure.inner import by_item, kept, moved_dtype, part_tensors, products
 from equivariant.measure.motion import Motion, Part, as_motion, common_group
-from equivariant.measure.tree import call
+from equivariant.measure.tree import spreading
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class LocalReport:
 
 
 def local_equivariance_error(
-    f: Callable[[Any], Any],
+    f: Callable[..., Any],
     x: Any,
     *,
     act_in: Any,
@@ -104,7 +104,8 @@ def local_equivariance_error(
     linear in X, so the Gram matrix over a basis holds the error in every direction.
 
     Args:
-        f: Deterministic map; put modules in evaluation mode first. Trees of tensors in and out.
+        f: Deterministic map; put modules in evaluation mode first. Trees of tensors in and out;
+            a tuple x is spread over its arguments.
         x: Input.
         act_in: Action on x: an action, a tree of actions, a function with ``group``, or a motion.
         act_out: The same for f(x).
@@ -130,6 +131,7 @@ def local_equivariance_error(
     Source: Gruver et al. 2023, "The Lie derivative for measuring learned equivariance"; the
     Gram matrix over directions is ours.
     """
+    f = spreading(f)
     motion_in, motion_out = as_motion(act_in, group), as_motion(act_out, group)
     group = common_group(motion_in, motion_out)
     names, rows = named_directions(group, directions)
@@ -145,7 +147,7 @@ def local_equivariance_error(
 
     with torch.no_grad():
         identity = group.identity().to(device)
-        y = motion_out.parts(call(f, x))
+        y = motion_out.parts(f(x))
     found = [lie(row, method) for row in rows]
     check = lie(rows.sum(0), "differences")
     items = motion_in.items(x)
@@ -198,7 +200,7 @@ def lie_curve(
     """t ↦ ρ_out(exp(-tX)) f(ρ_in(exp(tX)) x), as tensors by path."""
 
     def curve(t: Tensor) -> dict[str, Tensor]:
-        y = call(f, act_in.move(group.exp(t * coordinates), x))
+        y = f(act_in.move(group.exp(t * coordinates), x))
         return part_tensors(act_out, act_out.move(group.exp(-t * coordinates), y))
 
     return curve

@@ -46,7 +46,7 @@ class OrbitDistance:
 
 
 def orbit_distance(
-    f: Callable[[Any], Any],
+    f: Callable[..., Any],
     x: Any,
     *,
     act_in: Any,

@@ -58,7 +58,7 @@ class WorstCase:
 
 
 def worst_case(
-    f: Callable[[Any], Any],
+    f: Callable[..., Any],
     x: Any,
     *,
     act_in: Any,
@@ -146,7 +146,7 @@ class _Search:
 
     def __init__(
         self,
-        f: Callable[[Any], Any],
+        f: Callable[..., Any],
         x: Any,
         act_in: Motion,
         act_out: Motion,

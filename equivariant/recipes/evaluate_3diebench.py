@@ -147,9 +147,26 @@ def evaluate(
 
 def fixed_pairs(val: Encoded, pairs_per_object: int) -> Tensor:
     """Rows (object, first view, second view) that are the same in every evaluation."""
-    return torch.as_tensor(
-        val.data.fixed_pairs(pairs_per_object), device=val.y.device, dtype=torch.int64
-    )
+    rows = val.data.fixed_pairs(pairs_per_object)
+    return interleaved(torch.as_tensor(rows, device=val.y.device, dtype=torch.int64))
+
+
+def interleaved(rows: Tensor) -> Tensor:
+    """The first row of every object, then the second, and so on.
+
+    The next row then shows another object, which is what an unrelated view is taken from.
+
+    Args:
+        rows: Object in the first column, shape (N, columns), int64.
+
+    Example:
+        >>> interleaved(torch.tensor([[0, 1], [0, 2], [1, 3], [1, 4]])).tolist()
+        [[0, 1], [1, 3], [0, 2], [1, 4]]
+    """
+    order = rows[:, 0].argsort(stable=True)
+    counts = torch.bincount(rows[:, 0]).tolist()
+    turn = torch.cat([torch.arange(count, device=rows.device) for count in counts])
+    return rows[order[turn.argsort(stable=True)]]
 
 
 def _probe_part(

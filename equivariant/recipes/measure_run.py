@@ -106,7 +106,7 @@ def measure_run(run: RunFolder, config: EvaluationConfig) -> MeasuredRun:
 def table(measured: MeasuredRun) -> Table:
     """One row per part of the embedding."""
     rows = [
-        [name, *(str(found[key]) for key in ("moved", "unmoved", "unrelated", "gain"))]
+        [name, *(_cell(found[key]) for key in ("moved", "unmoved", "unrelated", "gain"))]
         for name, found in measured.parts.items()
     ]
     return Table(
@@ -156,6 +156,10 @@ def write_run_measurement(run: RunFolder, measured: MeasuredRun) -> None:
         ],
         footer="Computed with " + ", ".join(f"{n} {v}" for n, v in sorted(environment.items())),
     )  # fmt: skip
+
+
+def _cell(e: Estimate) -> str:
+    return f"{e.value:.3f} [{e.low:.3f}, {e.high:.3f}]"
 
 
 def _invariance(z_a: Tensor, z_b: Tensor) -> PairError:

@@ -40,6 +40,11 @@ def test_from_meshes_to_a_page(data, tmp_path, capsys):
         measures = json.loads((run / "measures.json").read_text())
         assert ("retrieval" in measures) == (method in ("sie", "exact"))
         assert set(measures["parts"]) >= {"all"}
+        assert main(["measure", str(run)]) == 0
+        errors = json.loads((run / "equivariance.json").read_text())
+        split = {"invariant", "equivariant"} if method in ("sie", "exact") else {"embedding"}
+        assert set(errors["parts"]) == split and bool(errors["law"]) == (len(split) == 2)
+        assert (run / "equivariance.html").is_file()
         runs.append(str(run))
     page = tmp_path / "page.html"
     assert main(["report", *runs, "--out", str(page)]) == 0
@@ -139,7 +144,9 @@ def test_errors_are_one_clear_line(arguments, words, tmp_path, capsys):
     assert "Traceback" not in error
 
 
-@pytest.mark.parametrize("verb", ["demo", "build", "train", "evaluate", "report", "doctor"])
+@pytest.mark.parametrize(
+    "verb", ["demo", "build", "train", "evaluate", "measure", "report", "doctor"]
+)
 def test_help_teaches(verb, capsys):
     with pytest.raises(SystemExit) as stop:
         main([verb, "--help"])
