@@ -15,7 +15,7 @@ from equivariant.measure.equivariance_report import EquivarianceReport
 from equivariant.measure.error import equivariance_error
 from equivariant.measure.floor import Floor, numerical_floor
 from equivariant.measure.motion import FunctionMotion, Motion, TreeMotion, as_motion, common_group
-from equivariant.measure.table import compare
+from equivariant.measure.table import compare, relative_error
 from equivariant.measure.tree import call, rebuild
 
 _ABOVE = 3.0  # an error counts where it exceeds the floor by this factor
@@ -372,5 +372,4 @@ def _rows(leaf: Any, items: int, half: int) -> Any:
 
 def _relative(a: Tensor, b: Tensor) -> float:
     numbers = compare(a, b, mask=None, item_of_row=None, items=len(a))
-    scale = numbers["moved_first"].sqrt() + numbers["moved_last"].sqrt()
-    return float((2 * numbers["difference"].sqrt() / scale.clamp(min=1e-300)).max())
+    return float(relative_error(numbers).max())

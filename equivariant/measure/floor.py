@@ -15,7 +15,7 @@ from equivariant.groups import SE3, SO2, SO3, Translation
 from equivariant.measure.equivariance_report import Comparison, EquivarianceReport
 from equivariant.measure.error import equivariance_error
 from equivariant.measure.motion import Motion, TreeMotion, as_motion
-from equivariant.measure.table import compare
+from equivariant.measure.table import compare, relative_error
 from equivariant.measure.tree import call, rebuild, tensors
 
 _ISOMETRIES = (SO2(), SO3(), SE3(), Translation(2), Translation(3))  # a blur commutes with
@@ -184,9 +184,7 @@ def _rounding(
                 part.tensor.detach(), other[name].tensor.detach(), mask=None,
                 item_of_row=part.item_of_row, items=items,
             )  # fmt: skip
-            scale = numbers["moved_first"].sqrt() + numbers["moved_last"].sqrt()
-            error = 2 * numbers["difference"].sqrt() / scale.clamp(min=1e-300)
-            found.append(float(error.mean()))
+            found.append(float(relative_error(numbers).mean()))
     return max(found)
 
 

@@ -17,7 +17,7 @@ from equivariant.measure.metrics import relative
 from equivariant.measure.motion import Motion, Part
 from equivariant.measure.running import Orbit, Spread, rows_of
 from equivariant.measure.statistics import estimate_mean
-from equivariant.measure.table import ErrorTable, compare, compare_logits
+from equivariant.measure.table import ErrorTable, compare, compare_logits, relative_error
 from equivariant.measure.tree import rebuild
 
 
@@ -249,7 +249,7 @@ class Batch:
         return compare_logits(left, right)
 
     def _note_worst(self, name: str, numbers: dict[str, Tensor], g: Tensor) -> None:
-        errors = _relative(numbers)
+        errors = relative_error(numbers)
         k = int(errors.argmax())
         if name not in self.gathering.worst or float(errors[k]) > self.gathering.worst[name][0]:
             self.gathering.worst[name] = (float(errors[k]), g[k].clone())
@@ -271,13 +271,7 @@ def detached(y: Any) -> Any:
 
 def largest(numbers: dict[str, Tensor]) -> float:
     """Largest relative error over items."""
-    return float(_relative(numbers).max())
-
-
-def _relative(numbers: dict[str, Tensor]) -> Tensor:
-    left, right = numbers["moved_first"].sqrt(), numbers["moved_last"].sqrt()
-    error: Tensor = 2 * numbers["difference"].sqrt() / (left + right).clamp(min=1e-300)
-    return error
+    return float(relative_error(numbers).max())
 
 
 def _wide(y: Any) -> Any:

@@ -95,6 +95,13 @@ def compare(
     return {name: value.cpu() for name, value in found.items()}
 
 
+def relative_error(numbers: Mapping[str, Tensor]) -> Tensor:
+    """2|d|₂ / (|f(g·x)|₂ + |g·f(x)|₂) of what :func:`compare` found; 0 where both vanish."""
+    scale = numbers["moved_first"].sqrt() + numbers["moved_last"].sqrt()
+    error: Tensor = 2 * numbers["difference"].sqrt() / scale.clamp(min=1e-300)
+    return error
+
+
 def compare_logits(left: Tensor, right: Tensor) -> dict[str, Tensor]:
     """How predictions change, per item: see ``logits`` of :class:`ErrorTable`.
 

@@ -276,8 +276,8 @@ def test_nothing_is_kept_of_outputs():
         return v.repeat(1, 3000).sin()
 
     wide = Vectors(SO3(), channels=3000)
-    equivariance_error(big, x, act_in=action, act_out=wide, samples=24)
-    assert alive[-1] <= alive[8]  # after the second drawn element
+    equivariance_error(big, x, act_in=action, act_out=wide, samples=10)
+    assert alive[-1] <= alive[7]  # after the second drawn element
     kept = []
 
     def hoarding(v):
@@ -285,8 +285,8 @@ def test_nothing_is_kept_of_outputs():
         return kept[-1]
 
     alive.clear()
-    equivariance_error(hoarding, x, act_in=action, act_out=wide, samples=24)
-    assert alive[-1] > alive[8]
+    equivariance_error(hoarding, x, act_in=action, act_out=wide, samples=10)
+    assert alive[-1] > alive[7]
 
 
 def test_curves_rise_from_the_identity():
