@@ -22,6 +22,7 @@ from equivariant.measure import (
     PrecisionSplit,
     Symmetries,
     TreeMotion,
+    WorstCase,
     attribute,
     declared,
     diagnose,
@@ -30,6 +31,7 @@ from equivariant.measure import (
     fit_representation,
     local_equivariance_error,
     split_precision,
+    worst_case,
 )
 from equivariant.measure.named import directions, named_action, named_group
 from equivariant.measure.tree import call, leaves, rebuild
@@ -66,6 +68,7 @@ class MeasureConfig:
         margin: Pixels at the frame of warped outputs that do not count.
         local: Derivatives along the generators, forward, by differences, or off.
         layers: Also say which layers add how much (a run per layer and generator).
+        worst: Also climb to the elements with the largest error (a few hundred runs).
     """
 
     model: str = ""
@@ -87,6 +90,7 @@ class MeasureConfig:
     margin: float = 0.0
     local: Literal["forward", "differences", "off"] = "forward"
     layers: bool = False
+    worst: bool = False
 
 
 @dataclass(frozen=True)
@@ -102,6 +106,7 @@ class Measured:
         local: Derivatives along generators.
         symmetries: Eigen-directions of the local errors.
         attributions: By direction, what each layer adds.
+        worst: The elements with the largest error that a search found.
         fitted: The linear action that was found.
         notes: What could not be measured, and why.
     """
@@ -114,6 +119,7 @@ class Measured:
     local: LocalReport | None = None
     symmetries: Symmetries | None = None
     attributions: dict[str, Attribution] = field(default_factory=dict)
+    worst: WorstCase | None = None
     fitted: FittedAction | None = None
     notes: tuple[str, ...] = ()
 
@@ -164,8 +170,17 @@ def measure_model(config: MeasureConfig, *, progress: bool = True) -> Measured:
             case.f, case.x, **common, **options, samples=min(16, config.samples), seed=config.seed
         )
     local, symmetries, attributions, notes = _local(config, case)
+    worst = None
+    if config.worst and config.local != "off":
+        try:
+            worst = worst_case(
+                case.f, case.x, **common, radius=config.radius or None, method=config.local,
+                generator=_seeded(config),
+            )  # fmt: skip
+        except EquivariantError as error:
+            notes.append(f"Worst case: {error}")
     return Measured(
-        config, case.group, report, diagnosis, split, local, symmetries, attributions,
+        config, case.group, report, diagnosis, split, local, symmetries, attributions, worst,
         notes=tuple(notes),
     )  # fmt: skip
 

@@ -27,7 +27,7 @@ def sections(measured: Measured) -> list[Section]:
     Args:
         measured: Of :func:`measure_model`.
     """
-    found = [*_global(measured), *_local(measured), *_fitted(measured)]
+    found = [*_global(measured), *_worst(measured), *_local(measured), *_fitted(measured)]
     if measured.notes:
         found.append(Section("Not measured", " ".join(measured.notes)))
     return found
@@ -90,6 +90,12 @@ def numbers(measured: Measured) -> dict[str, Any]:
             name: {"by_layer": a.by_layer(), "glue": a.glue, "shares": a.shares}
             for name, a in measured.attributions.items()
         }
+    if measured.worst is not None:
+        w = measured.worst
+        found["worst_case"] = {
+            "errors": w.errors.tolist(), "drawn": w.drawn.tolist(),
+            "elements": w.elements.tolist(), "draws": w.draws,
+        }  # fmt: skip
     if measured.fitted is not None:
         found["fitted"] = _fitted_numbers(measured)
     return found
@@ -113,6 +119,17 @@ def _global(measured: Measured) -> list[Section]:
         found.append(Section("Error against distance", text, [picture]))
     text = f"The output {output!r} in other tools' numbers." if output else "In other tools' words."
     return [*found, Section("Published metrics", text, [metrics_table(report, output)])]
+
+
+def _worst(measured: Measured) -> list[Section]:
+    if measured.worst is None:
+        return []
+    k = int(measured.worst.errors.argmax())
+    rows = [[f"{value:+.4f}" for value in row] for row in measured.worst.elements[k].tolist()]
+    header = [f"column {c + 1}" for c in range(len(rows))]
+    caption = "The worst element that was found, as a matrix acting on columns."
+    text = f"{measured.worst}.".capitalize()
+    return [Section("Worst case", text, [Table(header, rows, caption)])]
 
 
 def _local(measured: Measured) -> list[Section]:

@@ -77,12 +77,14 @@ def test_a_sound_and_a_broken_model(folder, capsys):
     assert "<script" not in page and 'src="http' not in page
 
     measure("--model", "mine.py:broken", "--input", "points:10", "--output", "vectors", "--layers",
-            "--dtype", "float64", "--runs", "others")  # fmt: skip
+            "--dtype", "float64", "--runs", "others", "--worst")  # fmt: skip
     said = capsys.readouterr().out
-    assert "Not equivariant" in said and "turn x" in said
+    assert "Not equivariant" in said and "turn x" in said and "Worst case" in said
     (run,) = (folder / "others" / "measure").iterdir()
     numbers = json.loads((run / "measures.json").read_text())
     assert numbers["diagnosis"]["findings"] and "float64" not in numbers
+    worst, drawn = (numbers["worst_case"][key] for key in ("errors", "drawn"))
+    assert all(high >= low for high, low in zip(worst, drawn, strict=True))
     assert set(numbers["layers"]["turn x"]["by_layer"]) == {"first", "head"}
     assert {p.name for p in (run / "figures").iterdir()} == {
         "error_against_distance.svg", "layers.svg",
