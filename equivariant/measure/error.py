@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from typing import Any
 
 import numpy as np
@@ -103,7 +103,7 @@ def equivariance_error(
         f, before, after, common_group(before, after), law, settings,
         generator or torch.Generator().manual_seed(0),
     )  # fmt: skip
-    return measurement.run(batches_of(x))
+    return measurement.run(batches_of(x), batches=_count(x))
 
 
 def batches_of(x: Any) -> Iterator[Any]:
@@ -118,6 +118,13 @@ def batches_of(x: Any) -> Iterator[Any]:
         argument="x",
         advice="Give FunctionMotion inputs as tuples or dictionaries of tensors.",
     )
+
+
+def _count(x: Any) -> int | None:
+    """Number of batches, where it is known before."""
+    if isinstance(x, Tensor | Mapping | Sequence):
+        return 1
+    return len(x) if isinstance(x, Sized) else None
 
 
 class _Measurement:
@@ -139,11 +146,14 @@ class _Measurement:
         self.items_seen = 0
         self.seconds_in_map, self.calls = 0.0, 0
 
-    def run(self, batches: Iterator[Any]) -> EquivarianceReport:
+    def run(self, data: Iterator[Any], *, batches: int | None) -> EquivarianceReport:
         start, dtype, looks = time.perf_counter(), "", self._looks()
-        bar = tqdm(desc="equivariance", unit="pass", disable=not self.settings.progress)
+        total = None if batches is None else batches * self.settings.samples
+        bar = tqdm(
+            desc="equivariance", unit="pass", total=total, disable=not self.settings.progress
+        )
         with bar, torch.set_grad_enabled(self.settings.differentiates):
-            for number, x in enumerate(batches, 1):
+            for number, x in enumerate(data, 1):
                 dtype = str(next(iter(self.before.parts(x).values())).tensor.dtype)
                 self._batch(x, bar)
                 if self._may_stop() and number & (number - 1) == 0:

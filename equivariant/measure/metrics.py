@@ -1,7 +1,8 @@
 """Every published number of how far a map is from equivariance, from one table.
 
 Write l = f(g·x) and r = g·f(x), n for the entries of an output, ⟨·⟩ for the mean over items and
-elements. ``METRICS`` names them all; ``equivariant measure --help`` lists them.
+elements. ``METRICS`` names them all; a report's ``to_dict`` and ``measures.json`` hold every one
+that the measurement allows.
 """
 
 from __future__ import annotations
