@@ -1,9 +1,10 @@
 """Measuring: equivariance errors and their causes, symmetries, retrieval, probes, collapse."""
 
 from equivariant.measure.attribution import Attribution, attribute
+from equivariant.measure.causes import Finding
 from equivariant.measure.collapse import Collapse, collapse
 from equivariant.measure.declared import Declared, declared
-from equivariant.measure.diagnosis import Diagnosis, Finding, Verdict, diagnose
+from equivariant.measure.diagnosis import Diagnosis, Verdict, diagnose
 from equivariant.measure.discovery import Symmetries, discover_symmetries
 from equivariant.measure.equivariance_report import Comparison, Curve, EquivarianceReport
 from equivariant.measure.error import equivariance_error

@@ -149,6 +149,30 @@ def split_precision(model: nn.Module, x: Any, *, seed: int = 0, **options: Any) 
     return PrecisionSplit(given, true, rounding)
 
 
+def float64_twin(f: Callable[..., Any], x: Any) -> nn.Module | None:
+    """A module's copy in float64, with the same weights.
+
+    Args:
+        f: The map.
+        x: A batch of its inputs.
+
+    Returns:
+        None for what is no module, is in float64 already, mixes dtypes, or does not run in
+        float64.
+    """
+    dtypes = {leaf.dtype for leaf in tensors(x).values() if leaf.is_floating_point()}
+    if not isinstance(f, nn.Module) or torch.float64 in dtypes:
+        return None
+    if any(p.is_floating_point() and p.dtype not in dtypes for p in f.parameters()):
+        return None
+    wide = deepcopy(f).double()
+    try:
+        call(wide, widened(x))
+    except (RuntimeError, TypeError):  # a dtype that is fixed inside
+        return None
+    return wide
+
+
 def widened(x: Any) -> Any:
     """The same tree with floating-point tensors in float64."""
     return rebuild(
@@ -170,11 +194,11 @@ def _rounding(
     items, y = before.items(x), after.parts(call(f, x))
     dtype = next(iter(before.parts(x).values())).tensor.dtype
     unit = torch.finfo(dtype).eps
-    others = []
-    if isinstance(f, nn.Module) and dtype != torch.float64 and _is_all(f, dtype):
-        others.append(after.parts(call(deepcopy(f).double(), widened(x))))
+    wide = float64_twin(f, x)
+    if wide is not None:
+        others = [after.parts(call(wide, widened(x)))]
     else:
-        others += [
+        others = [
             after.parts(call(f, _disturbed(x, before, unit, generator))) for _ in range(samples)
         ]
     found = [_LEAST * unit]
@@ -186,11 +210,6 @@ def _rounding(
             )  # fmt: skip
             found.append(float(relative_error(numbers).mean()))
     return max(found)
-
-
-def _is_all(module: nn.Module, dtype: torch.dtype) -> bool:
-    """Whether all weights have the dtype, so that float64 means another computation."""
-    return all(p.dtype == dtype for p in module.parameters() if p.is_floating_point())
 
 
 def _disturbed(x: Any, before: Motion, unit: float, generator: torch.Generator) -> Any:

@@ -94,7 +94,7 @@ class FrameAverage(nn.Module):
         centered = clouds - clouds.mean(1, keepdim=True)
         frames = cloud_frames(centered, self.group)
         count = frames.shape[1]
-        seen = (centered.unsqueeze(1) @ frames).flatten(0, 1)
+        seen = (centered.to(frames).unsqueeze(1) @ frames).flatten(0, 1).to(clouds.dtype)
         result: Tensor = self.backbone(seen)
         result = result.reshape(len(clouds), count, *result.shape[1:])
         if self.output == "invariant":
@@ -108,7 +108,7 @@ class FrameAverage(nn.Module):
                 advice="Each triple is one vector.",
             )
         triples = vectors.reshape(len(clouds), count, -1, 3)
-        return (triples @ frames.transpose(-1, -2)).mean(1)
+        return (triples.to(frames) @ frames.transpose(-1, -2)).mean(1).to(result.dtype)
 
 
 def cloud_frames(

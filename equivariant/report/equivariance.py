@@ -190,8 +190,10 @@ def findings_section(diagnosis: Diagnosis) -> Section:
     """The verdict, and what speaks for each likely cause."""
     text = (
         f"{diagnosis.verdict.value.capitalize()}. Relative error "
-        f"{diagnosis.report.estimate(output=diagnosis.output)}; an ideal map in this dtype, with "
-        f"these actions, would show {diagnosis.floor.value:.1e}."
+        f"{diagnosis.report.estimate(output=diagnosis.output)}"
+        + ("" if diagnosis.true is None else f", of the same weights in float64 {diagnosis.true}")
+        + f"; an ideal map in this dtype, with these actions, would show "
+        f"{diagnosis.floor.value:.1e}."
     )
     if not diagnosis.findings:
         return Section("Verdict", text)

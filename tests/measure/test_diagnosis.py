@@ -8,7 +8,7 @@ from torch import nn
 
 from equivariant.actions import IrrepsAction, Points, Trivial, Vectors
 from equivariant.errors import ConventionError
-from equivariant.groups import O3, SE3, SO3
+from equivariant.groups import O3, SE3, SO3, Elements
 from equivariant.measure import Verdict, diagnose, numerical_floor, split_precision
 
 
@@ -128,6 +128,18 @@ def test_randomness_parity_translations_invariance():
     assert "not equivariant" in str(still)
 
 
+def test_questions_that_say_nothing_are_not_asked():
+    """Which way an invariant output turns; small elements under a law that has none."""
+    x, warpless = draw(6, 10, 3), Points(SO3())
+    lopsided = diagnose(lambda p: p[..., 0].sum(1, True), x, act_in=warpless, act_out=Trivial(1))
+    assert causes(lopsided) == ["a smooth error that no precision removes"]
+    turns = Elements(SO3(), SO3().exp(torch.pi / 2 * torch.eye(3, dtype=torch.float64)))
+    ruled = diagnose(
+        lambda p: p[..., 0].sum(1, True), x, act_in=warpless, act_out=Trivial(1), law=turns
+    )
+    assert ruled.verdict is Verdict.NOT_EQUIVARIANT and causes(ruled) == []
+
+
 def test_a_few_items_leave_it_undecided():
     x, action = draw(3, 3), Vectors(SO3())
     rare = lambda v: torch.where(v[:, :1] > 1.9, 0.0, v)  # noqa: E731
@@ -149,6 +161,33 @@ def test_precision_is_split_into_error_and_rounding(dtype):
     assert abs(split.rounding[""].difference.value) < 0.05 * split.true.value()
     with pytest.raises(ConventionError, match="float64"):
         split_precision(broken, x.double(), act_in=action, act_out=action)
+
+
+class Cancelling(nn.Module):
+    """Loses all but two digits in bfloat16; sound, or with wrong weights."""
+
+    def __init__(self, wrong):
+        super().__init__()
+        torch.manual_seed(0)
+        weight = torch.eye(12) + (0.05 * torch.randn(12, 12) if wrong else 0.0)
+        self.weight = nn.Parameter(weight)
+
+    def forward(self, v):
+        return (v @ self.weight.T + 8.0) - 8.0
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_low_precision_hides_no_error_and_invents_none(dtype):
+    x, action = draw(40, 12, dtype=dtype), IrrepsAction("4x1o", O3())
+    wrong, sound = (
+        diagnose(Cancelling(kind).to(dtype), x, act_in=action, act_out=action)
+        for kind in (True, False)
+    )
+    assert wrong.verdict is Verdict.NOT_EQUIVARIANT and wrong.true.low > 0.05
+    assert sound.verdict is Verdict.EQUIVARIANT and sound.true.value < 1e-12
+    if dtype == torch.bfloat16:  # rounding alone is as large as the fault
+        assert 3 * wrong.floor.value > wrong.report.value() and sound.report.value() > 0.01
+    assert "in float64" in str(wrong)
 
 
 def test_the_floor_is_the_rounding_of_the_map():

@@ -182,3 +182,14 @@ def test_refusals():
     for wrong in (torch.zeros(2, 0, 3), torch.zeros(2, 3, 9)):
         with pytest.raises(ShapeError, match="at least 1"):
             FrameAverage(Asymmetric())(wrong)
+
+
+@pytest.mark.parametrize("output", ["invariant", "vectors"])
+def test_bfloat16_runs_with_axes_in_float32(output):
+    torch.manual_seed(0)
+    x = torch.randn(4, 20, 3)
+    f = FrameAverage(nn.Sequential(nn.Flatten(), nn.Linear(60, 6)), SO3(), output=output)
+    expected = f(x)
+    found = f.bfloat16()(x.bfloat16())
+    assert found.dtype == torch.bfloat16
+    torch.testing.assert_close(found.float(), expected, atol=0.05, rtol=0.1)
