@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable, Iterator
 from copy import deepcopy
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -43,12 +44,14 @@ from trained_models import (  # noqa: E402
 )
 
 from equivariant.actions import IrrepsAction, Points, Trivial, Vectors  # noqa: E402
+from equivariant.actions.sampling import blur  # noqa: E402
 from equivariant.groups import O3, SO3  # noqa: E402
 from equivariant.measure import (  # noqa: E402
     EquivarianceReport,
     declared,
     diagnose,
     equivariance_error,
+    numerical_floor,
     split_precision,
 )
 from equivariant.nn import FrameAverage  # noqa: E402
@@ -200,11 +203,28 @@ def constrained_rows(budget: Budget, data: CloudData) -> Iterator[Row]:
         framed,
         Subject("frame_average, vectors", nn.Sequential(vectors, nn.Flatten(1)).eval(), x, points,
                 Vectors(SO3(), 64)),
-        Subject("e3nn, tensor products on edges", edges, x, Points(O3()),
+        Subject("e3nn on edges", edges, x, Points(O3()),
                 IrrepsAction(EdgeNetwork.irreps_out, O3())),
         Subject("e3nn, linear and gate", gated, features, d.act_in, d.act_out),
     ):  # fmt: skip
         yield from measure(subject, budget)
+    yield _made_in_float64(x.double(), budget)
+
+
+def _made_in_float64(x: Tensor, budget: Budget) -> Row:
+    """The network of tensor products with its constants in float64 from the start.
+
+    Those of a network that was made in float32 stay rounded when it is converted.
+    """
+    torch.set_default_dtype(torch.float64)
+    try:
+        torch.manual_seed(0)
+        model = EdgeNetwork().eval()
+    finally:
+        torch.set_default_dtype(torch.float32)
+    act_out = IrrepsAction(EdgeNetwork.irreps_out, O3())
+    subject = Subject("e3nn on edges, made in float64", model, x, Points(O3()), act_out)
+    return _row(subject, model, x, budget.split_samples, 0)
 
 
 def pair_rows(budget: Budget, data: CloudData) -> Iterator[Row]:
@@ -223,7 +243,11 @@ def escnn_rows(budget: Budget, data: CloudData) -> Iterator[Row]:
         return
     for name, f, x, claim in escnn_subjects(budget.items):
         subject = Subject(name, f, x, claim.pop("act_in"), claim.pop("act_out"), claim)
-        yield from measure(subject, budget, half=False, double=False)
+        floor = numerical_floor(
+            f, x, **subject.claim, reference=partial(blur, space=2, sigma_px=1.0, border="zeros")
+        )
+        for row in measure(subject, budget, half=False, double=False):
+            yield {**row, "error_of_a_blur": floor.reference}
 
 
 def cost_rows(budget: Budget, data: CloudData) -> Iterator[Row]:

@@ -53,7 +53,7 @@ class Budget:
     pair_steps: int = 200
 
 
-QUICK = Budget(4, 1, 8, 4, 2, 2, 4)
+QUICK = Budget(4, 1, 8, 4, 2, 8, 4)
 
 
 @dataclass(frozen=True)
