@@ -139,6 +139,16 @@ def numbers(report: EquivarianceReport) -> Row:
     return row
 
 
+_SPREAD = ("relative", "normalized_mse", "flip_rate", "kl", "aligned", "rotated")
+
+
+def _spread(rows: list[Row], name: str) -> Row:
+    values: list[float] = [getattr(row[name], "value", row[name]) for row in rows]
+    tensor = torch.tensor(values, dtype=torch.float64)
+    deviation = float(tensor.std()) if len(values) > 1 else None
+    return {"mean": float(tensor.mean()), "std": deviation, "values": values}
+
+
 def trained_rows(kind: Kind, budget: Budget, data: CloudData) -> Iterator[Row]:
     """An unconstrained network untrained, trained on aligned and on turned clouds."""
     kinds: tuple[Training, ...] = ("untrained", "aligned", "rotated")
@@ -148,26 +158,15 @@ def trained_rows(kind: Kind, budget: Budget, data: CloudData) -> Iterator[Row]:
             subject = classified(kind, training, seed, budget, data)
             if seed == 0:
                 first = list(measure(subject, budget, double=False))
-                others.append({k: first[0][k] for k in _SPREAD})
+                others.append(first[0])
             else:
                 report = equivariance_error(
                     subject.model, subject.x, samples=budget.split_samples, **subject.claim
                 )
-                others.append({k: v for k, v in ({**numbers(report), **subject.notes}).items()
-                               if k in _SPREAD})  # fmt: skip
+                others.append({**numbers(report), **subject.notes})
         assert first is not None
         first[0]["over_seeds"] = {name: _spread(others, name) for name in _SPREAD}
         yield from first
-
-
-_SPREAD = ("relative", "worst", "normalized_mse", "flip_rate", "kl", "aligned", "rotated")
-
-
-def _spread(rows: list[Row], name: str) -> Row:
-    values = [float(getattr(row[name], "value", row[name])) for row in rows]
-    tensor = torch.tensor(values, dtype=torch.float64)
-    deviation = float(tensor.std()) if len(values) > 1 else None
-    return {"mean": float(tensor.mean()), "std": deviation, "values": values}
 
 
 def classified(
@@ -243,9 +242,8 @@ def escnn_rows(budget: Budget, data: CloudData) -> Iterator[Row]:
         return
     for name, f, x, claim in escnn_subjects(budget.items):
         subject = Subject(name, f, x, claim.pop("act_in"), claim.pop("act_out"), claim)
-        floor = numerical_floor(
-            f, x, **subject.claim, reference=partial(blur, space=2, sigma_px=1.0, border="zeros")
-        )
+        ideal = partial(blur, space=2, sigma_px=1.0, border="zeros")
+        floor = numerical_floor(f, x, **subject.claim, reference=ideal)
         for row in measure(subject, budget, half=False, double=False):
             yield {**row, "error_of_a_blur": floor.reference}
 
@@ -268,7 +266,7 @@ def print_memory(samples: int) -> None:
     """One measurement in this process: seconds, of these in the map, peak before and after."""
     model = train_classifier("dgcnn", "untrained", seed=0, data=CloudData(), steps=0)
     x = torch.randn(16, 256, 3, generator=torch.Generator().manual_seed(0))
-    claim = {"act_in": Points(SO3()), "act_out": Trivial(CLASSES, SO3()), "logits": True}
+    claim: dict[str, Any] = {"act_in": Points(SO3()), "act_out": Trivial(CLASSES, SO3())}
     equivariance_error(model, x, samples=2, **claim)
     before = _peak()
     report = equivariance_error(model, x, samples=samples, **claim)
