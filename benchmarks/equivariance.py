@@ -48,6 +48,7 @@ from equivariant.actions.sampling import blur  # noqa: E402
 from equivariant.groups import O3, SO3  # noqa: E402
 from equivariant.measure import (  # noqa: E402
     EquivarianceReport,
+    Estimate,
     declared,
     diagnose,
     equivariance_error,
@@ -143,7 +144,8 @@ _SPREAD = ("relative", "normalized_mse", "flip_rate", "kl", "aligned", "rotated"
 
 
 def _spread(rows: list[Row], name: str) -> Row:
-    values: list[float] = [getattr(row[name], "value", row[name]) for row in rows]
+    found = [row[name] for row in rows]
+    values = [float(v.value if isinstance(v, Estimate) else v) for v in found]
     tensor = torch.tensor(values, dtype=torch.float64)
     deviation = float(tensor.std()) if len(values) > 1 else None
     return {"mean": float(tensor.mean()), "std": deviation, "values": values}
