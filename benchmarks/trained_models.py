@@ -49,8 +49,8 @@ class Budget:
     items: int = 64
     samples: int = 64
     split_samples: int = 8
-    objects: int = 40
-    pair_steps: int = 200
+    objects: int = 80
+    pair_steps: int = 800
 
 
 QUICK = Budget(4, 1, 8, 4, 2, 8, 4)
