@@ -1,6 +1,6 @@
 """How equivariant real networks are, and what it costs to find out.
 
-    python benchmarks/equivariance.py                  # all, about a quarter of an hour on one core
+    python benchmarks/equivariance.py                  # all; half an hour on a busy core
     python benchmarks/equivariance.py --quick          # a smoke run; writes nothing
     python benchmarks/equivariance.py --only escnn     # in an environment with escnn
 
