@@ -17,6 +17,7 @@ from equivariant.measure.tree import tensors
 from equivariant.shapes import Matrix
 
 _GROUPS: dict[str, Group] = {"SO2": SO2(), "CyclicGroup": SO2(), "SO3": SO3(), "O3": O3()}
+_ROUNDING = 1e-4  # of a step between two elements
 
 
 class EscnnMotion(Motion):
@@ -58,13 +59,24 @@ class EscnnMotion(Motion):
 
         Args:
             g: Shape (n, n).
+
+        Raises:
+            ConventionError: A cyclic group does not have that rotation.
         """
         if self.group == SO2():
             angle = float(torch.atan2(g[1, 0], g[0, 0])) % (2 * math.pi)
             if self.fibers.continuous:
                 return self.fibers.element(angle, "radians")
             count = self.fibers.order()
-            return self.fibers.element(round(angle * count / (2 * math.pi)) % count)
+            turns = angle * count / (2 * math.pi)
+            if abs(turns - round(turns)) > _ROUNDING:
+                raise ConventionError(
+                    expected=f"one of the {count} rotations of the field's group",
+                    got=f"an angle of {angle:.4f} rad",
+                    argument="g",
+                    advice="Pass law=motion.law(), as declared(module) does.",
+                )
+            return self.fibers.element(round(turns) % count)
         if self.group == SO3():
             return self.fibers.element(g.double().cpu().numpy(), "MAT")
         sign = float(torch.linalg.det(g.double()))

@@ -158,6 +158,15 @@ def test_rotations_and_reflections_of_space(name: str) -> None:
     assert measured(twin).value() > BROKEN
 
 
+def test_rotations_outside_of_a_cyclic_group_are_refused() -> None:
+    images, fields = plane()
+    layer = enn.R2Conv(images, fields, kernel_size=3, padding=1).eval()
+    d = declared(layer)
+    x = torch.randn(2, images.size, SIDE, SIDE)
+    with pytest.raises(ConventionError, match="law"):
+        equivariance_error(d.f, x, act_in=d.act_in, act_out=d.act_out, samples=2)
+
+
 def test_a_group_without_our_matrices_is_refused() -> None:
     space = gspaces.flipRot2dOnR2(N=4)
     kind = enn.FieldType(space, [space.trivial_repr])
