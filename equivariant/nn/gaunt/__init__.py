@@ -1,0 +1,19 @@
+"""Products of functions on the sphere: fast bilinear maps between features of O(3)."""
+
+from equivariant.nn.gaunt.coefficients import (
+    gaunt_coefficients,
+    gaunt_constant,
+    poisson_coefficients,
+    poisson_constant,
+)
+from equivariant.nn.gaunt.tables import degree_scales, real_harmonics, sphere_grid
+
+__all__ = [
+    "degree_scales",
+    "gaunt_coefficients",
+    "gaunt_constant",
+    "poisson_coefficients",
+    "poisson_constant",
+    "real_harmonics",
+    "sphere_grid",
+]
