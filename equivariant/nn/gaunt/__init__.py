@@ -6,12 +6,14 @@ from equivariant.nn.gaunt.coefficients import (
     poisson_coefficients,
     poisson_constant,
 )
+from equivariant.nn.gaunt.product import gaunt_product
 from equivariant.nn.gaunt.tables import degree_scales, real_harmonics, sphere_grid
 
 __all__ = [
     "degree_scales",
     "gaunt_coefficients",
     "gaunt_constant",
+    "gaunt_product",
     "poisson_coefficients",
     "poisson_constant",
     "real_harmonics",

@@ -148,7 +148,8 @@ def _block(degrees: tuple[int, int, int], kind: Kind) -> Tensor:
     table = dense_table(degrees, kind, "integral", torch.float64, torch.device("cpu"))
     first, second, third = degrees
     whole = table.unflatten(0, ((first + 1) ** 2, (second + 1) ** 2))
-    return whole[first**2 :, second**2 :, third**2 :].clone()
+    block: Tensor = whole[first**2 :, second**2 :, third**2 :].clone()
+    return block
 
 
 def _checked(degree1: int, degree2: int, degree3: int) -> tuple[int, int, int]:
