@@ -6,11 +6,17 @@ from equivariant.nn.gaunt.coefficients import (
     poisson_coefficients,
     poisson_constant,
 )
+from equivariant.nn.gaunt.layer import GauntTensorProduct
+from equivariant.nn.gaunt.paths import ExpressivityReport, Path, expressivity_report
 from equivariant.nn.gaunt.product import gaunt_product
 from equivariant.nn.gaunt.tables import degree_scales, real_harmonics, sphere_grid
 
 __all__ = [
+    "ExpressivityReport",
+    "GauntTensorProduct",
+    "Path",
     "degree_scales",
+    "expressivity_report",
     "gaunt_coefficients",
     "gaunt_constant",
     "gaunt_product",
