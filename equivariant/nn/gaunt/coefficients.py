@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from equivariant.nn.gaunt.tables import Kind, check_degree, dense_table
+from equivariant.nn.gaunt.tables import Kind, Normalization, check_degree, grid_tables
 from equivariant.shapes import Float
 
 Coefficients = Float[Tensor, "m1 m2 m3"]
@@ -143,13 +143,20 @@ def _log_symbol(degrees: tuple[int, int, int], top: int, half: int) -> float:
 
 
 def _block(degrees: tuple[int, int, int], kind: Kind) -> Tensor:
-    """The part of a dense table that has exactly these degrees; a copy."""
+    """Integrals over the harmonics of exactly these degrees, by quadrature."""
     _checked(*degrees)
-    table = dense_table(degrees, kind, "integral", torch.float64, torch.device("cpu"))
-    first, second, third = degrees
-    whole = table.unflatten(0, ((first + 1) ** 2, (second + 1) ** 2))
-    block: Tensor = whole[first**2 :, second**2 :, third**2 :].clone()
-    return block
+    integral: Normalization = "integral"
+    settings = (sum(degrees), integral, torch.float64, torch.device("cpu"))
+    rows = [slice(n * n, (n + 1) ** 2) for n in degrees]
+    first, second = (
+        [table[rows[i]] for table in grid_tables(degrees[i], *settings)[:3]] for i in (0, 1)
+    )
+    projection = grid_tables(degrees[2], *settings)[3][:, rows[2]]
+    if kind == "even":
+        pairs = first[0][:, None] * second[0]
+    else:
+        pairs = first[1][:, None] * second[2] - first[2][:, None] * second[1]
+    return pairs @ projection
 
 
 def _checked(degree1: int, degree2: int, degree3: int) -> tuple[int, int, int]:
