@@ -2,6 +2,7 @@
 
 from equivariant.nn.dgcnn import DynamicGraphNetwork, EdgeConvolution
 from equivariant.nn.frame_average import FrameAverage, cloud_frames
+from equivariant.nn.gaunt import GauntTensorProduct, expressivity_report, gaunt_product
 from equivariant.nn.hypernetwork import Hypernetwork, element_features
 from equivariant.nn.image_encoder import ImageEncoder, ImageEncoderConfig
 from equivariant.nn.neighbors import nearest_neighbors
@@ -29,6 +30,7 @@ __all__ = [
     "DynamicGraphNetwork",
     "EdgeConvolution",
     "FrameAverage",
+    "GauntTensorProduct",
     "Hypernetwork",
     "ImageEncoder",
     "ImageEncoderConfig",
@@ -50,6 +52,8 @@ __all__ = [
     "VectorNorm",
     "cloud_frames",
     "element_features",
+    "expressivity_report",
+    "gaunt_product",
     "load_sie_encoder",
     "nearest_neighbors",
 ]

@@ -1,0 +1,27 @@
+"""Products of functions on the sphere: fast bilinear maps between features of O(3)."""
+
+from equivariant.nn.gaunt.coefficients import (
+    gaunt_coefficients,
+    gaunt_constant,
+    poisson_coefficients,
+    poisson_constant,
+)
+from equivariant.nn.gaunt.layer import GauntTensorProduct
+from equivariant.nn.gaunt.paths import ExpressivityReport, Path, expressivity_report
+from equivariant.nn.gaunt.product import gaunt_product
+from equivariant.nn.gaunt.tables import degree_scales, real_harmonics, sphere_grid
+
+__all__ = [
+    "ExpressivityReport",
+    "GauntTensorProduct",
+    "Path",
+    "degree_scales",
+    "expressivity_report",
+    "gaunt_coefficients",
+    "gaunt_constant",
+    "gaunt_product",
+    "poisson_coefficients",
+    "poisson_constant",
+    "real_harmonics",
+    "sphere_grid",
+]
