@@ -1,4 +1,4 @@
-"""Products of functions on the sphere: fast bilinear maps between features of O(3)."""
+"""Products of functions on the sphere: bilinear maps between features of O(3)."""
 
 from equivariant.nn.gaunt.coefficients import (
     gaunt_coefficients,
