@@ -30,7 +30,8 @@ class GauntTensorProduct(nn.Module):
 
     With ``parity="even"`` couplings with l1+l2+l3 odd are absent, the cross product among them.
     ``parity="full"`` has every coupling of Clebsch and Gordan, still summed into one block per
-    irrep; coefficients are :func:`gaunt_constant` and :func:`poisson_constant` times Wigner's.
+    irrep; for "integral" coefficients are :func:`gaunt_constant` and :func:`poisson_constant`
+    times Wigner's.
     :func:`expressivity_report` lists them.
 
     Args:
