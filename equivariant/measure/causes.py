@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -126,6 +127,7 @@ class Examined:
             "The map is random, or an action does not leave things alone where it should.",
         )  # fmt: skip
 
+    @cached_property
     def _stays(self) -> bool:
         """Whether the declared action leaves outputs alone, so that which way says nothing."""
         g = self.group.sample(generator=torch.Generator().manual_seed(self.seed))
@@ -136,7 +138,7 @@ class Examined:
         return bool(torch.equal(moved, before))
 
     def _inverse(self) -> Finding | None:
-        if self._stays():
+        if self._stays:
             return None
         turned_back = FunctionMotion(
             lambda g, y: self.after.move(self.group.inverse(g), y), self.group,
@@ -152,7 +154,7 @@ class Examined:
         )  # fmt: skip
 
     def _invariance(self) -> Finding | None:
-        if self._stays():
+        if self._stays:
             return None
         error = self._again(
             act_out=FunctionMotion(lambda g, y: y, self.group, batched=self.after.batched)

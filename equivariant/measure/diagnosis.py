@@ -12,8 +12,9 @@ import torch
 from equivariant.measure.causes import ABOVE, Examined, Finding
 from equivariant.measure.equivariance_report import EquivarianceReport
 from equivariant.measure.error import equivariance_error
-from equivariant.measure.floor import Floor, float64_twin, numerical_floor, widened
+from equivariant.measure.floor import Floor, float64_twin, numerical_floor
 from equivariant.measure.statistics import Estimate
+from equivariant.measure.tree import widened
 
 _TWIN_SAMPLES = 16
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from equivariant.errors import ConventionError
 from equivariant.groups import SE3, SO2, SO3, Translation
@@ -16,7 +16,7 @@ from equivariant.measure.equivariance_report import Comparison, EquivarianceRepo
 from equivariant.measure.error import equivariance_error
 from equivariant.measure.motion import Motion, TreeMotion, as_motion
 from equivariant.measure.table import compare, relative_error
-from equivariant.measure.tree import call, rebuild, tensors
+from equivariant.measure.tree import call, rebuild, tensors, widened
 
 _ISOMETRIES = (SO2(), SO3(), SE3(), Translation(2), Translation(3))  # a blur commutes with
 _BLUR_REACH_PX = 6.0
@@ -171,16 +171,6 @@ def float64_twin(f: Callable[..., Any], x: Any) -> nn.Module | None:
     except (RuntimeError, TypeError):  # a dtype that is fixed inside
         return None
     return wide
-
-
-def widened(x: Any) -> Any:
-    """The same tree with floating-point tensors in float64."""
-    return rebuild(
-        x,
-        lambda _, leaf: (
-            leaf.double() if isinstance(leaf, Tensor) and leaf.is_floating_point() else leaf
-        ),
-    )
 
 
 def _rounding(

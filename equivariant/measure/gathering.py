@@ -18,7 +18,7 @@ from equivariant.measure.motion import Motion, Part
 from equivariant.measure.running import Orbit, Spread, rows_of
 from equivariant.measure.statistics import estimate_mean
 from equivariant.measure.table import ErrorTable, compare, compare_logits, relative_error
-from equivariant.measure.tree import rebuild
+from equivariant.measure.tree import detached, widened
 
 
 @dataclass(frozen=True)
@@ -188,7 +188,7 @@ class Batch:
         eye = torch.eye(cpu.shape[-1], dtype=torch.float64)
         self.element.append((each - eye).square().mean((-2, -1)).sqrt())
         moved_back = (
-            self.after.parts(self.after.move(self.gathering.group.inverse(g), _wide(y)))
+            self.after.parts(self.after.move(self.gathering.group.inverse(g), detached(widened(y))))
             if self.options.orbit_variance
             else {}
         )
@@ -224,7 +224,7 @@ class Batch:
         self._parts, self._mean, self._orbits = {}, {}, {}
 
     def _right(self, g: Tensor) -> dict[str, Part]:
-        return self.after.parts(self.after.move(g, _wide(self._y)))
+        return self.after.parts(self.after.move(g, widened(self._y)))
 
     def _compare(self, left: Tensor, right: Part, mask: Tensor | None) -> dict[str, Tensor]:
         if left.shape != right.tensor.shape:
@@ -264,24 +264,9 @@ class Batch:
         self._mean[name] = self._mean[name] + difference if name in self._mean else difference
 
 
-def detached(y: Any) -> Any:
-    """The same tree without a graph behind it."""
-    return rebuild(y, lambda _, leaf: leaf.detach() if isinstance(leaf, Tensor) else leaf)
-
-
 def largest(numbers: dict[str, Tensor]) -> float:
     """Largest relative error over items."""
     return float(relative_error(numbers).max())
-
-
-def _wide(y: Any) -> Any:
-    """Floating-point leaves in float64, without a graph."""
-
-    def wide(_: str, leaf: Any) -> Any:
-        floating = isinstance(leaf, Tensor) and leaf.is_floating_point()
-        return leaf.detach().double() if floating else leaf
-
-    return rebuild(y, wide)
 
 
 def _radius(group: Group, g: Tensor) -> Tensor:

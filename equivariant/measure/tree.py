@@ -63,6 +63,21 @@ def rebuild(tree: Any, replace: Callable[[str, Any], Any], name: str = "") -> An
     return values
 
 
+def detached(tree: Any) -> Any:
+    """The same tree without a graph behind its tensors."""
+    return rebuild(tree, lambda _, leaf: leaf.detach() if isinstance(leaf, Tensor) else leaf)
+
+
+def widened(tree: Any) -> Any:
+    """The same tree with floating-point tensors in float64."""
+
+    def wide(_: str, leaf: Any) -> Any:
+        floating = isinstance(leaf, Tensor) and leaf.is_floating_point()
+        return leaf.double() if floating else leaf
+
+    return rebuild(tree, wide)
+
+
 def call(f: Callable[..., Any], x: Any) -> Any:
     """f(x), where a tuple is spread over the arguments.
 

@@ -8,8 +8,7 @@ from typing import Any
 import torch
 
 from equivariant.measure import equivariance_error
-from equivariant.measure.floor import widened
-from equivariant.measure.tree import call, rebuild, tensors
+from equivariant.measure.tree import call, rebuild, tensors, widened
 from equivariant.testing.assertions import assert_equivariant
 
 
