@@ -24,10 +24,31 @@ def collect(x: Tensor) -> Tensor:
     Returns:
         Shape (Σ n_r, ...). Without several processes, x itself.
     """
-    if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
+    if not across_processes():
         return x
     result: Tensor = _Collect.apply(x)  # type: ignore[no-untyped-call]
     return result
+
+
+def total(x: Tensor) -> Tensor:
+    """Sum over all processes, the same on each; differentiable.
+
+    The backward sums the gradients of all processes, as that of :func:`collect` does: a loss
+    computed from totals on every process has the gradient of one process, when parameter
+    gradients are averaged.
+
+    Args:
+        x: Any shape, equal on all processes.
+    """
+    if not across_processes():
+        return x
+    result: Tensor = _Total.apply(x)  # type: ignore[no-untyped-call]
+    return result
+
+
+def across_processes() -> bool:
+    """Whether there is more than one process to collect from."""
+    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
 
 
 class _Collect(torch.autograd.Function):
@@ -51,3 +72,18 @@ class _Collect(torch.autograd.Function):
         total = grad.contiguous().clone()
         dist.all_reduce(total)
         return total[ctx.start : ctx.stop]
+
+
+class _Total(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        result = x.clone()
+        dist.all_reduce(result)
+        return result
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        result = grad.contiguous().clone()
+        dist.all_reduce(result)
+        return result

@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
-import math
+import warnings
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from equivariant.errors import ConventionError, ShapeError
-from equivariant.losses.pairs import Pairs
+from equivariant.losses.collect import across_processes, total
+from equivariant.losses.listed import BothWays, ListedSoftmax, SparseSoftmax, fits
+from equivariant.losses.own import Own, with_own
+from equivariant.losses.pairs import Entries, Pairs
 from equivariant.losses.sides import Side
 from equivariant.losses.similarity import Cosine, Similarity
+from equivariant.losses.statistics import Form, Hardest, Link, Pull, Push, Values, evaluate
 from equivariant.losses.temperature import Fixed, Temperature
+from equivariant.losses.tiles import AnyForm, tiled
+from equivariant.shapes import Bool, Float
 
-Statistic = Literal["mean", "lse"]
-Link = Literal["gap", "softplus"]
+Method = Literal["auto", "dense", "tiled"]
+
+_DENSE_ALWAYS = 1 << 18
+_DENSE_UNLISTED = 1 << 22
+_LISTED_PER_ROW = 32
+_SHARED = 1 << 22
 
 
 @dataclass(frozen=True)
@@ -24,22 +34,32 @@ class Contrast:
     """Values of a contrast, one per anchor, before any reduction.
 
     Args:
-        per_anchor: L_i, shape (N,), float32 or float64; 0 with zero gradient where not valid.
+        per_anchor: c_i L_i, shape (N,), float32 or float64; 0 with zero gradient where not
+            valid. c_i is the anchor's weight, 1 where its side has none.
         valid: Anchors that have a positive and (for a gap) something to push, shape (N,), bool.
         gap: R_i - A_i, detached, shape (N,); 0 where not valid.
         push_mass: Softmax mass on candidates that are not positives, detached, shape (N,).
         entropy: Entropy in nats of the softmax over the push set, detached, shape (N,).
+        gathered: Whether the candidates are those of all processes.
     """
 
-    per_anchor: Tensor
-    valid: Tensor
-    gap: Tensor
-    push_mass: Tensor
-    entropy: Tensor
+    per_anchor: Float[Tensor, n]
+    valid: Bool[Tensor, n]
+    gap: Float[Tensor, n]
+    push_mass: Float[Tensor, n]
+    entropy: Float[Tensor, n]
+    gathered: bool = False
 
-    def mean(self) -> Tensor:
-        """Mean over valid anchors; 0, still connected to the graph, where there is none."""
-        return self.per_anchor.sum() / self.valid.sum().clamp(min=1)
+    def mean(self) -> Float[Tensor, ""]:
+        """Mean over valid anchors; 0, still connected to the graph, where there is none.
+
+        Gathered, it is the mean over the valid anchors of all processes, the same number on
+        each, and averaging parameter gradients over processes gives one process's gradient.
+        """
+        count = self.valid.sum()
+        if not self.gathered:
+            return self.per_anchor.sum() / count.clamp(min=1)
+        return total(self.per_anchor.sum()) / total(count).clamp(min=1)
 
 
 def contrast(
@@ -50,24 +70,37 @@ def contrast(
     tau: float | Temperature = 0.1,
     similarity: Similarity | None = None,
     keep: float = 1.0,
-    pull: Statistic = "mean",
-    push: Statistic = "lse",
+    pull: Pull = "mean",
+    push: Push = "lse",
     link: Link = "gap",
+    hardest: Hardest | None = None,
+    method: Method = "auto",
+    gather: bool = False,
+    own: Own | None = None,
 ) -> Contrast:
     """Attract positives, repel candidates.
 
-    With logits ℓ_ij = s(q_i, k_j) / τ, attraction weights P (rows normalized to sum 1 under a
-    mean) and repulsion weights W:
+    With logits ℓ_ij = s(q_i, k_j) / τ_ij, attraction weights P and repulsion weights W, where W
+    of a positive is multiplied by ``keep``:
 
-        A_i = Σ_j P_ij ℓ_ij            or  log Σ_j P_ij exp ℓ_ij              (pull)
-        R_i = log Σ_j W_ij exp ℓ_ij    or  Σ_j W_ij ℓ_ij / Σ_j W_ij           (push)
-        L_i = R_i - A_i                or  softplus(R_i - A_i)                (link)
+        L_i = link(R_i - A_i),   A_i = pull_j(ℓ_ij; P_ij),   R_i = push_j(ℓ_ij; W_ij)
 
-    where W of a positive is multiplied by ``keep``: 1 is InfoNCE, 0 is the decoupled loss, and
-    softplus of the decoupled gap is InfoNCE again.
+        mean        Σ w ℓ / Σ w            max, min    greatest, least logit (min: pull only)
+        sum         Σ w ℓ                  Boltzmann   Σ softmax(log w + t ℓ) ℓ
+        lse         log Σ w exp ℓ          each        pull only: Σ_p P_p link(R - ℓ_p) / Σ P
+        lme         log Σ w exp ℓ / Σ w    none        that side is left out
+
+        gap         R - A                  Hinge       relu(margin + R - A)
+        softplus    log(1 + exp(R - A))    PairHinge   push_j relu(margin + ℓ_ij - A_i)
+        PairSigmoid pull_j softplus(-ℓ_ij - b) + push_j softplus(ℓ_ij + b)
+
+    keep = 1 is InfoNCE, 0 is the decoupled loss, and softplus of the decoupled gap is InfoNCE
+    again.
 
     Similarities and sums are computed in float32 or wider, outside autocast. Logits are scaled
     first and masked after, so a learned temperature has a finite gradient beside masked pairs.
+    A product of CUDA matrices in TF32, if you have switched that on, costs three digits: leave
+    ``torch.backends.cuda.matmul.allow_tf32`` off.
 
     Args:
         q: Anchors, N rows.
@@ -79,13 +112,24 @@ def contrast(
         pull: Statistic of the positives.
         push: Statistic of the push set.
         link: From the gap to the loss.
+        hardest: Which of the negatives stay in the push set; all by default.
+        method: ``dense`` holds all N x M pairs and can be differentiated twice; ``tiled`` needs
+            memory O((N + M) D) and can be differentiated once; ``auto`` chooses: dense up to
+            2¹⁸ pairs, and up to 2²² where the pairs are not few and listed, tiled beyond,
+            except for temperatures of each pair and for weights that are trained.
+        gather: Whether candidates are those of all processes.
+        own: Further candidates of each anchor alone, beside the shared ones; evaluated densely.
 
     Returns:
         Per-anchor values; see :class:`Contrast`.
 
     Raises:
         ShapeError: The widths of q and k differ.
-        ConventionError: ``keep`` is outside [0, 1].
+        UserWarning: Embeddings are bfloat16 and the fixed temperature is below 0.03: rounding
+            alone then moves logits by 0.1 and more.
+        ConventionError: ``keep`` is outside [0, 1]; a name is unknown; ``tiled`` is asked for
+            with temperatures of each pair, trained weights or own candidates; own candidates
+            have temperatures that differ among candidates, or ``hardest``.
 
     Example:
         >>> z = Side.views(torch.eye(4), torch.eye(4))
@@ -94,8 +138,9 @@ def contrast(
         0.5944
 
     Source: the common form of van den Oord et al. 2018 (eq. 4), Chen et al. 2020 (eq. 1),
-    Khosla et al. 2020 (eq. 2), Yeh et al. 2022 (eq. 6).
+    Khosla et al. 2020 (eq. 2), Yeh et al. 2022 (DCL), Zheng et al. 2023 (CACR).
     """
+    form = Form(keep, pull, push, link, hardest)
     if q.z.shape[1] != k.z.shape[1]:
         raise ShapeError(
             expected=f"candidates of width {q.z.shape[1]}, as the anchors",
@@ -103,61 +148,168 @@ def contrast(
             argument="k",
             advice="Project both sides to one space.",
         )
-    if not 0.0 <= keep <= 1.0:
+    if method not in ("auto", "dense", "tiled"):
         raise ConventionError(
-            expected="a number in [0, 1]", got=str(keep), argument="keep",
-            advice="1 keeps the positive in the denominator, 0 leaves it out.",
+            expected="auto, dense or tiled", got=repr(method), argument="method",
+            advice="'auto' chooses by size.",
         )  # fmt: skip
+    gathered = gather and across_processes()
+    if gathered:
+        k = k.collect()
     temperature = tau if isinstance(tau, Temperature) else Fixed(tau)
-    similarity = similarity or Cosine()
+    _warn_of_rounding(q.z.dtype, temperature)
     with torch.autocast(q.z.device.type, enabled=False):
         wide = torch.promote_types(torch.promote_types(q.z.dtype, k.z.dtype), torch.float32)
-        s = similarity.matrix(q.z.to(wide), k.z.to(wide))
-        logits = s / temperature().to(s)
-        everything = slice(None)
-        p, log_w = pairs.tile(q, k, everything, everything)
-        return _assemble(logits, p.to(wide), log_w.to(wide), keep, pull, push, link)
+        q, k = q.replace(q.z.to(wide)), k.replace(k.z.to(wide))
+        inverse = 1.0 / temperature(q, k).to(dtype=wide, device=q.z.device)
+        values = _evaluate(q, k, pairs, similarity or Cosine(), inverse, form, method, own)
+        loss = values.loss if q.weight is None else values.loss * q.weight.to(wide)
+    return Contrast(loss, values.valid, values.gap, values.push_mass, values.entropy, gathered)
 
 
-def _assemble(
-    logits: Tensor,
-    p: Tensor,
-    log_w: Tensor,
-    keep: float,
-    pull: Statistic,
-    push: Statistic,
-    link: Link,
-) -> Contrast:
-    positive = p > 0
-    log_keep = math.log(keep) if keep > 0 else -math.inf
-    log_w = torch.where(positive, log_w + log_keep, log_w)
-    pushed = log_w > -math.inf
-    attracted, has_positive = _statistic(logits, p, positive, pull)
-    weight = torch.where(pushed, log_w.exp(), 0.0)
-    repelled, has_push = _statistic(logits, weight, pushed, push)
-    # An empty push set means R = -inf: softplus of the gap is then exactly 0.
-    valid = has_positive & has_push
-    gap = torch.where(valid, repelled - attracted, 0.0)
-    value = torch.nn.functional.softplus(gap) if link == "softplus" else gap
-    per_anchor = torch.where(valid, value, 0.0)
-    with torch.no_grad():
-        share = torch.softmax(torch.where(pushed, logits + log_w, -math.inf), 1)
-        share = torch.where(pushed.any(1, keepdim=True), share, 0.0)
-        mass = torch.where(positive, 0.0, share).sum(1)
-        entropy = torch.special.entr(share).sum(1)
-    counted = has_positive if link == "softplus" else valid
-    return Contrast(per_anchor, counted, gap.detach(), mass, entropy)
+def contrast_both(
+    q: Side,
+    k: Side,
+    pairs: Pairs,
+    *,
+    tau: float | Temperature = 0.1,
+    similarity: Similarity | None = None,
+    keep: float = 1.0,
+    pull: Pull = "mean",
+    link: Link = "gap",
+    gather: bool = False,
+) -> tuple[Contrast, Contrast]:
+    """Anchors against candidates, and candidates against anchors, with a log-sum-exp push.
+
+    The same two results as ``contrast(q, k, ...)`` and ``contrast(k, q, ...)``. Sides of middle
+    size share one matrix of logits, which halves the work; beyond, each direction is evaluated
+    in blocks.
+
+    Args:
+        q: One side, N rows.
+        k: The other, M rows of the same width.
+        pairs: Who attracts and who repels whom; asked in both directions.
+        tau: Temperature, > 0.
+        similarity: Cosine by default.
+        keep: Share of the positives in the push set, in [0, 1].
+        pull: Statistic of the positives.
+        link: From the gap to the loss.
+        gather: Whether candidates are those of all processes.
+
+    Returns:
+        Values of the anchors q, and of the anchors k.
+
+    Raises:
+        ShapeError: The widths differ.
+        ConventionError: As for :func:`contrast`.
+
+    Example:
+        >>> a, b = Side.of(torch.eye(4)), Side.of(torch.eye(4).roll(1, 0))
+        >>> there, back = contrast_both(a, b, Pairs.same("index"), tau=0.5)
+        >>> round(float(there.mean()), 4), round(float(back.mean()), 4)
+        (2.3408, 2.3408)
+    """
+    settings: dict[str, Any] = {
+        "similarity": similarity, "keep": keep, "pull": pull, "link": link, "gather": gather,
+    }  # fmt: skip
+    temperature = tau if isinstance(tau, Temperature) else Fixed(tau)
+    form = Form(keep, pull, "lse", link)
+    shared = None
+    if fits(form) and not (gather and across_processes()) and q.z.shape[1] == k.z.shape[1]:
+        shared = _share_logits(q, k, pairs, similarity or Cosine(), temperature, form)
+    if shared is not None:
+        return shared
+    there = contrast(q, k, pairs, tau=temperature, **settings)
+    return there, contrast(k, q, pairs, tau=temperature, **settings)
 
 
-def _statistic(
-    logits: Tensor, weight: Tensor, member: Tensor, kind: Statistic
-) -> tuple[Tensor, Tensor]:
-    """Statistic of each row's members and whether it has any; 0 for a row without."""
-    some = member.any(1)
-    if kind == "mean":
-        total = torch.where(some, weight.sum(1), 1.0)
-        return torch.where(member, weight * logits, 0.0).sum(1) / total, some
-    # A row without members is filled with zeros first: its logsumexp must have a gradient.
-    log_weight = torch.where(member, torch.where(member, weight, 1.0).log(), -math.inf)
-    usable = torch.where(some.unsqueeze(1), torch.where(member, logits, 0.0) + log_weight, 0.0)
-    return torch.where(some, torch.logsumexp(usable, 1), 0.0), some
+def _share_logits(
+    q: Side, k: Side, pairs: Pairs, similarity: Similarity, temperature: Temperature, form: Form
+) -> tuple[Contrast, Contrast] | None:
+    """Both directions from one matrix of logits; None where that is not the way to go."""
+    n, size, most = len(q), len(q) * len(k), _LISTED_PER_ROW * (len(q) + len(k))
+    if not _DENSE_ALWAYS < size <= _SHARED or not similarity.exact:
+        return None
+    there, back = pairs.entries(q, k, most), pairs.entries(k, q, most)
+    if there is None or back is None:
+        return None
+    if _trained(form, there, q, k) or _trained(form, back, k, q):
+        return None
+    with torch.autocast(q.z.device.type, enabled=False):
+        wide = torch.promote_types(torch.promote_types(q.z.dtype, k.z.dtype), torch.float32)
+        q, k = q.replace(q.z.to(wide)), k.replace(k.z.to(wide))
+        inverse = 1.0 / temperature(q, k).to(dtype=wide, device=q.z.device)
+        if inverse.ndim:
+            return None
+        left, right = similarity.maps(q, k)
+        both = BothWays(ListedSoftmax(there, form), ListedSoftmax(back, form))
+        values = tiled(both, left * inverse, right)
+    return _weighed(values, slice(0, n), q), _weighed(values, slice(n, None), k)
+
+
+def _weighed(values: Values, rows: slice, side: Side) -> Contrast:
+    loss = values.loss[rows]
+    loss = loss if side.weight is None else loss * side.weight.to(loss)
+    gap, mass, entropy = values.gap[rows], values.push_mass[rows], values.entropy[rows]
+    return Contrast(loss, values.valid[rows], gap, mass, entropy)
+
+
+def _evaluate(
+    q: Side,
+    k: Side,
+    pairs: Pairs,
+    similarity: Similarity,
+    inverse: Tensor,
+    form: Form,
+    method: Method,
+    own: Own | None,
+) -> Values:
+    left, right = similarity.maps(q, k)
+    size = len(q) * len(k)
+    if method == "auto" and size <= _DENSE_ALWAYS:
+        method = "dense"
+    if method != "dense":
+        listed = None
+        if fits(form) and similarity.exact:
+            listed = pairs.entries(q, k, _LISTED_PER_ROW * (len(q) + len(k)))
+        of_pairs = inverse.ndim == 2 and min(inverse.shape) > 1
+        if own is not None or of_pairs or _trained(form, listed or pairs, q, k):
+            _refuse_tiles(method)
+        elif listed is not None:
+            by_anchor = inverse.ndim == 0 or inverse.shape[1] == 1
+            left, right = (left * inverse, right) if by_anchor else (left, right * inverse.T)
+            return tiled(SparseSoftmax(ListedSoftmax(listed, form)), left, right)
+        elif method == "tiled" or size > _DENSE_UNLISTED:
+            blocks = AnyForm(q.detach(), k.detach(), pairs, similarity, form)
+            return tiled(blocks, left, right, inverse)
+    s, tile = similarity.finish(left @ right.T), pairs.tile(q, k)
+    if own is not None:
+        s, tile = with_own(s, tile, own, inverse, form)
+    return evaluate(s, s * inverse, tile, form)
+
+
+def _warn_of_rounding(dtype: torch.dtype, temperature: Temperature) -> None:
+    if dtype == torch.bfloat16 and isinstance(temperature, Fixed) and temperature.tau < 0.03:
+        warnings.warn(
+            f"bfloat16 embeddings at temperature {temperature.tau:g}: their rounding alone moves "
+            "logits by 0.1 and more; leave autocast before the last projection",
+            stacklevel=3,
+        )
+
+
+def _trained(form: Form, pairs: Pairs | Entries, q: Side, k: Side) -> bool:
+    """Whether gradients flow to the weights of pairs, or to a bias."""
+    found = pairs.tile(q[:1], k) if isinstance(pairs, Pairs) else pairs
+    weights = (found.log_repulsion, found.attraction, getattr(found, "bias", None))
+    all_of_them = (*weights, getattr(form.link, "bias", None))
+    return any(isinstance(x, Tensor) and x.requires_grad for x in all_of_them)
+
+
+def _refuse_tiles(method: Method) -> None:
+    if method == "tiled":
+        raise ConventionError(
+            expected="one temperature for all, per anchor or per candidate, and fixed weights",
+            got="temperatures of each pair, trained weights or bias, or own candidates",
+            argument="method",
+            advice="Pass method='dense' or 'auto'.",
+        )

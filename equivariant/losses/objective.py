@@ -1,58 +1,19 @@
-"""An objective is a weighted sum of terms over a batch of pairs, written as data."""
+"""An objective is a weighted sum of terms, written as data, over named sides of a batch."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 
 from equivariant.actions import Action, DirectSum
 from equivariant.errors import ConventionError
-from equivariant.losses.collect import collect
-from equivariant.losses.contrast import contrast
-from equivariant.losses.pairs import Pairs
+from equivariant.losses.plan import Sides, Step, Term, trained_inside
 from equivariant.losses.sides import Side
-from equivariant.losses.terms import covariance, mean_squared_difference, variance
-from equivariant.shapes import Float, Matrix, Vector
-
-Kind = Literal["align", "contrast", "variance", "covariance"]
-
-
-@dataclass(frozen=True)
-class Term:
-    """One term of an objective, as data.
-
-    With z = (z_a, z_b) the embeddings of the two views, m = ρ(g) z_a the moved first view:
-
-        align        mean (m - z_b)²
-        contrast     InfoNCE over the 2N rows of m and z_b, cosine, temperature tau
-        variance     of views: ½ V(z_a) + ½ V(z_b);  of moved: ½ V(m)
-        covariance   of views: C(z_a) + C(z_b);      of moved: C(m)
-
-    Args:
-        kind: Which of the four.
-        weight: Factor, >= 0.
-        part: Index of the action's summand that the term sees; None sees the whole vector.
-        of: For variance and covariance: of the views or of the moved first view.
-        tau: For contrast: temperature, > 0.
-        keep: For contrast: 1 is InfoNCE, 0 leaves the positive out of the denominator.
-    """
-
-    kind: Kind
-    weight: float
-    part: int | None = None
-    of: Literal["views", "moved"] = "views"
-    tau: float = 0.1
-    keep: float = 1.0
-
-    @property
-    def name(self) -> str:
-        """How the term is called in logs: kind, part, and what it is of."""
-        part = "" if self.part is None else f"_{self.part}"
-        return f"{self.kind}{part}{'_moved' if self.of == 'moved' else ''}"
+from equivariant.shapes import Matrix, Vector
 
 
 @dataclass(frozen=True)
@@ -68,53 +29,145 @@ class ObjectiveValue:
     terms: dict[str, Tensor]
 
 
-class Objective(nn.Module):
-    """A weighted sum of terms; the action moves the first view before views are compared.
+class Loss(nn.Module):
+    """A weighted sum of terms over named sides.
 
-    Embeddings are gathered from all processes with gradient, so that variance, covariance and
-    negatives are those of the whole batch; see :func:`equivariant.losses.collect.collect`.
-    Everything is computed in float32 or wider, outside autocast.
+    On several processes, anchors are the own rows, candidates and whole columns those of all;
+    averaging parameter gradients over processes then gives one process's gradient. Everything
+    is computed in float32 or wider, outside autocast. Learned temperatures, biases and networks
+    of the terms are this module's.
 
     Args:
-        terms: What is summed; :func:`equivariant.losses.preset` has the named ones.
-        action: How g moves an embedding. Its weights, if any, are this module's.
+        plan: Terms, and steps that make further sides before them, in order.
+        slices: Columns of each part, for terms that see one part.
 
     Raises:
-        ConventionError: There is no term, a weight is negative, two terms have one name, or a
-            part is not a summand of the action.
+        ConventionError: There is no term, or two have one name.
+
+    Example:
+        >>> from equivariant.losses import preset
+        >>> loss = preset("dcl", tau=0.2).build()
+        >>> value = loss(a=torch.eye(4), b=torch.eye(4))
+        >>> round(float(value.total), 4)  # log 6 - 1 / 0.2
+        -3.2082
+    """
+
+    def __init__(self, plan: Sequence[Term | Step], *, slices: Sequence[slice] = ()) -> None:
+        super().__init__()
+        self.terms = tuple(item for item in plan if isinstance(item, Term))
+        self.steps = tuple(item for item in plan if isinstance(item, Step))
+        self.slices = tuple(slices)
+        keys = [term.key for term in self.terms]
+        if not self.terms or len(set(keys)) < len(keys):
+            raise ConventionError(
+                expected="at least one term, all of different names",
+                got=", ".join(keys) or "no term",
+                argument="plan",
+                advice="Give terms of one kind names of their own.",
+            )
+        trained = {id(item): item for part in plan for item in trained_inside(part)}
+        self.networks = nn.ModuleList(x for x in trained.values() if isinstance(x, nn.Module))
+        self.numbers = nn.ParameterList(x for x in trained.values() if isinstance(x, nn.Parameter))
+
+    def forward(
+        self, *, generator: torch.Generator | None = None, **sides: Side | Tensor
+    ) -> ObjectiveValue:
+        """Evaluate on a batch.
+
+        Args:
+            generator: For steps and terms that draw.
+            sides: By name. A matrix becomes a side whose rows are called 0, 1, ...: row i of
+                every matrix shows object i. The index of rows is given here; what two sides
+                share is their ``id``.
+
+        Returns:
+            Total and terms.
+
+        Raises:
+            ConventionError: A term names a side, or what its rows should know, that is absent.
+        """
+        named = {name: _indexed(side, place) for place, (name, side) in enumerate(sides.items())}
+        device = next(iter(named.values())).z.device if named else torch.device("cpu")
+        batch = Sides(named, self.slices)
+        with torch.autocast(device.type, enabled=False):
+            for place, step in enumerate(self.steps, len(named)):
+                made = step.side(batch, generator)
+                batch.named[step.name] = _indexed(made, place)
+            values = {term.key: term.value(batch, generator) for term in self.terms}
+        total = torch.stack([term.weight * values[term.key] for term in self.terms]).sum()
+        return ObjectiveValue(total, {name: value.detach() for name, value in values.items()})
+
+    def extra_repr(self) -> str:
+        return "\n".join(map(str, (*self.steps, *self.terms)))
+
+
+class Objective(nn.Module):
+    """A sum of terms over pairs of views; the action moves the first before they are compared.
+
+    Terms see three sides: ``a`` and ``b``, the views, and ``moved``, ρ(g) a. Row i of each shows
+    object i of the batch.
+
+    Args:
+        plan: What is summed; :func:`equivariant.losses.preset` has the named ones.
+        action: How g moves an embedding. Its weights, if any, are this module's. The summands of
+            a direct sum are the parts that terms may see.
+
+    Raises:
+        ConventionError: There is no term, two terms have one name, or a part is not a summand
+            of the action.
 
     Example:
         >>> from equivariant.actions import Trivial, Vectors
         >>> from equivariant.groups import SO3
+        >>> from equivariant.losses import FunctionTerm, mean_squared_difference, variance
         >>> action = Trivial(4) + Vectors(SO3(), channels=2)
-        >>> terms = [Term("align", 10.0, part=1), Term("variance", 10.0)]
-        >>> value = Objective(terms, action)(torch.eye(10), torch.eye(10), torch.eye(3))
+        >>> align = FunctionTerm("align", 10.0, 1, mean_squared_difference, ("moved", "b"))
+        >>> spread = FunctionTerm("variance", 10.0, None, variance, ("a",))
+        >>> value = Objective([align, spread], action)(torch.eye(10), torch.eye(10), torch.eye(3))
         >>> sorted(value.terms)
         ['align_1', 'variance']
     """
 
-    def __init__(self, terms: Sequence[Term], action: Action) -> None:
+    def __init__(self, plan: Sequence[Term | Step], action: Action) -> None:
         super().__init__()
-        parts = len(action.summands) if isinstance(action, DirectSum) else 0
-        names = [term.name for term in terms]
-        wrong = [t for t in terms if t.weight < 0 or not (t.part is None or 0 <= t.part < parts)]
-        if not terms or wrong or len(set(names)) < len(names):
+        slices = action.slices if isinstance(action, DirectSum) else []
+        self.loss = Loss(plan, slices=slices)
+        wrong = [
+            term
+            for term in self.loss.terms
+            if term.part is not None and not 0 <= term.part < len(slices)
+        ]
+        if wrong:
             raise ConventionError(
-                expected=f"terms of different names, weights >= 0, parts below {parts}",
-                got=", ".join(map(str, wrong or terms)) or "no term",
-                argument="terms",
+                expected=f"parts below {len(slices)}",
+                got=", ".join(map(str, wrong)),
+                argument="plan",
                 advice="A part is the index of a summand of the action: 0 is the first.",
             )
-        self.terms = tuple(terms)
         self.action = action
 
-    def forward(self, z_a: Vector, z_b: Vector, g: Matrix) -> ObjectiveValue:
+    @property
+    def terms(self) -> tuple[Term, ...]:
+        """What is summed."""
+        return self.loss.terms
+
+    def forward(
+        self,
+        z_a: Vector,
+        z_b: Vector,
+        g: Matrix,
+        *,
+        generator: torch.Generator | None = None,
+        **known: Tensor,
+    ) -> ObjectiveValue:
         """Evaluate on a batch.
 
         Args:
             z_a: Embeddings of the first views, shape (N, dim).
             z_b: Embeddings of the second views, shape (N, dim).
             g: Elements, shape (N, n, n), or one for all, (n, n).
+            generator: For terms that draw.
+            known: What rows of all sides know, shape (N, ...): ``label``, ``position``, ...
 
         Returns:
             Total and terms.
@@ -126,28 +179,20 @@ class Objective(nn.Module):
             wide = torch.promote_types(z_a.dtype, torch.float32)
             z_a, z_b = z_a.to(wide), z_b.to(wide)
             moved = self.action(g.to(wide), z_a)
-            views = tuple(collect(z) for z in (z_a, z_b, moved))
-            values = {term.name: self._evaluate(term, *views) for term in self.terms}
-        total = torch.stack([term.weight * values[term.name] for term in self.terms]).sum()
-        return ObjectiveValue(total, {name: value.detach() for name, value in values.items()})
+            sides = {"a": z_a, "b": z_b, "moved": moved}
+            value: ObjectiveValue = self.loss(
+                generator=generator, **{n: Side.of(z, **known) for n, z in sides.items()}
+            )
+        return value
 
-    def _evaluate(self, term: Term, z_a: Tensor, z_b: Tensor, moved: Tensor) -> Float[Tensor, ""]:
-        if term.part is not None and isinstance(self.action, DirectSum):
-            rows = self.action.slices[term.part]
-            z_a, z_b, moved = z_a[:, rows], z_b[:, rows], moved[:, rows]
-        if term.kind == "align":
-            return mean_squared_difference(moved, z_b)
-        if term.kind == "contrast":
-            side = Side.views(moved, z_b)
-            pairs = Pairs.same("id").not_self()
-            return contrast(side, side, pairs, tau=term.tau, keep=term.keep).mean()
-        if term.kind == "variance":
-            if term.of == "moved":
-                return 0.5 * variance(moved)
-            return 0.5 * variance(z_a) + 0.5 * variance(z_b)
-        if term.of == "moved":
-            return covariance(moved)
-        return covariance(z_a) + covariance(z_b)
 
-    def extra_repr(self) -> str:
-        return "\n".join(map(str, self.terms))
+def _indexed(side: Side | Tensor, place: int) -> Side:
+    """A side whose rows have indices of their own among all sides and processes."""
+    side = side if isinstance(side, Side) else Side.of(side)
+    rank = dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
+    number = torch.arange(len(side), device=side.z.device)
+    names = {"index": number + (rank << 48) + (place << 40)}
+    if side.id is None:
+        names["id"] = number + (rank << 48)
+    wide = torch.promote_types(side.z.dtype, torch.float32)
+    return side.replace(side.z.to(wide), **names)

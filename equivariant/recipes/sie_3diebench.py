@@ -27,13 +27,15 @@ from equivariant.training import (
     read_header,
 )
 
-Method = Literal["random", "supervised", "vicreg", "simclr", "sie", "exact"]
-SPLIT_METHODS = ("sie", "exact")
+Method = Literal["random", "supervised", "vicreg", "simclr", "sie", "equimod", "exact"]
+SPLIT_METHODS = ("sie", "equimod", "exact")
+_PREDICTED = ("sie", "equimod")
 _TITLES = {
     "random": "random weights",
     "supervised": "supervised reference",
     "vicreg": "VICReg, invariant",
     "simclr": "SimCLR, invariant",
+    "equimod": "EquiMod's objective, split",
     "exact": "split, exact action",
 }
 HEADER_FORMAT = 1
@@ -45,8 +47,9 @@ class ModelConfig:
 
     Args:
         method: "sie": split representation, the equivariant half moved by a hypernetwork.
-            "exact": the same split, the equivariant half moved by a known representation of
-            the rotation. "vicreg", "simclr": invariant baselines without a split.
+            "equimod": the same network, contrast instead of variance terms. "exact": the same
+            split, the equivariant half moved by a known representation of the rotation.
+            "vicreg", "simclr": invariant baselines without a split.
             "supervised": the same encoder taught class and rotation. "random": not trained.
         width: Channels of the encoder's first stage; the representation has 8 times as many.
         topology: "standard", or "sie" for the published code's network.
@@ -73,7 +76,7 @@ class ModelConfig:
     def __post_init__(self) -> None:
         if self.method not in ("random", "supervised", "vicreg", "simclr", *SPLIT_METHODS):
             raise ConventionError(
-                expected="random, supervised, vicreg, simclr, sie or exact",
+                expected="random, supervised, vicreg, simclr, sie, equimod or exact",
                 got=repr(self.method), argument="method",
                 advice="See the documentation of ModelConfig.",
             )  # fmt: skip
@@ -114,7 +117,7 @@ def build_action(config: ModelConfig) -> Action:
     if not config.split:
         return Trivial(config.projector[-1], config.convention.group)
     half = config.projector[-1] // 2
-    if config.method == "sie":
+    if config.method in _PREDICTED:
         return Trivial(half) + Hypernetwork(
             config.convention.group, half, config.conditioning, gain=config.gain or None
         )
@@ -153,8 +156,8 @@ def build_learner(config: ModelConfig, *, classes: int, seed: int) -> Learner:
         model = build_model(config)
         if config.method in ("random", "supervised"):
             return SupervisedLearner(model, dim=model.encoder.dim, classes=classes)
-        terms = preset(config.method).terms
-        return PairLearner(model, Objective(terms, build_action(config)))
+        plan = preset(config.method).plan
+        return PairLearner(model, Objective(plan, build_action(config)))
 
 
 @dataclass(frozen=True)

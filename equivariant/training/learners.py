@@ -50,7 +50,8 @@ class PairLearner(Learner):
     def forward(
         self, a: Tensor, b: Tensor, g: Tensor, **known: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        value = self.objective(self.model(a), self.model(b), g)
+        names = {name: x for name, x in known.items() if name not in ("pose_a", "pose_b")}
+        value = self.objective(self.model(a), self.model(b), g, **names)
         return value.total, value.terms
 
 

@@ -34,15 +34,16 @@ def run_of(folder, method, data, status=0):
 def test_from_meshes_to_a_page(data, tmp_path, capsys):
     probe = ["--probe.epochs", "2", "--probe.hidden", "8", "--color-epochs", "1"]
     runs = []
-    for method in ("sie", "exact", "simclr", "supervised", "random"):
+    splits = ("sie", "equimod", "exact")
+    for method in (*splits, "simclr", "supervised", "random"):
         run = run_of(tmp_path, method, data)
         assert main(["evaluate", str(run), *probe]) == 0
         measures = json.loads((run / "measures.json").read_text())
-        assert ("retrieval" in measures) == (method in ("sie", "exact"))
+        assert ("retrieval" in measures) == (method in splits)
         assert set(measures["parts"]) >= {"all"}
         assert main(["measure", str(run)]) == 0
         errors = json.loads((run / "equivariance.json").read_text())
-        split = {"invariant", "equivariant"} if method in ("sie", "exact") else {"embedding"}
+        split = {"invariant", "equivariant"} if method in splits else {"embedding"}
         assert set(errors["parts"]) == split and bool(errors["law"]) == (len(split) == 2)
         assert (run / "equivariance.html").is_file()
         runs.append(str(run))
@@ -145,7 +146,7 @@ def test_errors_are_one_clear_line(arguments, words, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    "verb", ["demo", "build", "train", "evaluate", "measure", "report", "doctor"]
+    "verb", ["demo", "build", "train", "evaluate", "measure", "report", "losses", "doctor"]
 )
 def test_help_teaches(verb, capsys):
     with pytest.raises(SystemExit) as stop:

@@ -101,7 +101,7 @@ def test_closed_forms():
 def test_limits_of_the_temperature():
     z = Side.views(draw(6, 5), draw(6, 5, 1))
     pairs = Pairs.same("id").not_self()
-    s = Cosine().matrix(z.z, z.z)
+    s = Cosine().matrix(z, z)
     positive = torch.cat([s.diagonal(6), s.diagonal(-6)])
     off = ~torch.eye(12, dtype=torch.bool)
     hardest = torch.where(off, s, -2.0).amax(1)
@@ -161,6 +161,7 @@ def test_an_empty_push_set():
     assert float(softplus.mean()) == 0.0
 
 
+@pytest.mark.filterwarnings("ignore:bfloat16 embeddings")
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
 @pytest.mark.parametrize("tau", [0.005, 0.05])
 def test_narrow_inputs_stay_finite(dtype, tau):
@@ -203,10 +204,10 @@ def test_diagnostics():
 
 def test_learned_temperature_comes_back_from_its_bounds():
     tau = Learned(0.1, low=0.1, high=1.0)
-    (-tau()).backward()
+    (-tau.value()).backward()
     assert float(tau.log_tau.grad) < 0
     tau.zero_grad()
-    tau().backward()
+    tau.value().backward()
     assert float(tau.log_tau.grad) == 0.0
 
 
@@ -224,3 +225,10 @@ def test_refusals():
         Learned(2.0)
     with pytest.raises((ShapeError, TypeCheckError)):
         Side.of(torch.zeros(3))
+
+
+def test_a_warning_of_rounding():
+    side = Side.views(draw(4, 3).bfloat16(), draw(4, 3, 1).bfloat16())
+    with pytest.warns(UserWarning, match="temperature 0.01"):
+        contrast(side, side, Pairs.same("id").not_self(), tau=0.01)
+    contrast(side, side, Pairs.same("id").not_self(), tau=0.05)

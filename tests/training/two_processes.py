@@ -37,7 +37,7 @@ def make_learner(*, batch_norm, width=6, seed=0):
     if batch_norm:
         layers.insert(1, torch.nn.BatchNorm1d(width))
     action = Trivial(4) + Hypernetwork(SO3(), 4, "matrix", gain=1.0)
-    learner = PairLearner(torch.nn.Sequential(*layers), Objective(preset("sie").terms, action))
+    learner = PairLearner(torch.nn.Sequential(*layers), Objective(preset("sie").plan, action))
     return learner.double()
 
 

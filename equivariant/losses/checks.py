@@ -1,0 +1,66 @@
+"""Refusals that several losses share."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from equivariant.errors import ConventionError, ShapeError
+
+
+def check_rows(u: Tensor, least: int = 2, argument: str = "u") -> None:
+    """Refuse a matrix of fewer than ``least`` rows."""
+    if u.shape[0] < least:
+        raise ShapeError(
+            expected=f"at least {('no', 'one row', 'two rows')[least]}",
+            got=f"shape {tuple(u.shape)}",
+            argument=argument,
+            advice="Use a larger batch.",
+        )
+
+
+def check_paired(u: Tensor, v: Tensor) -> None:
+    """Refuse two matrices whose rows are not pairs; broadcasting would hide it."""
+    if u.shape != v.shape:
+        raise ShapeError(
+            expected=f"the shape of u, {tuple(u.shape)}",
+            got=f"shape {tuple(v.shape)}",
+            argument="v",
+            advice="Row i of v belongs to row i of u.",
+        )
+
+
+def check_positive(value: float, argument: str, advice: str) -> None:
+    """Refuse a number that is not above 0."""
+    if not value > 0:
+        raise ConventionError(
+            expected="a number above 0", got=str(value), argument=argument, advice=advice
+        )
+
+
+def check_count(value: int, argument: str, advice: str) -> None:
+    """Refuse a number of things below 1."""
+    if value < 1:
+        raise ConventionError(
+            expected="1 or more", got=str(value), argument=argument, advice=advice
+        )
+
+
+def check_share(value: float, argument: str, advice: str) -> None:
+    """Refuse a number outside [0, 1]."""
+    if not 0 <= value <= 1:
+        raise ConventionError(
+            expected="a number in [0, 1]", got=str(value), argument=argument, advice=advice
+        )
+
+
+def check_indices(index: Tensor, count: int, argument: str = "assignment") -> None:
+    """Refuse integers outside 0 … count-1."""
+    if index.numel() and not bool(((index >= 0) & (index < count)).all()):
+        low, high = (int(x) for x in torch.aminmax(index))
+        raise ConventionError(
+            expected=f"integers from 0 to {count - 1}",
+            got=f"values from {low} to {high}",
+            argument=argument,
+            advice="Pass the number of clusters as count.",
+        )

@@ -1,0 +1,117 @@
+"""Objectives over views and a first view moved by an action: SIE and what it is compared with."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from equivariant.losses.plan import ContrastTerm, FunctionTerm
+from equivariant.losses.presets.preset import Plan, listed
+from equivariant.losses.terms import covariance, mean_squared_difference, variance
+
+_VIEWS = {
+    "a": "first views, (N, D)",
+    "b": "second views, (N, D)",
+    "moved": "first views moved by the action",
+}
+
+
+def align(weight: float = 1.0, part: int | None = None) -> FunctionTerm:
+    """mean (m - z_b)²: the moved first view against the second."""
+    return FunctionTerm("align", weight, part, mean_squared_difference, ("moved", "b"))
+
+
+def nt_xent_moved(weight: float = 1.0, part: int | None = None, tau: float = 0.1) -> ContrastTerm:
+    """NT-Xent of the moved first view and the second."""
+    return ContrastTerm("contrast", weight, part, "moved+b", "moved+b", tau=tau)
+
+
+def spread(weight: float = 1.0, part: int | None = None) -> FunctionTerm:
+    """½ V(z_a) + ½ V(z_b)."""
+    return FunctionTerm("variance", weight, part, _half_variances, ("a", "b"))
+
+
+def spread_moved(weight: float = 1.0, part: int | None = None) -> FunctionTerm:
+    """½ V(m): keeps the moved vectors from collapsing, and the action from ignoring g."""
+    return FunctionTerm("variance_moved", weight, part, _half_variances, ("moved",))
+
+
+def decorrelate(weight: float = 1.0, part: int | None = None) -> FunctionTerm:
+    """C(z_a) + C(z_b)."""
+    return FunctionTerm("covariance", weight, part, _covariances, ("a", "b"))
+
+
+def _half_variances(*sides: Tensor) -> Tensor:
+    return sum((0.5 * variance(z) for z in sides), start=sides[0].new_zeros(()))
+
+
+def _covariances(*sides: Tensor) -> Tensor:
+    return sum((covariance(z) for z in sides), start=sides[0].new_zeros(()))
+
+
+@listed(
+    title="SIE: split invariant-equivariant representations",
+    family="equivariant",
+    formula="10 |inv_a - inv_b|²/D + 4.5 |ρ_g equ_a - equ_b|²/D + 10 V(a, b) + 10 ½V(ρ_g equ_a) "
+    "+ C(a) + C(b)",
+    source="Garrido, Najman, LeCun 2023, with the published recipe's weights",
+    purpose="An invariant half for classes, an equivariant half whose motion a network predicts.",
+    sides=_VIEWS,
+    parts=("invariant", "equivariant"),
+)
+def sie(
+    invariance: float = 10.0,
+    equivariance: float = 4.5,
+    std: float = 10.0,
+    std_moved: float = 10.0,
+    cov: float = 1.0,
+) -> Plan:
+    return [
+        align(invariance, 0),
+        align(equivariance, 1),
+        spread(std),
+        spread_moved(std_moved, 1),
+        decorrelate(cov),
+    ]
+
+
+@listed(
+    title="VICReg",
+    family="redundancy",
+    formula="λ |m - b|²/D + μ ½(V(a) + V(b)) + ν (C(a) + C(b)),  m = ρ(g) a",
+    source="Bardes, Ponce, LeCun 2022, eq. 6, with the weights 10, 10, 1 of SIE's baseline",
+    purpose="Alignment without negatives; a hinge on variances and decorrelation keep the space.",
+    sides=_VIEWS,
+)
+def vicreg(invariance: float = 10.0, std: float = 10.0, cov: float = 1.0) -> Plan:
+    return [align(invariance), spread(std), decorrelate(cov)]
+
+
+@listed(
+    title="SimCLR on moved views",
+    family="equivariant",
+    formula="NT-Xent of m = ρ(g) a and b",
+    source="Chen et al. 2020, temperature 0.1 as in SIE's baseline",
+    purpose="The invariant baseline (trivial action), or contrast after any action.",
+    sides=_VIEWS,
+)
+def simclr(tau: float = 0.1) -> Plan:
+    return [nt_xent_moved(tau=tau)]
+
+
+@listed(
+    title="Exact split",
+    family="equivariant",
+    formula="NT-Xent(inv) + NT-Xent(ρ_g equ_a, equ_b) + |ρ_g equ_a - equ_b|²/D + V(equ_a, equ_b)",
+    source="Ours: SimCLR on the invariant part; on the equivariant part, moved by a known "
+    "representation of the rotation, SimCLR, alignment and a variance hinge",
+    purpose="A split representation whose equivariant part moves by a known representation.",
+    sides=_VIEWS,
+    parts=("invariant", "equivariant"),
+)
+def exact(tau: float = 0.1) -> Plan:
+    return [
+        nt_xent_moved(part=0, tau=tau),
+        nt_xent_moved(part=1, tau=tau),
+        align(part=1),
+        spread(part=1),
+    ]
