@@ -13,6 +13,7 @@ from equivariant.commands.build import Build
 from equivariant.commands.demo import Demo
 from equivariant.commands.doctor import Doctor
 from equivariant.commands.evaluate import Evaluate
+from equivariant.commands.losses import Losses
 from equivariant.commands.measure import Measure
 from equivariant.commands.report import Report
 from equivariant.commands.train import Train
@@ -26,6 +27,7 @@ Command = (
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
     | Annotated[Measure, tyro.conf.subcommand("measure")]
     | Annotated[Report, tyro.conf.subcommand("report")]
+    | Annotated[Losses, tyro.conf.subcommand("losses")]
     | Annotated[Doctor, tyro.conf.subcommand("doctor")]
 )
 

@@ -1,0 +1,29 @@
+"""The command that lists objectives, and the page of all of them."""
+
+from equivariant.commands.main import main
+from equivariant.losses import PRESETS
+
+
+def test_every_preset_is_listed_once_and_explained(capsys, tmp_path):
+    assert main(["losses"]) == 0
+    listed = [line.split()[0] for line in capsys.readouterr().out.splitlines() if line[:2] == "  "]
+    assert sorted(listed) == sorted(PRESETS)
+    assert main(["losses", *PRESETS]) == 0
+    told = capsys.readouterr().out
+    for preset in PRESETS.values():
+        assert preset.title in told
+    page = tmp_path / "catalogue.html"
+    assert main(["losses", "--out", str(page)]) == 0
+    text = page.read_text()
+    assert all(f"<td>{name}</td>" in text for name in PRESETS)
+    assert "<script" not in text
+
+
+def test_one_family_and_refusals(capsys):
+    assert main(["losses", "--family", "softmax"]) == 0
+    out = capsys.readouterr().out
+    assert "dclw" in out
+    assert "vicreg" not in out
+    assert main(["losses", "nothing"]) == 1
+    assert "dclw" in capsys.readouterr().err
+    assert main(["losses", "dcl", "--out", "page.html"]) == 1
