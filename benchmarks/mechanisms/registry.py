@@ -1,0 +1,49 @@
+"""All experiments by name."""
+
+from __future__ import annotations
+
+from benchmarks.mechanisms import (
+    canonical,
+    cluster_weights,
+    collapse,
+    decoupled,
+    foreground,
+    gap,
+    geodesic,
+    hard_negatives,
+    inner_sum,
+    kernel,
+    label_distance,
+    look,
+    predicted,
+    prototypes,
+    salient,
+    soft_targets,
+    supervised,
+    symile,
+)
+from benchmarks.mechanisms.experiment import Experiment
+
+MODULES = (
+    decoupled,
+    predicted,
+    canonical,
+    soft_targets,
+    kernel,
+    label_distance,
+    look,
+    inner_sum,
+    supervised,
+    cluster_weights,
+    geodesic,
+    foreground,
+    hard_negatives,
+    prototypes,
+    symile,
+    salient,
+    gap,
+)
+EXPERIMENTS: dict[str, Experiment] = {
+    made.name: made
+    for made in (*(module.experiment() for module in MODULES), *collapse.experiments())
+}

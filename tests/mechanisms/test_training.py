@@ -1,0 +1,160 @@
+"""Probes in closed form, and data that is what it says."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from benchmarks.mechanisms.canonical import TURN_RAD, tilted
+from benchmarks.mechanisms.cluster_weights import k_means
+from benchmarks.mechanisms.foreground import profile
+from benchmarks.mechanisms.geodesic import shortest_paths
+from benchmarks.mechanisms.label_distance import rank_correlation, separation
+from benchmarks.mechanisms.look import objective as look
+from benchmarks.mechanisms.shapes import SIDE, about_z, depth_maps, posed, resample, shapes
+from benchmarks.mechanisms.symile import products
+from benchmarks.mechanisms.training import (
+    Run,
+    batch,
+    fresh,
+    knn_accuracy,
+    linear_accuracy,
+    retrieval,
+    ridge,
+    ridge_r2,
+    train,
+)
+from equivariant.losses import Learned, preset
+
+
+def test_knn_votes() -> None:
+    z = torch.tensor([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0], [0.1, 1.0]])
+    y = torch.tensor([0, 0, 1, 1])
+    assert knn_accuracy(z, y, z, y, neighbors=2) == 1.0
+    assert knn_accuracy(z, y, z, 1 - y, neighbors=2) == 0.0
+
+
+def test_ridge_is_least_squares_at_no_penalty_and_the_mean_at_a_large_one() -> None:
+    draws = torch.Generator().manual_seed(0)
+    x = torch.randn(50, 3, generator=draws)
+    y = x @ torch.randn(3, 2, generator=draws) + 1.0
+    assert ridge_r2(x, y, x, y) > 0.999
+    assert torch.allclose(ridge(x, y, x, penalty=0.0), y.double(), atol=1e-5)
+    assert torch.allclose(ridge(x, y, x, penalty=1e9), y.double().mean(0), atol=1e-5)
+
+
+def test_linear_probe_of_a_separable_set() -> None:
+    x = torch.tensor([[-1.0], [-2.0], [1.0], [2.0]])
+    y = torch.tensor([0, 0, 1, 1])
+    assert linear_accuracy(x, y, x, y) == 1.0
+
+
+def test_objects_depend_on_the_seed_alone() -> None:
+    train_0, held_out = shapes(0, 2)
+    shapes.cache_clear()
+    again, _ = shapes(0, 2)
+    assert torch.equal(train_0.surface, again.surface)
+    assert not torch.equal(train_0.surface, shapes(1, 2)[0].surface)
+    assert len(train_0) == 64 and len(held_out) == 32 and train_0.classes == 2
+
+
+def test_a_depth_map_keeps_the_nearest_point() -> None:
+    cloud = torch.tensor([[[0.5, 0.01, 0.01], [-0.5, 0.01, 0.01], [0.2, -0.99, -0.99]]])
+    seen = depth_maps(cloud)[0].reshape(SIDE, SIDE)
+    assert seen[SIDE // 2, SIDE // 2] == pytest.approx(1.5)
+    assert seen[0, 0] == pytest.approx(1.2)
+    assert int((seen > 0).sum()) == 2
+
+
+def test_views_are_turned_points_of_the_surface() -> None:
+    draws = torch.Generator().manual_seed(0)
+    surface = torch.randn(4, 256, 3, generator=draws)
+    drawn = resample(surface, draws)
+    assert drawn.shape == (4, 64, 3)
+    assert bool((drawn[:, :, None] == surface[:, None]).all(3).any(2).all())
+    rotation = about_z(4, draws)
+    cloud = posed(surface, rotation, draws)
+    back = cloud @ rotation
+    assert float(torch.cdist(back, surface).amin(2).max()) < 0.15
+
+
+def test_weights_and_batches_depend_on_the_seed_alone() -> None:
+    run = Run(3, 1e-3, 2)
+    first, second = (fresh(run, lambda: nn.Linear(4, 4))[0] for _ in range(2))
+    assert torch.equal(first.weight, second.weight)
+    rows = batch(10, 10, run.generator())
+    assert sorted(rows.tolist()) == list(range(10))
+
+
+def test_training_takes_the_steps_it_is_given() -> None:
+    run, calls = Run(0, 1e-1, 5), []
+    (layer,) = fresh(run, lambda: nn.Linear(2, 1))
+
+    def loss() -> torch.Tensor:
+        calls.append(1)
+        return layer(torch.ones(1, 2)).square().sum()
+
+    train([layer], loss, run)
+    assert len(calls) == 5 and not layer.training
+
+
+def test_k_means_finds_far_groups() -> None:
+    draws = torch.Generator().manual_seed(0)
+    x = torch.cat([torch.randn(20, 2, generator=draws) + 50 * i for i in range(2)])
+    cluster = k_means(x, 2, draws)
+    assert len(cluster[:20].unique()) == len(cluster[20:].unique()) == 1
+    assert cluster[0] != cluster[-1]
+
+
+def test_look_is_zero_where_all_neighbours_agree() -> None:
+    z = torch.randn(20, 4, generator=torch.Generator().manual_seed(0))
+    assert float(look(z, torch.zeros(20, dtype=torch.long))) == pytest.approx(0.0, abs=1e-6)
+    assert float(look(z, torch.arange(20) % 2)) > 0.1
+
+
+def test_rank_correlation_and_separation() -> None:
+    x = torch.tensor([1.0, 2.0, 5.0, 9.0])
+    assert rank_correlation(x, x.exp()) == pytest.approx(1.0)
+    assert rank_correlation(x, -x) == pytest.approx(-1.0)
+    apart = separation(torch.tensor([0.1]), torch.tensor([6.2, 3.1]))
+    assert torch.allclose(apart, torch.tensor([[0.1832, 3.0]]), atol=1e-4)
+
+
+def test_retrieval_counts_rows_that_find_themselves() -> None:
+    z = torch.eye(4)
+    assert retrieval(z, 3.0 * z) == 1.0
+    assert retrieval(z, z.roll(1, 0)) == 0.0
+    assert retrieval(z, z[[0, 1, 3, 2]]) == 0.5
+
+
+def test_shortest_paths_lead_along_a_line_and_not_across_a_gap() -> None:
+    places = torch.tensor([0.0, 1.0, 2.0, 3.0, 100.0, 101.0, 102.0])[:, None]
+    paths = shortest_paths(torch.cdist(places, places), 2)
+    assert paths[0, 3] == pytest.approx(3.0)
+    assert torch.equal(paths, paths.T) and bool((paths.diagonal() == 0).all())
+    assert bool(paths[:4, 4:].isinf().all())
+    assert float(shortest_paths(torch.tensor([[0.0, 1, 9], [1, 0, 1], [9, 1, 0]]), 1)[0, 2]) == 2.0
+
+
+def test_a_profile_survives_turns_about_the_vertical_alone() -> None:
+    draws = torch.Generator().manual_seed(0)
+    cloud = torch.randn(3, 20, 3, generator=draws)
+    turned = cloud @ about_z(3, draws).transpose(1, 2)
+    assert torch.allclose(profile(turned), profile(cloud), atol=1e-5)
+    assert not torch.allclose(profile(cloud.roll(1, 2)), profile(cloud), atol=1e-1)
+
+
+def test_tilts_stay_within_their_angle() -> None:
+    rotation = tilted(200, torch.Generator().manual_seed(0))
+    trace = rotation.diagonal(dim1=1, dim2=2).sum(1)
+    angle = ((trace - 1.0) / 2.0).clamp(-1.0, 1.0).acos()
+    assert float(angle.max()) <= TURN_RAD + 1e-3 and float(angle.max()) > 0.9 * TURN_RAD
+
+
+def test_products_at_once_are_the_preset() -> None:
+    draws = torch.Generator().manual_seed(0)
+    zs = [nn.functional.normalize(torch.randn(5, 4, generator=draws), dim=1) for _ in range(3)]
+    values = [products(*zs[i:], *zs[:i], Learned(0.1)) for i in range(3)]
+    expected = preset("symile_all", tau=0.1).build()(a=zs[0], b=zs[1], c=zs[2]).total
+    assert torch.allclose(torch.stack(values).mean(), expected, atol=1e-5)
