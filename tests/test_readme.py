@@ -25,4 +25,4 @@ def test_links_lead_somewhere(target):
 def test_commands_named_exist():
     text = README.read_text()
     verbs = set(re.findall(r"^equivariant (\w+)", text, re.MULTILINE))
-    assert verbs <= {"demo", "build", "train", "evaluate", "measure", "report", "doctor"}
+    assert verbs <= {"demo", "build", "train", "evaluate", "measure", "report", "losses", "doctor"}
