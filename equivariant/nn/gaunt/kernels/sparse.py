@@ -1,0 +1,220 @@
+"""Products by the list of coefficients that are not zero, in compiled kernels on the CPU."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from equivariant.nn.gaunt.kernels.blocks import Extent, Operand
+from equivariant.nn.gaunt.kernels.couplings import Couplings, Integers
+from equivariant.nn.gaunt.kernels.lanes import BYTES
+from equivariant.nn.gaunt.kernels.layouts import Layout
+from equivariant.nn.gaunt.kernels.schedules import Offsets, deep, flat, nested
+from equivariant.nn.gaunt.kernels.sweeps import (
+    derive_all,
+    derive_all_weighted,
+    multiply_all,
+    multiply_all_weighted,
+)
+from equivariant.nn.gaunt.kernels.threads import cut, in_parts, number_of_parts
+from equivariant.nn.gaunt.multilinear import Needs
+
+NUMPY = {torch.float32: np.dtype(np.float32), torch.float64: np.dtype(np.float64)}
+
+
+class Place(NamedTuple):
+    """What does not change from call to call about an operand: see :class:`Operand`."""
+
+    rows: int
+    shared: bool
+    direct: bool
+    blocks: Integers
+
+
+class SparseForm:
+    """The trilinear form Σ_abc G_abc x1_a x2_b x3_c for every channel, or its weighted sum.
+
+        without weights:  slots 0, 1, 2 are x1, x2, x3
+        with weights:     Σ_p w_p Σ_abc∈p G_abc x1_a x2_b x3_c, slot 3 is w
+
+    where p are the couplings l1 ⊗ l2 → l3. Operands are rows laid out as their :class:`Layout`
+    says; w is a row of couplings times channels, the channels of a coupling side by side.
+
+    Args:
+        terms: The coefficients.
+        layouts: Of x1, x2 and x3, with the same number of channels.
+        weighted: Whether there are weights.
+    """
+
+    def __init__(
+        self, terms: Couplings, layouts: tuple[Layout, Layout, Layout], *, weighted: bool = False
+    ) -> None:
+        self.terms = terms
+        channels = layouts[0].channels
+        weights = (Layout((1,) * terms.paths, channels, "ir_mul"),) if weighted else ()
+        self.layouts = (*layouts, *weights)
+        self.weighted = weighted
+        self.channels = channels
+        self._plans: dict[tuple[Any, ...], Any] = {}
+        self._places: dict[int, list[Place]] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what is made again when needed."""
+        return {**self.__dict__, "_plans": {}, "_places": {}}
+
+    def derivative(self, slot: int, operands: Sequence[Tensor]) -> Tensor:
+        """Gradient by one operand, see :class:`MultilinearForm`."""
+        lead = _lead(operands)
+        result = self._new(slot, lead, operands[0])
+        if result.numel() == 0 or not len(self.terms.value):
+            return result.zero_()
+        call = _Call(self, [*operands[:slot], result, *operands[slot:]], lead)
+        if not self.weighted:
+            one, other = [place for place in range(3) if place != slot]
+            plan = self._plan("nested", (slot, one, other), call)
+            call.run(multiply_all, [call.rows[one], call.rows[other], call.rows[slot]], plan)
+            return result
+        segment = 3 if slot != 3 else 2
+        one, other = sorted({0, 1, 2} - {slot, segment})
+        plan = self._plan("flat", (slot, segment), call)
+        rows = [call.rows[place] for place in (one, other, segment, slot)]
+        call.run(multiply_all_weighted, rows, plan)
+        return result
+
+    def gradients(
+        self, slot: int, operands: Sequence[Tensor], cotangent: Tensor, needs: Needs
+    ) -> list[Tensor | None]:
+        """Gradients by the operands of a derivative, see :class:`MultilinearForm`."""
+        whole = [*operands[:slot], cotangent, *operands[slot:]]
+        places = [place for place in range(len(whole)) if place != slot]
+        lead = _lead(whole)
+        if sum(needs) > 1 and slot != 3 and lead.numel() and len(self.terms.value):
+            return self._sweep(slot, whole, lead)
+        return [
+            self.derivative(place, whole[:place] + whole[place + 1 :]) if needed else None
+            for needed, place in zip(needs, places, strict=True)
+        ]
+
+    def _sweep(self, slot: int, whole: list[Tensor], lead: torch.Size) -> list[Tensor | None]:
+        """All gradients at once, given a gradient in one slot of the three."""
+        one, other = [place for place in range(3) if place != slot]
+        call = _Call(self, whole, lead)
+        results = [self._new(place, lead, whole[0]) for place in (one, other)]
+        to = [
+            call.row(place, result) for place, result in zip((one, other), results, strict=True)
+        ]
+        rows = [call.rows[place] for place in (one, other, slot)]
+        if not self.weighted:
+            plan = self._plan("nested", (one, other, slot), call)
+            call.run(derive_all, [*rows, *to], plan)
+            return [*results]
+        once = whole[3].numel() == self.layouts[3].length
+        parts = call.parts if once else 1
+        shape = torch.Size((parts,)) if once else lead
+        weights = self._new(3, shape, whole[0], zeros=once)
+        plan = self._plan("deep", (one, other, slot), call)
+        to.append(call.row(3, weights[0] if once else weights))
+        call.run(derive_all_weighted, [*rows, call.rows[3], *to], plan, apart=once)
+        return [*results, weights.sum(0) if once else weights]
+
+    def _new(self, slot: int, lead: torch.Size, like: Tensor, *, zeros: bool = False) -> Tensor:
+        """Memory for a result; sums over shared channels start from zeros."""
+        layout = self.layouts[slot]
+        shape = (*lead, layout.length)
+        return like.new_zeros(shape) if zeros or layout.shared else like.new_empty(shape)
+
+    def places(self, size: int, lanes: int) -> list[Place]:
+        """How all operands lie, for numbers of a size in bytes."""
+        if size not in self._places:
+            found = []
+            for layout in self.layouts:
+                whole = layout.order == "ir_mul" and not layout.shared and layout.channels > 1
+                records = layout.records * (size, 1, 1)
+                direct = whole and layout.channels % lanes == 0
+                found.append(Place(layout.size, layout.shared, direct, records))
+            self._places[size] = found
+        return self._places[size]
+
+    def _plan(self, kind: str, roles: tuple[int, ...], call: _Call) -> Any:
+        """The order of visiting, made once."""
+        key = (kind, roles, call.dtype)
+        if key not in self._plans:
+            at = [
+                place.blocks[:, 0] if place.direct else np.arange(place.rows) * BYTES
+                for place in call.places
+            ]
+            offsets = Offsets((at[0], at[1], at[2]), at[-1])
+            make: Any = {"nested": nested, "flat": flat, "deep": deep}[kind]
+            arguments = roles if kind == "flat" else (roles,)
+            self._plans[key] = make(self.terms, *arguments, offsets, NUMPY[call.dtype])
+        return self._plans[key]
+
+
+class _Call:
+    """Addresses of operands for one call; copies are made of what does not lie row by row.
+
+    Rows of a single channel are treated as one entry whose channels are the rows.
+    """
+
+    def __init__(self, form: SparseForm, whole: list[Tensor], lead: torch.Size) -> None:
+        self.dtype = whole[0].dtype
+        self.count = lead.numel()
+        self.lead = lead
+        self.size = self.dtype.itemsize
+        lanes = BYTES // self.size
+        self.places = form.places(self.size, lanes)
+        self.single = form.channels == 1
+        self.terms = len(form.terms.value)
+        self.kept = [self._aligned(tensor) for tensor in whole]
+        self.rows = [self.row(place, tensor) for place, tensor in enumerate(self.kept)]
+        if self.single:
+            self.extent = Extent(0, 1, self.count, 1, self.size)
+        else:
+            group = max(1, lanes // form.channels)
+            self.extent = Extent(0, self.count, form.channels, group, self.size)
+        self.parts = number_of_parts(self.extent, self.terms)
+        if self.single and any(row.shared for row in self.rows):
+            self.parts = 1
+
+    def _aligned(self, tensor: Tensor) -> Tensor:
+        length = tensor.shape[-1]
+        if tensor.shape[:-1] != self.lead and tensor.numel() != length:
+            tensor = tensor.expand(*self.lead, length)
+        return tensor.contiguous()
+
+    def row(self, place: int, tensor: Tensor) -> Operand:
+        """An operand or a result as kernels take it."""
+        rows, shared, direct, blocks = self.places[place]
+        length = tensor.shape[-1]
+        once = self.count > 1 and tensor.numel() == length
+        stride = 0 if once and not self.single else length * self.size
+        shared = shared or (once and self.single)
+        return Operand(tensor.data_ptr(), stride, rows, shared, direct, blocks)
+
+    def run(
+        self, function: Any, rows: list[Operand], plan: Any, *, apart: bool = False
+    ) -> None:
+        """Run a sweep, on several threads if it is large; the last result may be one per part."""
+        if self.parts == 1:
+            function(*rows, plan, self.extent)
+            return
+        parts = []
+        for number, (part, extent) in enumerate(cut(rows, self.extent, self.parts)):
+            if apart:
+                last = part[-1]
+                step = last.blocks.shape[0] * self.extent.channels * self.size
+                part = [*part[:-1], last._replace(address=last.address + number * step)]
+            parts.append((*part, plan, extent))
+        in_parts(function, parts)
+
+
+def _lead(operands: Sequence[Tensor]) -> torch.Size:
+    """Leading axes, broadcast together."""
+    first = operands[0].shape[:-1]
+    if all(operand.shape[:-1] == first for operand in operands[1:]):
+        return first
+    return torch.broadcast_shapes(*(operand.shape[:-1] for operand in operands))

@@ -1,0 +1,147 @@
+"""Derivatives of multilinear forms: one primitive, whose derivatives are the primitive again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+Needs = Sequence[bool]
+
+
+class MultilinearForm(Protocol):
+    """A real number that is linear in each of several operands, entry by entry of a batch."""
+
+    def derivative(self, slot: int, operands: Sequence[Tensor]) -> Tensor:
+        """Gradient by one operand, given the others in their order.
+
+        Args:
+            slot: Which operand, from 0.
+            operands: The others, whose leading axes broadcast.
+
+        Returns:
+            A new tensor with the leading axes broadcast together.
+        """
+        ...
+
+    def gradients(
+        self, slot: int, operands: Sequence[Tensor], cotangent: Tensor, needs: Needs
+    ) -> list[Tensor | None]:
+        """Gradients of ⟨derivative(slot, operands), cotangent⟩ by the operands.
+
+        Args:
+            slot: As for ``derivative``.
+            operands: As for ``derivative``.
+            cotangent: Of the shape of the derivative.
+            needs: Which gradients are asked for.
+
+        Returns:
+            One for each operand, of its shape or with leading axes still to be summed; None
+            where not asked for.
+        """
+        ...
+
+
+def derivative(form: MultilinearForm, slot: int, operands: Sequence[Tensor]) -> Tensor:
+    """Gradient of a form by one operand, differentiable to every order.
+
+    Args:
+        form: The form.
+        slot: Which operand, from 0.
+        operands: The others in their order; leading axes broadcast.
+
+    Returns:
+        Shape (..., size of the slot).
+    """
+    kind = _Functional if torch._C._are_functorch_transforms_active() else _Eager
+    result: Tensor = kind.apply(form, slot, *operands)
+    return result
+
+
+def _backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+    operands, needs = ctx.saved_tensors, ctx.needs_input_grad[2:]
+    form, slot = ctx.form, ctx.slot
+    found: list[Tensor | None]
+    if torch.is_grad_enabled() or torch._C._are_functorch_transforms_active():
+        found = [
+            derivative(form, place, others) if needed else None
+            for needed, (place, others) in zip(
+                needs, _swapped(slot, operands, gradient), strict=True
+            )
+        ]
+    else:
+        found = form.gradients(slot, operands, gradient, needs)
+    summed = (
+        value if value is None or value.shape == operand.shape else value.sum_to_size(operand.shape)
+        for value, operand in zip(found, operands, strict=True)
+    )
+    return None, None, *summed
+
+
+def _swapped(
+    slot: int, operands: Sequence[Tensor], gradient: Tensor
+) -> list[tuple[int, list[Tensor]]]:
+    """For every operand its slot, and all the others with the gradient in its own slot."""
+    whole = [*operands[:slot], gradient, *operands[slot:]]
+    return [(place, whole[:place] + whole[place + 1 :]) for place in range(len(whole)) if place != slot]
+
+
+def _jvp(ctx: Any, *tangents: Tensor | None) -> Tensor:
+    operands = ctx.saved_tensors
+    change = None
+    for place, tangent in enumerate(tangents[2:]):
+        if tangent is not None:
+            moved = [*operands[:place], tangent, *operands[place + 1 :]]
+            part = derivative(ctx.form, ctx.slot, moved)
+            change = part if change is None else change + part
+    assert change is not None
+    return change
+
+
+class _Eager(torch.autograd.Function):
+    """The primitive as most calls need it: half the cost of the other form per call."""
+
+    @staticmethod
+    def forward(ctx: Any, form: MultilinearForm, slot: int, *operands: Tensor) -> Tensor:
+        ctx.save_for_backward(*operands)
+        ctx.save_for_forward(*operands)
+        ctx.form, ctx.slot = form, slot
+        return form.derivative(slot, operands)
+
+    backward = staticmethod(_backward)
+    jvp = staticmethod(_jvp)
+
+
+class _Functional(torch.autograd.Function):
+    """The primitive inside torch.func's transformations."""
+
+    @staticmethod
+    def forward(form: MultilinearForm, slot: int, *operands: Tensor) -> Tensor:
+        return form.derivative(slot, operands)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        ctx.form, ctx.slot, *operands = inputs
+        ctx.save_for_backward(*operands)
+        ctx.save_for_forward(*operands)
+
+    backward = staticmethod(_backward)
+    jvp = staticmethod(_jvp)
+
+    @staticmethod
+    def vmap(info: Any, places: tuple[int | None, ...], form: MultilinearForm, slot: int,
+             *operands: Tensor) -> tuple[Tensor, int]:
+        longest = max(
+            operand.dim() - (place is not None)
+            for operand, place in zip(operands, places[2:], strict=True)
+        )
+        moved = []
+        for operand, place in zip(operands, places[2:], strict=True):
+            if place is not None:
+                first = operand.movedim(place, 0)
+                missing = longest - (first.dim() - 1)
+                operand = first.reshape(first.shape[:1] + (1,) * missing + first.shape[1:])
+            moved.append(operand)
+        return derivative(form, slot, moved), 0
