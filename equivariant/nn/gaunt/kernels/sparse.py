@@ -29,6 +29,7 @@ NUMPY = {torch.float32: np.dtype(np.float32), torch.float64: np.dtype(np.float64
 class Place(NamedTuple):
     """What does not change from call to call about an operand: see :class:`Operand`."""
 
+    length: int
     rows: int
     shared: bool
     direct: bool
@@ -125,17 +126,20 @@ class SparseForm:
         """Memory for a result; sums over shared channels start from zeros."""
         layout = self.layouts[slot]
         shape = (*lead, layout.length)
-        return like.new_zeros(shape) if zeros or layout.shared else like.new_empty(shape)
+        if zeros or layout.shared:
+            return like.new_zeros(shape)
+        return torch.empty_like(like) if like.shape == shape and like.is_contiguous() else like.new_empty(shape)
 
-    def places(self, size: int, lanes: int) -> list[Place]:
+    def places(self, size: int) -> list[Place]:
         """How all operands lie, for numbers of a size in bytes."""
         if size not in self._places:
             found = []
             for layout in self.layouts:
                 whole = layout.order == "ir_mul" and not layout.shared and layout.channels > 1
                 records = layout.records * (size, 1, 1)
-                direct = whole and layout.channels % lanes == 0
-                found.append(Place(layout.size, layout.shared, direct, records))
+                direct = whole and layout.channels % (BYTES // size) == 0
+                place = Place(layout.length, layout.size, layout.shared, direct, records)
+                found.append(place)
             self._places[size] = found
         return self._places[size]
 
@@ -150,65 +154,71 @@ class SparseForm:
             offsets = Offsets((at[0], at[1], at[2]), at[-1])
             make: Any = {"nested": nested, "flat": flat, "deep": deep}[kind]
             arguments = roles if kind == "flat" else (roles,)
-            self._plans[key] = make(self.terms, *arguments, offsets, NUMPY[call.dtype])
+            self._plans[key] = tuple(make(self.terms, *arguments, offsets, NUMPY[call.dtype]))
         return self._plans[key]
 
 
 class _Call:
-    """Addresses of operands for one call; copies are made of what does not lie row by row.
+    """Operands for one call as kernels take them; copies of what does not lie row by row.
 
     Rows of a single channel are treated as one entry whose channels are the rows.
     """
 
     def __init__(self, form: SparseForm, whole: list[Tensor], lead: torch.Size) -> None:
         self.dtype = whole[0].dtype
-        self.count = lead.numel()
-        self.lead = lead
         self.size = self.dtype.itemsize
-        lanes = BYTES // self.size
-        self.places = form.places(self.size, lanes)
+        self.count = lead.numel()
         self.single = form.channels == 1
-        self.terms = len(form.terms.value)
-        self.kept = [self._aligned(tensor) for tensor in whole]
+        self.places = form.places(self.size)
+        self.kept = [
+            tensor if tensor.is_contiguous() and tensor.shape[:-1] == lead
+            else self._aligned(tensor, lead) for tensor in whole
+        ]  # fmt: skip
         self.rows = [self.row(place, tensor) for place, tensor in enumerate(self.kept)]
         if self.single:
-            self.extent = Extent(0, 1, self.count, 1, self.size)
+            self.extent = (0, 1, self.count, 1, self.size)
         else:
-            group = max(1, lanes // form.channels)
-            self.extent = Extent(0, self.count, form.channels, group, self.size)
-        self.parts = number_of_parts(self.extent, self.terms)
-        if self.single and any(row.shared for row in self.rows):
-            self.parts = 1
+            group = max(1, BYTES // self.size // form.channels)
+            self.extent = (0, self.count, form.channels, group, self.size)
+        self.parts = 1
+        if torch.get_num_threads() > 1 and not (self.single and any(row[3] for row in self.rows)):
+            self.parts = number_of_parts(
+                Extent(*self.extent), len(form.terms.value), single=self.single
+            )
 
-    def _aligned(self, tensor: Tensor) -> Tensor:
+    def _aligned(self, tensor: Tensor, lead: torch.Size) -> Tensor:
+        """Rows one after another, or one row for all."""
         length = tensor.shape[-1]
-        if tensor.shape[:-1] != self.lead and tensor.numel() != length:
-            tensor = tensor.expand(*self.lead, length)
+        if tensor.numel() != length:
+            tensor = tensor.expand(*lead, length)
         return tensor.contiguous()
 
-    def row(self, place: int, tensor: Tensor) -> Operand:
-        """An operand or a result as kernels take it."""
-        rows, shared, direct, blocks = self.places[place]
-        length = tensor.shape[-1]
-        once = self.count > 1 and tensor.numel() == length
-        stride = 0 if once and not self.single else length * self.size
-        shared = shared or (once and self.single)
-        return Operand(tensor.data_ptr(), stride, rows, shared, direct, blocks)
+    def row(self, place: int, tensor: Tensor) -> tuple[Any, ...]:
+        """The fields of :class:`Operand`."""
+        length, rows, shared, direct, blocks = self.places[place]
+        stride = length * self.size
+        if self.count > 1 and tensor.numel() == length:
+            if self.single:
+                shared = True
+            else:
+                stride = 0
+        return tensor.data_ptr(), stride, rows, shared, direct, blocks
 
     def run(
-        self, function: Any, rows: list[Operand], plan: Any, *, apart: bool = False
+        self, function: Any, rows: list[tuple[Any, ...]], plan: Any, *, apart: bool = False
     ) -> None:
         """Run a sweep, on several threads if it is large; the last result may be one per part."""
         if self.parts == 1:
-            function(*rows, plan, self.extent)
+            function(tuple(rows), plan, self.extent)
             return
         parts = []
-        for number, (part, extent) in enumerate(cut(rows, self.extent, self.parts)):
+        whole = [Operand(*row) for row in rows]
+        for number, (part, extent) in enumerate(cut(whole, Extent(*self.extent), self.parts)):
             if apart:
                 last = part[-1]
-                step = last.blocks.shape[0] * self.extent.channels * self.size
+                step = last.rows * extent.channels * self.size
                 part = [*part[:-1], last._replace(address=last.address + number * step)]
-            parts.append((*part, plan, extent))
+            parts.append((tuple(tuple(one) for one in part), plan, tuple(extent)))
         in_parts(function, parts)
 
 

@@ -1,6 +1,12 @@
-"""Contractions over a whole batch, one block of lanes after another."""
+"""Contractions over a whole batch, one block of lanes after another.
+
+Arguments are plain tuples with the fields of :class:`Operand`, of a schedule and of
+:class:`Extent`: Numba takes several times longer to receive named ones.
+"""
 
 from __future__ import annotations
+
+from typing import Any
 
 from equivariant.nn.gaunt.kernels.blocks import (
     Extent,
@@ -25,10 +31,19 @@ from equivariant.nn.gaunt.kernels.contraction import (
 )
 from equivariant.nn.gaunt.kernels.lanes import BYTES
 
+Operands = tuple[tuple[Any, ...], ...]
+Lists = tuple[Any, ...]
+Span = tuple[int, int, int, int, int]
+
 
 @kernel
-def multiply_all(x: Operand, y: Operand, z: Operand, plan: Nested, extent: Extent) -> None:
+def multiply_all(to: Operands, lists: Lists, numbers: Span) -> None:
     """:func:`contract` for every entry and channel; z must be zeros where it is shared."""
+    x = Operand(*to[0])
+    y = Operand(*to[1])
+    z = Operand(*to[2])
+    plan = Nested(*lists)
+    extent = Extent(*numbers)
     like = plan.coefficients[0]
     memory = workspace(x.rows + y.rows + z.rows)
     space_x = start(memory)
@@ -43,10 +58,15 @@ def multiply_all(x: Operand, y: Operand, z: Operand, plan: Nested, extent: Exten
 
 
 @kernel
-def derive_all(
-    x: Operand, y: Operand, g: Operand, to_x: Operand, to_y: Operand, plan: Nested, extent: Extent
-) -> None:
+def derive_all(to: Operands, lists: Lists, numbers: Span) -> None:
     """:func:`derive` for every entry and channel; shared gradients must be zeros before."""
+    x = Operand(*to[0])
+    y = Operand(*to[1])
+    g = Operand(*to[2])
+    to_x = Operand(*to[3])
+    to_y = Operand(*to[4])
+    plan = Nested(*lists)
+    extent = Extent(*numbers)
     like = plan.coefficients[0]
     memory = workspace(2 * x.rows + 2 * y.rows + g.rows)
     space_x = start(memory)
@@ -68,10 +88,14 @@ def derive_all(
 
 
 @kernel
-def multiply_all_weighted(
-    x: Operand, y: Operand, w: Operand, z: Operand, plan: Flat, extent: Extent
-) -> None:
+def multiply_all_weighted(to: Operands, lists: Lists, numbers: Span) -> None:
     """:func:`contract_weighted` for every entry and channel."""
+    x = Operand(*to[0])
+    y = Operand(*to[1])
+    w = Operand(*to[2])
+    z = Operand(*to[3])
+    plan = Flat(*lists)
+    extent = Extent(*numbers)
     like = plan.coefficients[0]
     memory = workspace(x.rows + y.rows + w.rows + z.rows)
     space_x = start(memory)
@@ -89,14 +113,20 @@ def multiply_all_weighted(
 
 
 @kernel
-def derive_all_weighted(
-    x: Operand, y: Operand, g: Operand, w: Operand, to_x: Operand, to_y: Operand, to_w: Operand,
-    plan: Deep, extent: Extent,
-) -> None:  # fmt: skip
+def derive_all_weighted(to: Operands, lists: Lists, numbers: Span) -> None:
     """:func:`derive_weighted` for every entry and channel.
 
     Weights of stride 0 serve the whole batch, and their gradient is summed over it.
     """
+    x = Operand(*to[0])
+    y = Operand(*to[1])
+    g = Operand(*to[2])
+    w = Operand(*to[3])
+    to_x = Operand(*to[4])
+    to_y = Operand(*to[5])
+    to_w = Operand(*to[6])
+    plan = Deep(*lists)
+    extent = Extent(*numbers)
     like = plan.coefficients[0]
     memory = workspace(2 * (x.rows + y.rows + w.rows) + g.rows)
     space_x = start(memory)

@@ -17,25 +17,26 @@ _pools: dict[int, ThreadPoolExecutor] = {}
 os.register_at_fork(after_in_child=_pools.clear)
 
 
-def number_of_parts(extent: Extent, terms: int) -> int:
+def number_of_parts(extent: Extent, terms: int, *, single: bool) -> int:
     """How many threads a sweep is worth, at most ``torch.get_num_threads()``.
 
     Args:
         extent: Entries and channels.
         terms: Coefficients that are not zero.
+        single: Whether the rows are the channels of one entry, which :func:`cut` can cut.
 
     Returns:
         At least 1.
 
     Example:
-        >>> number_of_parts(Extent(0, 4, 64, 1, 4), 10)
+        >>> number_of_parts(Extent(0, 4, 64, 1, 4), 10, single=False)
         1
     """
     lanes = BYTES // extent.size
     entries = (extent.last - extent.first + extent.group - 1) // extent.group
-    channels = (extent.channels + lanes - 1) // lanes
-    blocks = entries * channels
-    return max(1, min(torch.get_num_threads(), blocks, blocks * terms // SMALLEST))
+    blocks = entries * ((extent.channels + lanes - 1) // lanes)
+    units = blocks if single else entries
+    return max(1, min(torch.get_num_threads(), units, blocks * terms // SMALLEST))
 
 
 def in_parts(function: Callable[..., None], parts: list[tuple[Any, ...]]) -> None:
@@ -48,7 +49,8 @@ def in_parts(function: Callable[..., None], parts: list[tuple[Any, ...]]) -> Non
     if len(parts) == 1:
         function(*parts[0])
         return
-    function(*parts[0][:-1], _nothing(parts[0][-1]))  # compiled once, not by every thread
+    operands, lists, extent = parts[0]
+    function(operands, lists, (0, 0, *extent[2:]))  # compiled once, not by every thread
     count = len(parts)
     if count not in _pools:
         _pools[count] = ThreadPoolExecutor(count - 1, thread_name_prefix="gaunt")
@@ -98,6 +100,3 @@ def _moved(operand: Operand, offset: int) -> Operand:
         return operand
     return operand._replace(address=operand.address + offset * operand.rows)
 
-
-def _nothing(extent: Extent) -> Extent:
-    return extent._replace(last=extent.first)
