@@ -8,13 +8,14 @@ from equivariant.nn.gaunt.coefficients import (
 )
 from equivariant.nn.gaunt.layer import GauntTensorProduct
 from equivariant.nn.gaunt.paths import ExpressivityReport, Path, expressivity_report
-from equivariant.nn.gaunt.product import gaunt_product
+from equivariant.nn.gaunt.product import benchmark_methods, gaunt_product
 from equivariant.nn.gaunt.tables import degree_scales, real_harmonics, sphere_grid
 
 __all__ = [
     "ExpressivityReport",
     "GauntTensorProduct",
     "Path",
+    "benchmark_methods",
     "degree_scales",
     "expressivity_report",
     "gaunt_coefficients",

@@ -14,6 +14,22 @@ Needs = Sequence[bool]
 class MultilinearForm(Protocol):
     """A real number that is linear in each of several operands, entry by entry of a batch."""
 
+    @property
+    def name(self) -> str:
+        """What tells this form from others, for compiled graphs."""
+        ...
+
+    def length(self, slot: int) -> int:
+        """Numbers in a row of one operand.
+
+        Args:
+            slot: Which operand, from 0.
+
+        Returns:
+            Size of the last axis.
+        """
+        ...
+
     def derivative(self, slot: int, operands: Sequence[Tensor]) -> Tensor:
         """Gradient by one operand, given the others in their order.
 

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from equivariant.errors import ConventionError, ShapeError
-from equivariant.nn.gaunt.tables import (
-    Kind,
-    Normalization,
-    check_degree,
-    degree_scales,
-    dense_table,
-    grid_tables,
-)
+from equivariant.nn.gaunt.form import TrilinearForm, trilinear_form
+from equivariant.nn.gaunt.kernels.choice import case_of, measure
+from equivariant.nn.gaunt.kernels.engine import check_sparse, sparse_fits
+from equivariant.nn.gaunt.kernels.methods import METHODS, Method
+from equivariant.nn.gaunt.multilinear import derivative
+from equivariant.nn.gaunt.tables import Kind, Normalization, check_degree, degree_scales
 from equivariant.shapes import Float
 
-Method = Literal["grid", "dense"]
+__all__ = ["Method", "TrilinearForm", "benchmark_methods", "gaunt_product"]
 
 
 def gaunt_product(
@@ -31,7 +28,7 @@ def gaunt_product(
     *,
     normalization: Normalization = "integral",
     kind: Kind = "even",
-    method: Method = "grid",
+    method: Method = "auto",
 ) -> Float[Tensor, "... third"]:
     """Multiply two functions on the sphere, given and returned as coefficients of harmonics.
 
@@ -58,15 +55,21 @@ def gaunt_product(
         L3: Largest degree of the result, at least 0. Degrees above L1+L2 are 0.
         normalization: Of the harmonics Y, see :func:`real_harmonics`.
         kind: "even" or "odd", as above.
-        method: "grid" multiplies values at points: ``((x1 T1) * (x2 T2)) T3``. "dense" contracts
-            with all coefficients: (L1+1)²(L2+1)²(L3+1)² numbers, for small degrees.
+        method: All compute the same, to rounding. "auto" takes what rules or
+            :func:`benchmark_methods` say is fastest. "grid" multiplies values at points,
+            ``((x1 T1) * (x2 T2)) T3``; "half_grid" does so on half of the sphere, even and odd
+            degrees apart; "separable" sums over degrees and orders one after the other, for high
+            degrees. "sparse" sums over the coefficients that are not zero, in compiled kernels on
+            the CPU; "dense" over all (L1+1)²(L2+1)²(L3+1)², for the lowest degrees. "fft" and
+            "fft_real" convolve Fourier series: the published algorithm, kept as a reference.
 
     Returns:
         Coefficients, shape (..., (L3+1)²), in the wider dtype of x1 and x2.
 
     Raises:
         ShapeError: The last axis is not (L+1)², or the leading axes do not broadcast.
-        ConventionError: An option is unknown, a degree negative, or an input not floating point.
+        ConventionError: An option is unknown, a degree negative, an input not floating point, or
+            "sparse" is asked for on another device than the CPU or without Numba.
 
     Example:
         >>> x, y = torch.tensor([0.0, 1.0, 0.0, 0.0]), torch.tensor([0.0, 0.0, 1.0, 0.0])
@@ -88,126 +91,72 @@ def gaunt_product(
             advice="Insert axes of size 1 where one operand serves many of the other.",
         ) from error
     dtype = torch.promote_types(x1.dtype, x2.dtype)
-    form = TrilinearForm(L1, L2, L3, kind, normalization, method)
-    return _apply(x1.to(dtype), x2.to(dtype), form)
+    if method == "sparse":
+        check_sparse(x1)
+    form = trilinear_form(L1, L2, L3, kind, normalization, method)
+    return derivative(form, 2, (x1.to(dtype), x2.to(dtype)))
 
 
-@dataclass(frozen=True)
-class TrilinearForm:
-    """Which invariant trilinear form of three functions on the sphere, and how to evaluate it.
+def benchmark_methods(
+    L1: int,
+    L2: int,
+    L3: int,
+    *,
+    vectors: int,
+    kind: Kind = "even",
+    dtype: torch.dtype = torch.float32,
+    device: torch.device | str = "cpu",
+) -> dict[Method, float]:
+    """Time all methods on this machine, forward and backward; "auto" takes the fastest from now on.
 
-        even:  ⟨f g h⟩, symmetric       odd:  ⟨n·(∇f × ∇g) h⟩, antisymmetric
-
-    Both are unchanged when the three operands move round in a circle, and so is the grid: that
-    makes each derivative of the product the product again.
+    Nothing is measured unless this is called: "auto" follows rules otherwise, and its choice for
+    given sizes never changes by itself.
 
     Args:
-        first: Largest degree of the first operand, at least 0.
-        second: Of the second, at least 0.
-        third: Of the third, which is the result, at least 0.
+        L1: Largest degree of the first operand, at least 0.
+        L2: Of the second, at least 0.
+        L3: Of the result, at least 0.
+        vectors: Number of products at once: batch times channels, at least 1. The choice holds
+            for numbers from the power of 4 below up to the next one.
         kind: "even" or "odd".
-        normalization: See :func:`real_harmonics`.
-        method: See :func:`gaunt_product`.
+        dtype: Of the operands.
+        device: Of the operands.
+
+    Returns:
+        Seconds by method, least of five; dense tables above 10⁷ numbers are left out.
+
+    Raises:
+        ConventionError: A degree is negative or an option unknown.
 
     Example:
-        >>> form = TrilinearForm(1, 2, 3, "even", "integral", "grid")
-        >>> form.turned().first, form.turned().third, form.exact
-        (2, 1, 6)
+        >>> seconds = benchmark_methods(2, 2, 2, vectors=64)
+        >>> min(seconds, key=seconds.get) in seconds
+        True
     """
+    _check_options(L1, L2, L3, "integral", kind, "auto")
+    degrees = (L1, L2, L3)
+    generator = torch.Generator().manual_seed(0)
+    x1, x2, g = (
+        torch.randn(vectors, (degree + 1) ** 2, generator=generator).to(device, dtype)
+        for degree in degrees
+    )
+    x1.requires_grad_()
+    x2.requires_grad_()
+    entries = (L1 + 1) ** 2 * (L2 + 1) ** 2 * (L3 + 1) ** 2
+    able = {
+        "auto": False,
+        "dense": entries <= 10**7,
+        "sparse": sparse_fits(x1.device, dtype),
+    }
 
-    first: int
-    second: int
-    third: int
-    kind: Kind
-    normalization: Normalization
-    method: Method
+    def call(method: Method) -> Callable[[], object]:
+        form = trilinear_form(L1, L2, L3, kind, "integral", method)
+        return lambda: torch.autograd.grad(derivative(form, 2, (x1, x2)), (x1, x2), g)
 
-    @property
-    def exact(self) -> int:
-        """Degree that the grid integrates: the sum, whatever the order."""
-        return self.first + self.second + self.third
-
-    def turned(self) -> TrilinearForm:
-        """The form with the second operand first, the third second and the first last."""
-        return TrilinearForm(
-            self.second, self.third, self.first, self.kind, self.normalization, self.method
-        )
-
-    def __call__(self, x1: Tensor, x2: Tensor) -> Tensor:
-        """Gradient of the form by its third operand.
-
-        Args:
-            x1: Shape (..., (first+1)²), floating point.
-            x2: Shape (..., (second+1)²), of the same dtype.
-
-        Returns:
-            Shape (..., (third+1)²), of the same dtype.
-        """
-        half = x1.dtype in (torch.float16, torch.bfloat16)
-        inner = torch.float32 if half else x1.dtype
-        with torch.autocast(device_type=x1.device.type, enabled=False):
-            evaluate = self._on_grid if self.method == "grid" else self._densely
-            return evaluate(x1.to(inner), x2.to(inner)).to(x1.dtype)
-
-    def _on_grid(self, x1: Tensor, x2: Tensor) -> Tensor:
-        settings = (self.exact, self.normalization, x1.dtype, x1.device)
-        values1, along1, around1, _ = grid_tables(self.first, *settings)
-        values2, along2, around2, _ = grid_tables(self.second, *settings)
-        projection = grid_tables(self.third, *settings)[3]
-        if self.kind == "even":
-            return ((x1 @ values1) * (x2 @ values2)) @ projection
-        bracket = (x1 @ along1) * (x2 @ around2) - (x1 @ around1) * (x2 @ along2)
-        return bracket @ projection
-
-    def _densely(self, x1: Tensor, x2: Tensor) -> Tensor:
-        degrees = (self.first, self.second, self.third)
-        table = dense_table(degrees, self.kind, self.normalization, x1.dtype, x1.device)
-        return (x1.unsqueeze(-1) * x2.unsqueeze(-2)).flatten(-2) @ table
+    candidates = {method: call(method) for method in METHODS if able.get(method, True)}
+    return measure(case_of(degrees, kind, vectors, x1), candidates)
 
 
-class _Trilinear(torch.autograd.Function):
-    """A trilinear form as a function of two operands, whose derivatives are the form again."""
-
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(x1: Tensor, x2: Tensor, form: TrilinearForm) -> Tensor:
-        return form(x1, x2)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-        x1, x2, form = inputs
-        ctx.save_for_backward(x1, x2)
-        ctx.save_for_forward(x1, x2)
-        ctx.form = form
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
-        x1, x2 = ctx.saved_tensors
-        form: TrilinearForm = ctx.form
-        gradient1 = gradient2 = None
-        if ctx.needs_input_grad[0]:
-            full = _apply(x2, gradient, form.turned())
-            gradient1 = full.sum_to_size(x1.shape)
-        if ctx.needs_input_grad[1]:
-            full = _apply(gradient, x1, form.turned().turned())
-            gradient2 = full.sum_to_size(x2.shape)
-        return gradient1, gradient2, None
-
-    @staticmethod
-    def jvp(ctx: Any, *tangents: Tensor | None) -> Tensor:
-        x1, x2 = ctx.saved_tensors
-        change = torch.zeros((), dtype=x1.dtype, device=x1.device)
-        if tangents[0] is not None:
-            change = change + _apply(tangents[0], x2, ctx.form)
-        if tangents[1] is not None:
-            change = change + _apply(x1, tangents[1], ctx.form)
-        return change
-
-
-def _apply(x1: Tensor, x2: Tensor, form: TrilinearForm) -> Tensor:
-    result: Tensor = _Trilinear.apply(x1, x2, form)  # type: ignore[no-untyped-call]
-    return result
 
 
 def _check_options(
@@ -216,12 +165,12 @@ def _check_options(
     for name, degree in (("L1", L1), ("L2", L2), ("L3", L3)):
         check_degree(degree, name)
     degree_scales(0, normalization)
-    if kind not in ("even", "odd") or method not in ("grid", "dense"):
+    if kind not in ("even", "odd") or method not in METHODS:
         raise ConventionError(
-            expected="kind even or odd, and method grid or dense",
+            expected=f"kind even or odd, and method one of {', '.join(METHODS)}",
             got=f"kind={kind!r}, method={method!r}",
             argument="kind" if kind not in ("even", "odd") else "method",
-            advice="even is the product of functions, odd the bracket; grid suits every degree.",
+            advice="even is the product of functions, odd the bracket; auto suits every size.",
         )
 
 

@@ -1,0 +1,1 @@
+"""How products are computed: one file per method, and the choice between them."""

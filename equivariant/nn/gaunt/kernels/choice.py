@@ -1,0 +1,100 @@
+"""Which method is fastest: a table of rules, and measurements where someone made them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+
+from equivariant.nn.gaunt.kernels.engine import sparse_fits
+from equivariant.nn.gaunt.kernels.methods import Method
+from equivariant.nn.gaunt.tables import Kind
+
+SPARSE_UP_TO = 8
+SEPARABLE_FROM = 30  # the sum of all three degrees
+
+
+class Case(NamedTuple):
+    """What a choice may depend on; ``vectors`` is a power of 4."""
+
+    degrees: tuple[int, int, int]
+    kind: Kind
+    vectors: int
+    dtype: torch.dtype
+    device: str
+
+
+MEASURED: dict[Case, Method] = {}
+
+
+def case_of(
+    degrees: tuple[int, int, int], kind: Kind, vectors: int, like: torch.Tensor
+) -> Case:
+    """The case that operands belong to.
+
+    Args:
+        degrees: L1, L2 and L3; their order plays no part.
+        kind: "even" or "odd".
+        vectors: Number of products, of the batch and of channels.
+        like: An operand, for its dtype and device.
+
+    Returns:
+        The case.
+
+    Example:
+        >>> case_of((3, 1, 2), "even", 6400, torch.ones(1)).vectors
+        4096
+    """
+    first, second, third = sorted(degrees)
+    rounded = 4 ** max(0, (max(vectors, 1).bit_length() - 1) // 2)
+    return Case((first, second, third), kind, rounded, like.dtype, like.device.type)
+
+
+def choose(case: Case) -> Method:
+    """The method for a case: what was measured, or else what rules say.
+
+    Args:
+        case: See :func:`case_of`.
+
+    Returns:
+        A method other than "auto". The same for the same case, until someone measures.
+
+    Example:
+        >>> choose(case_of((14, 14, 28), "even", 100, torch.ones(1)))
+        'separable'
+    """
+    if case in MEASURED:
+        return MEASURED[case]
+    largest, total = max(case.degrees), sum(case.degrees)
+    if sparse_fits(torch.device(case.device), case.dtype) and largest <= SPARSE_UP_TO:
+        return "sparse"
+    if largest <= 1:
+        return "dense"
+    if total >= SEPARABLE_FROM:
+        return "separable"
+    return "half_grid" if total >= 12 else "grid"
+
+
+def measure(case: Case, candidates: dict[Method, Callable[[], object]]) -> dict[Method, float]:
+    """Time candidates in turn, and keep the fastest as the choice for a case.
+
+    Args:
+        case: What they were made for.
+        candidates: What to call, by method.
+
+    Returns:
+        Seconds of the fastest of several calls, by method.
+    """
+    seconds = dict.fromkeys(candidates, float("inf"))
+    for turn in range(6):
+        for method, call in candidates.items():
+            started = time.perf_counter()
+            call()
+            if case.device != "cpu":
+                torch.cuda.synchronize()
+            if turn:
+                seconds[method] = min(seconds[method], time.perf_counter() - started)
+    MEASURED[case] = min(seconds, key=lambda method: seconds[method])
+    return seconds

@@ -1,0 +1,84 @@
+"""Whether compiled kernels can be used; everything works without them, on other methods."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from importlib.util import find_spec
+
+import torch
+from torch import Tensor
+
+from equivariant.errors import ConventionError
+from equivariant.nn.gaunt.multilinear import MultilinearForm
+from equivariant.nn.gaunt.tables import Kind, Normalization
+
+
+@lru_cache(maxsize=1)
+def compiler_present() -> bool:
+    """Whether Numba is installed.
+
+    Returns:
+        True if it is.
+    """
+    return find_spec("numba") is not None
+
+
+def sparse_fits(device: torch.device, dtype: torch.dtype) -> bool:
+    """Whether sparse kernels take tensors of a device and dtype.
+
+    Args:
+        device: Of the operands.
+        dtype: Of the operands.
+
+    Returns:
+        True on the CPU in single and double precision, with Numba installed.
+
+    Example:
+        >>> sparse_fits(torch.device("cpu"), torch.float16)
+        False
+    """
+    known = dtype in (torch.float32, torch.float64)
+    return known and device.type == "cpu" and compiler_present()
+
+
+def check_sparse(x: Tensor) -> None:
+    """Refuse operands that sparse kernels cannot take.
+
+    Args:
+        x: An operand.
+
+    Raises:
+        ConventionError: It is not on the CPU, or Numba is not installed.
+    """
+    if x.device.type != "cpu" or not compiler_present():
+        raise ConventionError(
+            expected="tensors on the CPU, and Numba installed, for the sparse method",
+            got=f"{x.device.type}, Numba {'present' if compiler_present() else 'absent'}",
+            argument="method",
+            advice='Use method="auto", which takes another one there.',
+        )
+
+
+@lru_cache(maxsize=64)
+def sparse_product(
+    L1: int, L2: int, L3: int, kind: Kind, normalization: Normalization
+) -> MultilinearForm:
+    """The trilinear form of functions on the sphere, evaluated by compiled kernels.
+
+    Args:
+        L1: Largest degree of the first function.
+        L2: Of the second.
+        L3: Of the third.
+        kind: "even" or "odd".
+        normalization: See :func:`real_harmonics`.
+
+    Returns:
+        A form whose operands are rows of coefficients.
+    """
+    from equivariant.nn.gaunt.kernels.couplings import harmonic_couplings  # noqa: PLC0415
+    from equivariant.nn.gaunt.kernels.layouts import Layout  # noqa: PLC0415
+    from equivariant.nn.gaunt.kernels.sparse import SparseForm  # noqa: PLC0415
+
+    first, second, third = (Layout(((L + 1) ** 2,), 1, "mul_ir") for L in (L1, L2, L3))
+    terms = harmonic_couplings(L1, L2, L3, kind, normalization)
+    return SparseForm(terms, (first, second, third))

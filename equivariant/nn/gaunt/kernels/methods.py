@@ -1,0 +1,52 @@
+"""The methods by name, each as one function of two operands and one of three."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING, Literal, get_args
+
+import torch
+from torch import Tensor
+
+from equivariant.nn.gaunt.kernels.dense import multiply_densely
+from equivariant.nn.gaunt.kernels.fourier import fourier
+from equivariant.nn.gaunt.kernels.grid import grid
+from equivariant.nn.gaunt.kernels.half_grid import half_grid
+from equivariant.nn.gaunt.kernels.sampling import Sampling
+from equivariant.nn.gaunt.kernels.separable import separable
+from equivariant.nn.gaunt.tables import Kind, Normalization
+
+Method = Literal[
+    "auto", "grid", "half_grid", "dense", "separable", "sparse", "fft", "fft_real"
+]
+METHODS: tuple[Method, ...] = get_args(Method)
+
+
+def sampling_of(
+    method: Method,
+    degrees: tuple[int, int, int],
+    kind: Kind,
+    normalization: Normalization,
+    like: Tensor,
+) -> Sampling:
+    """The object behind a method that works by values at points.
+
+    Args:
+        method: "grid", "half_grid", "separable", "fft" or "fft_real".
+        degrees: Largest degrees of the three functions.
+        kind: "even" or "odd".
+        normalization: See :func:`real_harmonics`.
+        like: An operand, for its dtype and device.
+
+    Returns:
+        One object per set of arguments, whatever the order of the degrees.
+
+    Example:
+        >>> sampling_of("grid", (2, 2, 2), "even", "integral", torch.ones(9)).points
+        28
+    """
+    rest = (kind, normalization, like.dtype, like.device)
+    if method in ("fft", "fft_real"):
+        return fourier(tuple(sorted(degrees)), *rest, real=method == "fft_real")
+    make = {"grid": grid, "half_grid": half_grid, "separable": separable}[method]
+    return make(sum(degrees), *rest)
