@@ -19,6 +19,7 @@ from equivariant.nn.gaunt.blocks import (
 )
 from equivariant.nn.gaunt.constants import Constants
 from equivariant.nn.gaunt.paths import expressivity_report
+from equivariant.nn.gaunt.precision import working_dtype
 from equivariant.nn.gaunt.sphere_powers import SpherePowers, powers
 from equivariant.nn.gaunt.tables import degree_scales, grid_tables
 from equivariant.shapes import Float, Int
@@ -132,9 +133,8 @@ class GauntPower(nn.Module):
         self._in.check(x, "x")
         rows = x.flatten(0, -2) if x.dim() != 1 else x.unsqueeze(0)
         kinds = self._kinds(x, element)
-        dtype = torch.promote_types(x.dtype, self.weight.dtype)
-        inner = torch.float32 if dtype in (torch.float16, torch.bfloat16) else dtype
-        values = self._in.split(rows.to(inner))
+        dtype, inner = working_dtype(x.dtype, self.weight.dtype)
+        values = self._in.by_channel(rows.to(inner))
         signals = self._powers(values)
         weight = self.weight.to(inner)
         weight = weight[:, 0] if kinds is None else weight.index_select(1, kinds)
@@ -143,7 +143,7 @@ class GauntPower(nn.Module):
             degrees = slice(irrep.l**2, (irrep.l + 1) ** 2)
             factors = weight[..., place].movedim(0, -1).unsqueeze(-2)
             columns.append((factors @ signals[sign_of(irrep)][..., degrees]).squeeze(-2))
-        result = self._out.join(torch.cat(columns, -1))
+        result = self._out.from_channels(torch.cat(columns, -1))
         return result.view(*x.shape[:-1], -1).to(dtype)
 
     def _powers(self, values: Tensor) -> dict[int, Tensor]:

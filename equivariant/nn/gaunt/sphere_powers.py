@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from equivariant.nn.gaunt.precision import without_autocast
 from equivariant.shapes import Float
 
 VALUES_AT_A_TIME = 1 << 18
@@ -180,12 +181,12 @@ def _chunks(x: Tensor, form: SpherePowers) -> list[slice]:
 
 
 def _out(form: SpherePowers, *operands: Tensor) -> Tensor:
-    with torch.autocast(device_type=operands[0].device.type, enabled=False):
+    with without_autocast(operands[0].device):
         result: Tensor = _Out.apply(form, *operands)  # type: ignore[no-untyped-call]
     return result
 
 
 def _into(form: SpherePowers, *operands: Tensor) -> Tensor:
-    with torch.autocast(device_type=operands[0].device.type, enabled=False):
+    with without_autocast(operands[0].device):
         result: Tensor = _Into.apply(form, *operands)  # type: ignore[no-untyped-call]
     return result
