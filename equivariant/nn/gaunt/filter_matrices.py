@@ -150,10 +150,7 @@ def convolve(
         return y.new_zeros(incidence.rows_out, *y.shape[1:]).index_add(0, incidence.target, y)
     matrices = None
     setting = (form, incidence, False)
-    if not torch.is_grad_enabled() or not (x.requires_grad or filters.requires_grad):
-        with without_autocast(x.device):
-            return _Convolution.forward(x, filters, None, setting)
-    if len(filters) <= form.chunk(x.dtype):
+    if _derived(x, filters) and len(filters) <= form.chunk(x.dtype):
         with torch.no_grad():
             matrices = form.matrices(filters.detach())
     return _convolved(x, filters, matrices, setting)
@@ -241,11 +238,19 @@ class _Correlation(torch.autograd.Function):
 
 def _convolved(x: Tensor, filters: Tensor, matrices: Tensor | None, setting: Setting) -> Tensor:
     with without_autocast(x.device):
+        if not _derived(x, filters):
+            return _Convolution.forward(x, filters, matrices, setting)
         result: Tensor = _Convolution.apply(x, filters, matrices, setting)  # type: ignore[no-untyped-call]
     return result
 
 
 def _correlated(x: Tensor, y: Tensor, edges: int, setting: Setting) -> Tensor:
     with without_autocast(x.device):
+        if not _derived(x, y):
+            return _Correlation.forward(x, y, edges, setting)
         result: Tensor = _Correlation.apply(x, y, edges, setting)  # type: ignore[no-untyped-call]
     return result
+
+
+def _derived(*operands: Tensor) -> bool:
+    return torch.is_grad_enabled() and any(x.requires_grad for x in operands)

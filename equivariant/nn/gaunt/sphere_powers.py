@@ -180,13 +180,21 @@ def _chunks(x: Tensor, form: SpherePowers) -> list[slice]:
     return [slice(start, start + step) for start in range(0, len(x), step)]
 
 
-def _out(form: SpherePowers, *operands: Tensor) -> Tensor:
-    with without_autocast(operands[0].device):
-        result: Tensor = _Out.apply(form, *operands)  # type: ignore[no-untyped-call]
+def _out(form: SpherePowers, x: Tensor, *directions: Tensor) -> Tensor:
+    with without_autocast(x.device):
+        if not _derived(x, *directions):
+            return _Out.forward(form, x, *directions)
+        result: Tensor = _Out.apply(form, x, *directions)  # type: ignore[no-untyped-call]
     return result
 
 
-def _into(form: SpherePowers, *operands: Tensor) -> Tensor:
-    with without_autocast(operands[0].device):
-        result: Tensor = _Into.apply(form, *operands)  # type: ignore[no-untyped-call]
+def _into(form: SpherePowers, x: Tensor, q: Tensor, *directions: Tensor) -> Tensor:
+    with without_autocast(x.device):
+        if not _derived(x, q, *directions):
+            return _Into.forward(form, x, q, *directions)
+        result: Tensor = _Into.apply(form, x, q, *directions)  # type: ignore[no-untyped-call]
     return result
+
+
+def _derived(*operands: Tensor) -> bool:
+    return torch.is_grad_enabled() and any(x.requires_grad for x in operands)
