@@ -41,6 +41,9 @@ class Blocks(nn.Module):
         layout: "mul_ir" is e3nn's: block after block, and channel after channel in it.
             "ir_mul" is component after component, and channels in it.
 
+    Attributes:
+        parts: Sign, see :func:`sign_of`, and degree of each irrep.
+
     Raises:
         ConventionError: An irrep stands twice, multiplicities differ, or the layout is unknown.
 
@@ -74,6 +77,8 @@ class Blocks(nn.Module):
         self.layout: Layout = layout
         self.multiplicity = int(kept[0].mul)
         self.width = sum(irrep.dim for irrep in self.each)
+        self.dim = self.width * self.multiplicity
+        self.parts = tuple((sign_of(irrep), int(irrep.l)) for irrep in self.each)
         self._order()
 
     def _order(self) -> None:
@@ -98,12 +103,12 @@ class Blocks(nn.Module):
     @property
     def slices(self) -> list[slice]:
         """Where each irrep stands among the components of one channel."""
-        ends = accumulate((irrep.dim for irrep in self.each), initial=0)
+        ends = accumulate((2 * degree + 1 for _, degree in self.parts), initial=0)
         return [slice(start, stop) for start, stop in pairwise(ends)]
 
     def degree(self, sign: int) -> int:
         """Largest degree of the true (1) or pseudo (−1) part; −1 where it is absent."""
-        return max((irrep.l for irrep in self.each if sign_of(irrep) == sign), default=-1)
+        return max([-1, *(degree for part, degree in self.parts if part == sign)])
 
     def by_channel(self, x: Float[Tensor, "... dim"]) -> Float[Tensor, "... channels width"]:
         """Features by channel, each with all its components side by side.
@@ -168,12 +173,12 @@ class Blocks(nn.Module):
         Returns:
             Shape (..., multiplicity, (degree+1)²).
         """
-        if self.each == [Irrep(n, sign * (-1) ** n) for n in range(degree + 1)]:
+        if self.parts == tuple((sign, n) for n in range(degree + 1)):
             return values
         present = {
-            irrep.l: values[..., rows]
-            for irrep, rows in zip(self.each, self.slices, strict=True)
-            if sign_of(irrep) == sign
+            n: values[..., rows]
+            for (part, n), rows in zip(self.parts, self.slices, strict=True)
+            if part == sign
         }
         columns = [
             present[n] if n in present else values.new_zeros(*values.shape[:-1], 2 * n + 1)
@@ -199,9 +204,9 @@ class Blocks(nn.Module):
                 argument=argument,
                 advice="Features are coefficients of real harmonics.",
             )
-        if x.dim() == 0 or x.shape[-1] != self.irreps.dim:
+        if x.dim() == 0 or x.shape[-1] != self.dim:
             raise ShapeError(
-                expected=f"(..., {self.irreps.dim}) for {self.irreps}",
+                expected=f"(..., {self.dim}) for {self.irreps}",
                 got=str(tuple(x.shape)),
                 argument=argument,
                 advice=f"The layout is {self.layout}.",

@@ -16,7 +16,6 @@ from equivariant.nn.gaunt.blocks import (
     Layout,
     check_equal_channels,
     check_option,
-    sign_of,
 )
 from equivariant.nn.gaunt.constants import Constants
 from equivariant.nn.gaunt.directions import DirectionHarmonics
@@ -177,7 +176,7 @@ class GauntConvolution(nn.Module):
             settings = (self.normalization, torch.float64, torch.device("cpu"))
             whole = dense_table(degrees, kind, *settings).unflatten(0, (-1, len(table)))
             rows, columns = (
-                torch.tensor([sign_of(irrep) == s for irrep in blocks.each])[blocks.owner]
+                torch.tensor([part == s for part, _ in blocks.parts])[blocks.owner]
                 for blocks, s in ((self._in, sign), (self._out, other))
             )
             part = whole.transpose(0, 1)[:, self._in.positions[rows]]
@@ -272,7 +271,7 @@ class GauntConvolution(nn.Module):
             )
             sums[other] = sums[other] + z if other in sums else z
         messages = torch.cat(
-            [sums[sign_of(n)][..., n.l**2 : (n.l + 1) ** 2] for n in self._out.each], -1
+            [sums[sign][..., n**2 : (n + 1) ** 2] for sign, n in self._out.parts], -1
         )
         if incidence.target is None:
             return messages
@@ -284,7 +283,7 @@ class GauntConvolution(nn.Module):
         self._in.check(x, "x")
         if x.dim() != 2:
             raise ShapeError(
-                expected=f"(rows, {self.irreps_in.dim})",
+                expected=f"(rows, {self._in.dim})",
                 got=str(tuple(x.shape)),
                 argument="x",
                 advice="Flatten leading axes; edges then count rows.",

@@ -144,14 +144,15 @@ def convolve(
         incidence = Incidence(None, None, len(x), len(x))
     if torch.compiler.is_compiling():
         gathered = x if incidence.source is None else x.index_select(0, incidence.source)
-        y = form.matrices(filters).mT @ gathered
+        with without_autocast(x.device):
+            y = form.matrices(filters).mT @ gathered
         if incidence.target is None:
             return y
         return y.new_zeros(incidence.rows_out, *y.shape[1:]).index_add(0, incidence.target, y)
     matrices = None
     setting = (form, incidence, False)
     if _derived(x, filters) and len(filters) <= form.chunk(x.dtype):
-        with torch.no_grad():
+        with torch.no_grad(), without_autocast(x.device):
             matrices = form.matrices(filters.detach())
     return _convolved(x, filters, matrices, setting)
 
@@ -176,17 +177,18 @@ class _Convolution(torch.autograd.Function):
         ends = incidence.turned() if transposed else incidence
         width = form.width_in if transposed else form.width_out
         shape = (width, x.shape[2])
-        sums = x.new_zeros(0 if ends.target is None else ends.rows_out, *shape)
-        parts = []
+        parts: list[Tensor] = []
         for part in _ranges(len(filters), form.chunk(x.dtype)):
             made = form.matrices(filters[part]) if matrices is None else matrices
             y = (made if transposed else made.mT) @ _taken(x, ends.source, part)
             if ends.target is None:
                 parts.append(y)
-            else:
-                sums.index_add_(0, ends.target[part], y)
+                continue
+            if not parts:
+                parts.append(y.new_zeros(ends.rows_out, *shape))
+            parts[0].index_add_(0, ends.target[part], y)
         if not parts:
-            return sums
+            return x.new_zeros(0 if ends.target is None else ends.rows_out, *shape)
         return torch.cat(parts) if len(parts) > 1 else parts[0]
 
     @staticmethod
@@ -213,11 +215,11 @@ class _Correlation(torch.autograd.Function):
     @staticmethod
     def forward(x: Tensor, y: Tensor, edges: int, setting: Setting) -> Tensor:
         form, incidence, _ = setting
-        result = x.new_empty(edges, form.filter_width)
+        parts = []
         for part in _ranges(edges, form.chunk(x.dtype)):
             before, after = _taken(x, incidence.source, part), _taken(y, incidence.target, part)
-            result[part] = form.filters(before @ after.mT)
-        return result
+            parts.append(form.filters(before @ after.mT))
+        return torch.cat(parts) if parts else x.new_zeros(0, form.filter_width)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:

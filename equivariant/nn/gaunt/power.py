@@ -15,7 +15,6 @@ from equivariant.nn.gaunt.blocks import (
     Layout,
     check_equal_channels,
     check_option,
-    sign_of,
 )
 from equivariant.nn.gaunt.constants import Constants
 from equivariant.nn.gaunt.paths import expressivity_report
@@ -139,10 +138,10 @@ class GauntPower(nn.Module):
         weight = self.weight.to(inner)
         weight = weight[:, 0] if kinds is None else weight.index_select(1, kinds)
         columns = []
-        for place, irrep in enumerate(self._out.each):
-            degrees = slice(irrep.l**2, (irrep.l + 1) ** 2)
+        for place, (sign, degree) in enumerate(self._out.parts):
+            entries = slice(degree**2, (degree + 1) ** 2)
             factors = weight[..., place].movedim(0, -1).unsqueeze(-2)
-            columns.append((factors @ signals[sign_of(irrep)][..., degrees]).squeeze(-2))
+            columns.append((factors @ signals[sign][..., entries]).squeeze(-2))
         result = self._out.from_channels(torch.cat(columns, -1))
         return result.view(*x.shape[:-1], -1).to(dtype)
 

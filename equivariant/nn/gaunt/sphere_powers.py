@@ -64,7 +64,7 @@ class SpherePowers:
         total = torch.zeros_like(f)
         for place, term in enumerate(self._terms(f, directions, len(directions) + 1)):
             if term is not None:
-                total.addcmul_(q[:, place] @ self.projection.T, term)
+                total = total + (q[:, place] @ self.projection.T) * term
         return total @ self.values.T
 
     def _terms(
@@ -121,10 +121,9 @@ class _Out(torch.autograd.Function):
 
     @staticmethod
     def forward(form: SpherePowers, x: Tensor, *directions: Tensor) -> Tensor:
-        result = x.new_empty(len(x), form.correlation - 1, form.projection.shape[1])
-        for part in _chunks(x, form):
-            result[part] = form.out(x[part], tuple(r[part] for r in directions))
-        return result
+        return torch.cat(
+            [form.out(x[part], tuple(r[part] for r in directions)) for part in _chunks(x, form)]
+        )
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
@@ -150,10 +149,12 @@ class _Into(torch.autograd.Function):
 
     @staticmethod
     def forward(form: SpherePowers, x: Tensor, q: Tensor, *directions: Tensor) -> Tensor:
-        result = torch.empty_like(x, memory_format=torch.contiguous_format)
-        for part in _chunks(x, form):
-            result[part] = form.into(x[part], q[part], tuple(r[part] for r in directions))
-        return result
+        return torch.cat(
+            [
+                form.into(x[part], q[part], tuple(r[part] for r in directions))
+                for part in _chunks(x, form)
+            ]
+        )
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
@@ -177,7 +178,7 @@ class _Into(torch.autograd.Function):
 
 def _chunks(x: Tensor, form: SpherePowers) -> list[slice]:
     step = form.rows()
-    return [slice(start, start + step) for start in range(0, len(x), step)]
+    return [slice(start, start + step) for start in range(0, max(1, len(x)), step)]
 
 
 def _out(form: SpherePowers, x: Tensor, *directions: Tensor) -> Tensor:
