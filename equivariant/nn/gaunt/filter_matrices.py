@@ -171,6 +171,8 @@ def _taken(x: Tensor, index: Tensor | None, part: slice) -> Tensor:
 class _Convolution(torch.autograd.Function):
     """Linear in x and in the filters. With ``transposed`` matrices are, and x is an output."""
 
+    generate_vmap_rule = True
+
     @staticmethod
     def forward(x: Tensor, filters: Tensor, matrices: Tensor | None, setting: Setting) -> Tensor:
         form, incidence, transposed = setting
@@ -211,6 +213,8 @@ class _Convolution(torch.autograd.Function):
 
 class _Correlation(torch.autograd.Function):
     """The gradient of the form by its filters, linear in the input and in the output."""
+
+    generate_vmap_rule = True
 
     @staticmethod
     def forward(x: Tensor, y: Tensor, edges: int, setting: Setting) -> Tensor:

@@ -107,17 +107,15 @@ def powers(x: Float[Tensor, "rows inputs"], form: SpherePowers) -> Float[Tensor,
         9.0
     """
     if torch.compiler.is_compiling():
-        f = x @ form.values
-        term, results = f, []
-        for _ in range(form.correlation - 1):
-            term = term * f
-            results.append(term @ form.projection)
-        return torch.stack(results, 1)
+        with without_autocast(x.device):
+            return form.out(x, ())
     return _out(form, x)
 
 
 class _Out(torch.autograd.Function):
     """The powers, or a derivative of them in directions."""
+
+    generate_vmap_rule = True
 
     @staticmethod
     def forward(form: SpherePowers, x: Tensor, *directions: Tensor) -> Tensor:
@@ -146,6 +144,8 @@ class _Out(torch.autograd.Function):
 
 class _Into(torch.autograd.Function):
     """The gradient of the powers, or of a derivative of them, by f."""
+
+    generate_vmap_rule = True
 
     @staticmethod
     def forward(form: SpherePowers, x: Tensor, q: Tensor, *directions: Tensor) -> Tensor:
