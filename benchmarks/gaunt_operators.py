@@ -139,7 +139,7 @@ def power(name, degree):
 
 
 def seconds(calls, *, least):
-    """Shortest time of each call; ways take turns of five calls (one where slow), three at least."""
+    """Shortest time of each call; in turns of five calls (one where slow), three at least."""
     for call in calls.values():
         for _ in range(3):
             call()
