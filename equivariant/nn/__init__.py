@@ -2,7 +2,13 @@
 
 from equivariant.nn.dgcnn import DynamicGraphNetwork, EdgeConvolution
 from equivariant.nn.frame_average import FrameAverage, cloud_frames
-from equivariant.nn.gaunt import GauntTensorProduct, expressivity_report, gaunt_product
+from equivariant.nn.gaunt import (
+    GauntConvolution,
+    GauntPower,
+    GauntTensorProduct,
+    expressivity_report,
+    gaunt_product,
+)
 from equivariant.nn.hypernetwork import Hypernetwork, element_features
 from equivariant.nn.image_encoder import ImageEncoder, ImageEncoderConfig
 from equivariant.nn.neighbors import nearest_neighbors
@@ -30,6 +36,8 @@ __all__ = [
     "DynamicGraphNetwork",
     "EdgeConvolution",
     "FrameAverage",
+    "GauntConvolution",
+    "GauntPower",
     "GauntTensorProduct",
     "Hypernetwork",
     "ImageEncoder",

@@ -6,13 +6,19 @@ from equivariant.nn.gaunt.coefficients import (
     poisson_coefficients,
     poisson_constant,
 )
+from equivariant.nn.gaunt.convolution import GauntConvolution
+from equivariant.nn.gaunt.directions import DirectionHarmonics
 from equivariant.nn.gaunt.layer import GauntTensorProduct
 from equivariant.nn.gaunt.paths import ExpressivityReport, Path, expressivity_report
+from equivariant.nn.gaunt.power import GauntPower
 from equivariant.nn.gaunt.product import gaunt_product
 from equivariant.nn.gaunt.tables import degree_scales, real_harmonics, sphere_grid
 
 __all__ = [
+    "DirectionHarmonics",
     "ExpressivityReport",
+    "GauntConvolution",
+    "GauntPower",
     "GauntTensorProduct",
     "Path",
     "degree_scales",

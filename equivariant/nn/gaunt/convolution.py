@@ -1,0 +1,397 @@
+"""Convolution of features with filters that depend on the direction and length of edges."""
+
+from __future__ import annotations
+
+from collections import Counter
+from itertools import product
+from typing import Literal
+
+import torch
+from e3nn.o3 import Irrep, Irreps
+from torch import Tensor, nn
+
+from equivariant.errors import ConventionError, ShapeError
+from equivariant.nn.gaunt.blocks import (
+    Blocks,
+    Layout,
+    check_equal_channels,
+    check_option,
+    sign_of,
+)
+from equivariant.nn.gaunt.constants import Constants
+from equivariant.nn.gaunt.directions import DirectionHarmonics
+from equivariant.nn.gaunt.filter_matrices import FilterMatrices, Incidence, Piece, convolve
+from equivariant.nn.gaunt.paths import Parity, Path, expressivity_report
+from equivariant.nn.gaunt.product import gaunt_product
+from equivariant.nn.gaunt.tables import Kind, Normalization, check_degree, dense_table
+from equivariant.shapes import Float, Int
+
+Weights = Literal["none", "degree"]
+FilterMethod = Literal["filter", "grid"]
+
+
+class GauntConvolution(nn.Module):
+    """Multiply features by filters on the sphere, one per edge, and add up where edges end.
+
+        y_t = Σ_{e: source s, target t} x_s ⊗ F_e,    F_e = Σ_l R_el Σ_m Y_lm(r_e/|r_e|) Y_lm
+
+    ⊗ is the product of functions on the sphere, :func:`gaunt_product`, with true and pseudo parts
+    as in :class:`GauntTensorProduct`; a filter is true. All channels share the filter, so that
+    the filter is contracted first, into one matrix per edge,
+
+        M_e[a, c] = Σ_b F_eb G_abc,   y_e = x_s M_e
+
+    and the rest is a batch of matrix products: (L+1)⁴ multiply-adds per channel, no grid.
+    Derivatives of every order are exact and made of the same operations; those by the edge
+    vectors are forces. Edges are worked through in chunks, so that matrices of all edges never
+    exist together where they exceed ``filter_bytes``; they are then made again in the backward.
+
+    A weight per degree of the filter, R_el, is a true function; a weight per coupling
+    (l1, l2, l3) is a general convolution of Clebsch and Gordan over the couplings present. With
+    ``parity="even"`` these have l1+l2+l3 even, with "full" they are all.
+
+    An edge of length 0 has no direction: only degree 0 of its filter counts, and its gradient
+    is 0. See :class:`DirectionHarmonics`.
+
+    Args:
+        irreps_in: For example ``"8x0e + 8x1o"``: every irrep once, equal multiplicities.
+        lmax: Largest degree of the filter, at least 0.
+        irreps_out: Irreps of the result, with the same multiplicity, in any order; those that no
+            coupling reaches are refused. None takes all that are reached, up to degree
+            l1+lmax, in e3nn's order.
+        parity: "even" or "full": with brackets, the cross product among them.
+        normalization: Of the harmonics that features and filter are coefficients of, see
+            :func:`real_harmonics`.
+        layout: "mul_ir", e3nn's, or "ir_mul", which needs no copies. Of x and the result.
+        method: "filter" as above. "grid" multiplies at points, edge by edge, by
+            :func:`gaunt_product`: for comparison and for large degrees; weights per degree only.
+        weights: "none", or "degree": one factor per channel and irrep of input and result,
+            shared by edges, which start at 1.
+        filter_bytes: Memory that the matrices may take at a time, at least 1; a chunk has at
+            least one edge. The gathered features and the messages of a chunk come on top.
+
+    Attributes:
+        paths: The couplings, in the order of weights per coupling: by input irrep, then output
+            irrep, then degree of the filter.
+
+    Raises:
+        ConventionError: Irreps are not as above, or an option or number is out of range.
+
+    Example:
+        >>> layer = GauntConvolution("8x0e + 8x1o", 2, "8x0e + 8x1o")
+        >>> vectors, weights = torch.randn(6, 3), torch.randn(6, 3)
+        >>> edges = torch.tensor([[0, 0, 1, 2, 3, 3], [1, 2, 0, 0, 0, 2]])
+        >>> layer(torch.randn(4, 32), vectors, weights, edge_index=edges).shape
+        torch.Size([4, 32])
+        >>> len(layer.paths), str(layer.paths[2])
+        (5, '1o x 1o -> 0e')
+
+    Source: Luo et al. 2024, equivariant convolution; without rotations, filter first.
+    """
+
+    weight_of_column: Tensor
+    harmonic_of_column: Tensor
+    degree_of_harmonic: Tensor
+    irrep_of_input: Tensor
+    irrep_of_output: Tensor
+
+    def __init__(
+        self,
+        irreps_in: str | Irreps,
+        lmax: int,
+        irreps_out: str | Irreps | None = None,
+        *,
+        parity: Parity = "even",
+        normalization: Normalization = "component",
+        layout: Layout = "mul_ir",
+        method: FilterMethod = "filter",
+        weights: Weights = "none",
+        filter_bytes: int = 1 << 26,
+    ) -> None:
+        super().__init__()
+        check_option(parity, ("even", "full"), "parity")
+        check_option(method, ("filter", "grid"), "method")
+        check_option(weights, ("none", "degree"), "weights")
+        check_degree(lmax, "lmax")
+        _check_bytes(filter_bytes)
+        self._in = Blocks(irreps_in, "irreps_in", layout=layout)
+        self._filter = Blocks(Irreps.spherical_harmonics(lmax), "lmax")
+        multiplicity = self._in.multiplicity
+        reached = expressivity_report(self._in.irreps, self._filter.irreps).outputs(parity)
+        if irreps_out is None:
+            irreps_out = Irreps([(multiplicity, irrep) for irrep in reached])
+        self._out = Blocks(irreps_out, "irreps_out", layout=layout)
+        check_equal_channels(self._out, multiplicity, "irreps_out")
+        _check_reached(self._out, reached)
+        self.irreps_in, self.irreps_out = self._in.irreps, self._out.irreps
+        self.irreps_filter = self._filter.irreps
+        self.lmax = lmax
+        self.parity: Parity = parity
+        self.normalization: Normalization = normalization
+        self.layout: Layout = layout
+        self.method: FilterMethod = method
+        self.weights: Weights = weights
+        self.filter_bytes = filter_bytes
+        report = expressivity_report(self.irreps_in, self.irreps_filter, self.irreps_out)
+        self.paths = _ordered(report.reachable(parity), self._in, self._out)
+        self.harmonics = DirectionHarmonics(lmax, normalization=normalization)
+        self._build_tables()
+        if weights == "degree":
+            self.weight_in = nn.Parameter(torch.ones(multiplicity, len(self._in.each)))
+            self.weight_out = nn.Parameter(torch.ones(multiplicity, len(self._out.each)))
+
+    def _build_tables(self) -> None:
+        """Coefficients, and which weight and harmonic makes each coefficient of a filter."""
+        table = self._coupling_table()
+        inside, outside = (dict(zip(b.each, b.slices, strict=True)) for b in (self._in, self._out))
+        pieces: dict[str, Tensor] = {"whole": table.flatten(1)}
+        self._pieces: list[tuple[slice, slice, slice]] = []
+        weights: list[Tensor] = []
+        harmonics: list[Tensor] = []
+        start = 0
+        for (first, out), number in Counter((p.first, p.out) for p in self.paths).items():
+            rows = []
+            for path in self.paths[len(weights) : len(weights) + number]:
+                rows.append(torch.arange(path.second.l**2, (path.second.l + 1) ** 2))
+                weights.append(torch.full_like(rows[-1], len(weights)))
+            harmonics += rows
+            stop = start + sum(map(len, rows))
+            where = slice(start, stop), inside[first], outside[out]
+            block = table[torch.cat(rows)][:, where[1], where[2]]
+            pieces[f"piece{len(self._pieces)}"] = block.flatten(1)
+            self._pieces.append(where)
+            start = stop
+        self._constants = Constants(**pieces)
+        for name, index in (
+            ("weight_of_column", torch.cat(weights)),
+            ("harmonic_of_column", torch.cat(harmonics)),
+            ("degree_of_harmonic", self._filter.owner),
+            ("irrep_of_input", self._in.owner),
+            ("irrep_of_output", self._out.owner),
+        ):
+            self.register_buffer(name, index, persistent=False)
+
+    def _coupling_table(self) -> Tensor:
+        """Coefficient of each component of the filter, the input and the output, float64."""
+        table = torch.zeros((self.lmax + 1) ** 2, self._in.width, self._out.width).double()
+        for sign, other in product((1, -1), repeat=2):
+            degrees = self._in.degree(sign), self.lmax, self._out.degree(other)
+            kind: Kind = "even" if sign == other else "odd"
+            if min(degrees) < 0 or (kind == "odd" and self.parity == "even"):
+                continue
+            settings = (self.normalization, torch.float64, torch.device("cpu"))
+            whole = dense_table(degrees, kind, *settings).unflatten(0, (-1, len(table)))
+            rows, columns = (
+                torch.tensor([sign_of(irrep) == s for irrep in blocks.each])[blocks.owner]
+                for blocks, s in ((self._in, sign), (self._out, other))
+            )
+            part = whole.transpose(0, 1)[:, self._in.positions[rows]]
+            part = part[:, :, self._out.positions[columns]]
+            table[:, rows.nonzero(), columns.nonzero().T] = part
+        return table
+
+    def forward(
+        self,
+        x: Float[Tensor, "rows in"],
+        edge_vectors: Float[Tensor, "edges 3"],
+        radial_weights: Float[Tensor, "edges weights"],
+        *,
+        edge_index: Int[Tensor, "2 edges"] | None = None,
+        num_nodes: int | None = None,
+    ) -> Float[Tensor, "out_rows out"]:
+        """Convolve.
+
+        Args:
+            x: Shape (nodes, irreps_in.dim), or (edges, irreps_in.dim) without ``edge_index``.
+            edge_vectors: Shape (edges, 3), float32 or float64, any unit; lengths do not matter.
+            radial_weights: Shape (edges, lmax+1), one per degree of the filter, or
+                (edges, len(paths)), one per coupling. Where both numbers are equal: per degree.
+            edge_index: Shape (2, edges), int64: the node that an edge leaves, and the one where
+                its result is added. None: x has a row per edge, and so has the result.
+            num_nodes: Number of rows of the result, with ``edge_index`` only. None: those of x.
+
+        Returns:
+            Shape (num_nodes, irreps_out.dim), or (edges, irreps_out.dim) without ``edge_index``,
+            in the wider dtype of x and radial_weights. Nodes where no edge ends are 0.
+
+        Raises:
+            ShapeError: Shapes are not as above.
+            ConventionError: Not floating point, or indices not int64 or out of range.
+        """
+        self._check(x, edge_vectors, radial_weights)
+        incidence = _incidence(x, len(edge_vectors), edge_index, num_nodes)
+        dtype = torch.promote_types(x.dtype, radial_weights.dtype)
+        inner = torch.float32 if dtype in (torch.float16, torch.bfloat16) else dtype
+        harmonics, radial = self.harmonics(edge_vectors).to(inner), radial_weights.to(inner)
+        values = self._in.split(x.to(inner))
+        if self.weights == "degree":
+            values = values * self.weight_in.to(inner).index_select(1, self.irrep_of_input)
+        if self.method == "grid":
+            filters = harmonics * radial.index_select(1, self.degree_of_harmonic)
+            y = self._on_grid(values, filters, incidence)
+        else:
+            y = self._filter_first(values, harmonics, radial, incidence)
+        if self.weights == "degree":
+            y = y * self.weight_out.to(inner).index_select(1, self.irrep_of_output)
+        return self._out.join(y).to(dtype)
+
+    def _filter_first(
+        self, values: Tensor, harmonics: Tensor, radial: Tensor, incidence: Incidence
+    ) -> Tensor:
+        constants = self._constants.at(values.dtype, values.device)
+        widths = self._in.width, self._out.width
+        if radial.shape[1] == self.lmax + 1:
+            filters = harmonics * radial.index_select(1, self.degree_of_harmonic)
+            places = [(slice(None), slice(0, widths[0]), slice(0, widths[1]))]
+            tables = [constants["whole"]]
+        else:
+            filters = radial.index_select(1, self.weight_of_column)
+            filters = filters * harmonics.index_select(1, self.harmonic_of_column)
+            places = self._pieces
+            tables = [constants[f"piece{n}"] for n in range(len(places))]
+        pieces = tuple(Piece(*place, t) for place, t in zip(places, tables, strict=True))
+        last = self.layout == "ir_mul"
+        form = FilterMatrices(pieces, *widths, filters.shape[1], not last, self.filter_bytes)
+        y = convolve(values.mT if last else values, filters, form, incidence=incidence)
+        return y.mT if last else y
+
+    def _on_grid(self, values: Tensor, filters: Tensor, incidence: Incidence) -> Tensor:
+        """Every product of the true or pseudo part of x with the filter, edge by edge."""
+        gathered = values if incidence.source is None else values.index_select(0, incidence.source)
+        sums: dict[int, Tensor] = {}
+        for sign, other in product((1, -1), repeat=2):
+            degrees = self._in.degree(sign), self.lmax, self._out.degree(other)
+            kind: Kind = "even" if sign == other else "odd"
+            if min(degrees) < 0 or (kind == "odd" and self.parity == "even"):
+                continue
+            signal = self._in.signal(gathered, sign, degrees[0])
+            z = gaunt_product(
+                signal,
+                filters.unsqueeze(1),
+                *degrees,
+                normalization=self.normalization,
+                kind=kind,
+            )
+            sums[other] = sums[other] + z if other in sums else z
+        messages = torch.cat(
+            [sums[sign_of(n)][..., n.l**2 : (n.l + 1) ** 2] for n in self._out.each], -1
+        )
+        if incidence.target is None:
+            return messages
+        rest = messages.shape[1:]
+        zeros = messages.new_zeros(incidence.rows_out, *rest)
+        return zeros.index_add(0, incidence.target, messages)
+
+    def _check(self, x: Tensor, edge_vectors: Tensor, radial_weights: Tensor) -> None:
+        self._in.check(x, "x")
+        if x.dim() != 2:
+            raise ShapeError(
+                expected=f"(rows, {self.irreps_in.dim})",
+                got=str(tuple(x.shape)),
+                argument="x",
+                advice="Flatten leading axes; edges then count rows.",
+            )
+        if edge_vectors.dim() != 2 or edge_vectors.shape[1] != 3:
+            raise ShapeError(
+                expected="(edges, 3)",
+                got=str(tuple(edge_vectors.shape)),
+                argument="edge_vectors",
+                advice="One vector per edge.",
+            )
+        counts = (self.lmax + 1, len(self.paths))[: 1 if self.method == "grid" else 2]
+        shape = tuple(radial_weights.shape)
+        if len(shape) != 2 or shape[0] != len(edge_vectors) or shape[1] not in counts:
+            raise ShapeError(
+                expected=f"({len(edge_vectors)}, {' or '.join(map(str, counts))})",
+                got=str(shape),
+                argument="radial_weights",
+                advice="One weight per edge and degree of the filter"
+                + (", or per coupling." if len(counts) > 1 else "; couplings need filter first."),
+            )
+        if not radial_weights.is_floating_point():
+            raise ConventionError(
+                expected="real floating point numbers",
+                got=str(radial_weights.dtype),
+                argument="radial_weights",
+                advice="Weights are differentiated.",
+            )
+
+    def extra_repr(self) -> str:
+        return (
+            f"{self.irreps_in} x {self.irreps_filter} -> {self.irreps_out}, "
+            f"parity={self.parity}, method={self.method}, weights={self.weights}"
+        )
+
+
+def _ordered(paths: tuple[Path, ...], inside: Blocks, outside: Blocks) -> tuple[Path, ...]:
+    """Couplings by input irrep, output irrep and degree of the filter."""
+    return tuple(
+        sorted(
+            paths,
+            key=lambda p: (inside.each.index(p.first), outside.each.index(p.out), p.second.l),
+        )
+    )
+
+
+def _incidence(
+    x: Tensor, edges: int, edge_index: Tensor | None, num_nodes: int | None
+) -> Incidence:
+    if edge_index is None:
+        if len(x) != edges or num_nodes is not None:
+            raise ShapeError(
+                expected=f"{edges} rows, one per edge, and no num_nodes",
+                got=f"{len(x)} rows, num_nodes={num_nodes}",
+                argument="x",
+                advice="Pass edge_index where x has one row per node.",
+            )
+        return Incidence(None, None, edges, edges)
+    if tuple(edge_index.shape) != (2, edges):
+        raise ShapeError(
+            expected=f"(2, {edges})",
+            got=str(tuple(edge_index.shape)),
+            argument="edge_index",
+            advice="Row 0 holds sources and row 1 targets.",
+        )
+    if edge_index.dtype != torch.int64:
+        raise ConventionError(
+            expected="int64",
+            got=str(edge_index.dtype),
+            argument="edge_index",
+            advice="Convert it by .long().",
+        )
+    rows = len(x) if num_nodes is None else num_nodes
+    source, target = edge_index.unbind(0)
+    known = edge_index.device.type == "cpu" and not torch.compiler.is_compiling()
+    if (
+        known
+        and edges
+        and (int(edge_index.min()) < 0 or int(source.max()) >= len(x) or int(target.max()) >= rows)
+    ):
+        raise ConventionError(
+            expected=f"sources from 0 to {len(x) - 1} and targets from 0 to {rows - 1}",
+            got=f"{edge_index.amin(1).tolist()} to {edge_index.amax(1).tolist()}",
+            argument="edge_index",
+            advice="Sources are rows of x, targets rows of the result.",
+        )
+    return Incidence(source, target, len(x), rows)
+
+
+def _check_bytes(filter_bytes: int) -> None:
+    if filter_bytes < 1:
+        raise ConventionError(
+            expected="at least 1",
+            got=str(filter_bytes),
+            argument="filter_bytes",
+            advice="A chunk has at least one edge.",
+        )
+
+
+def _check_reached(blocks: Blocks, reached: tuple[Irrep, ...]) -> None:
+    lost = [irrep for irrep in blocks.each if irrep not in reached]
+    if lost:
+        raise ConventionError(
+            expected=f"some of {', '.join(map(str, reached))}",
+            got=", ".join(map(str, lost)),
+            argument="irreps_out",
+            advice='No coupling leads there; parity="full" has more of them.',
+        )
