@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from equivariant.errors import ConventionError, ShapeError
 from equivariant.nn.force_field.clebsch_gordan_products import ClebschGordanProducts
+from equivariant.nn.force_field.gaunt_products import GauntProducts
 from equivariant.nn.force_field.layer import LinearReadout, MessageLayer, NetworkReadout
 from equivariant.nn.force_field.products import Products
 from equivariant.nn.force_field.radial_basis import RadialBasis
@@ -258,6 +259,8 @@ def _check_graph(graph: Mapping[str, Tensor]) -> None:
 
 
 _PRODUCTS: dict[str, Products] = {
+    "gaunt": GauntProducts("even"),
+    "gaunt_full": GauntProducts("full"),
     "clebsch_gordan": ClebschGordanProducts(pseudo=True),
     "clebsch_gordan_natural": ClebschGordanProducts(pseudo=False),
 }

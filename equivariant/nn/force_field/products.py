@@ -16,14 +16,18 @@ def channel_irreps(channels: int, lmax: int, *, pseudo: bool = False) -> Irreps:
     Args:
         channels: Copies of each irrep.
         lmax: Highest degree.
-        pseudo: Whether each degree also comes with the parity that harmonics do not have.
+        pseudo: Whether degrees from 1 on also come with the parity that harmonics do not have.
+            Pseudoscalars are left out: two natural features do not couple to them.
 
     Example:
         >>> channel_irreps(16, 1), channel_irreps(16, 1, pseudo=True)
-        (16x0e+16x1o, 16x0e+16x0o+16x1o+16x1e)
+        (16x0e+16x1o, 16x0e+16x1o+16x1e)
     """
-    signs = (1, -1) if pseudo else (1,)
-    return Irreps([(channels, (n, s * (-1) ** n)) for n in range(lmax + 1) for s in signs])
+    return Irreps([
+        (channels, (degree, sign * (-1) ** degree))
+        for degree in range(lmax + 1)
+        for sign in ((1, -1) if pseudo and degree else (1,))
+    ])  # fmt: skip
 
 
 def channel_blocks(x: Float[Tensor, "nodes features"], irreps: Irreps) -> dict[Irrep, Tensor]:

@@ -14,10 +14,11 @@ from equivariant.shapes import Float
 class RadialBasis(nn.Module):
     """Spherical Bessel functions of order 0 times a polynomial that ends at the cutoff.
 
-        b_n(r) = √(2/c) · sin(nπ r/c) / r · u(r/c),     n = 1, ..., size
+        b_n(r) = c / (√2 r) · sin(nπ r/c) · u(r/c),     n = 1, ..., size
         u(x) = 1 − (p+1)(p+2)/2 x^p + p(p+2) x^(p+1) − p(p+1)/2 x^(p+2)  for x < 1, else 0
 
-    u, u' and u'' are 0 at the cutoff, so an atom that crosses it changes the energy without a
+    The factor makes values about 1 at the distance of bonds, so that what is built on them starts
+    with values of about 1 too. u, u' and u'' are 0 at the cutoff, so an atom that crosses it changes the energy without a
     jump, and forces too.
 
     Args:
@@ -33,7 +34,7 @@ class RadialBasis(nn.Module):
         >>> basis(torch.tensor([1.0, 5.0, 6.0])).abs().sum(1) > 0
         tensor([ True, False, False])
 
-    Source: Gasteiger et al. 2020, arXiv 2003.03123, equations 7 and 8.
+    Source: Gasteiger et al. 2020, arXiv 2003.03123, equations 7 and 8, times c^(3/2) / 2.
     """
 
     def __init__(self, size: int, *, cutoff_angstrom: float, power: int = 5) -> None:
@@ -57,7 +58,7 @@ class RadialBasis(nn.Module):
             distances_angstrom: Positive, shape (edges,).
         """
         r = distances_angstrom[:, None]
-        waves = math.sqrt(2.0 / self.cutoff_angstrom) * torch.sin(self.frequencies.to(r) * r) / r
+        waves = self.cutoff_angstrom / math.sqrt(2.0) * torch.sin(self.frequencies.to(r) * r) / r
         return waves * self.envelope(distances_angstrom)[:, None]
 
     def envelope(self, distances_angstrom: Float[Tensor, " edges"]) -> Float[Tensor, " edges"]:
