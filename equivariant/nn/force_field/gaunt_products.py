@@ -25,7 +25,7 @@ _MESSAGE_SIZE = 0.3  # of one message at the start; powers of sums of larger one
 class GauntInteraction(Interaction):
     """Convolution with filters on the sphere, and radial functions per channel before and after.
 
-        m_i,c^l3 = Linear( Σ_j q_c,l3(r_ij) Σ_l1,l2 (p_c,l1(r_ij) x_j,c^l1) ⊗ h_l2(r_ij) Y^l2(r̂_ij) )
+        m_i = Linear( Σ_j ⊕_c,l3 q_c,l3(r_ij) (Σ_l1,l2 p_c,l1(r_ij) x_j,c^l1 ⊗ h_l2(r_ij) Y^l2)^l3 )
 
     A product of functions sums its paths, so a path cannot have a radial function of its own:
     it has the product p·h·q of three, one for each degree. h is shared by channels, which is
@@ -38,9 +38,7 @@ class GauntInteraction(Interaction):
         parity: "even", or "full" with brackets.
     """
 
-    def __init__(
-        self, irreps_in: Irreps, irreps_out: Irreps, *, lmax: int, parity: Parity
-    ) -> None:
+    def __init__(self, irreps_in: Irreps, irreps_out: Irreps, *, lmax: int, parity: Parity) -> None:
         self._in = Blocks(irreps_in, "irreps_in")
         self._out = Blocks(irreps_out, "irreps_out")
         sizes = [lmax + 1, self._in.multiplicity * len(irreps_in)]
@@ -78,12 +76,12 @@ class GauntInteraction(Interaction):
         before = before.unflatten(1, (-1, self._in.multiplicity)).index_select(1, self.in_owner)
         after = after.unflatten(1, (-1, self._out.multiplicity)) * self.scale[:, None]
         values = self.convolution((features * before).flatten(1), vectors, filters)
-        values = values.unflatten(1, (self._out.width, -1))
+        values: Tensor = values.unflatten(1, (self._out.width, -1))
         return values * after.index_select(1, self.out_owner)
 
     @torch.no_grad()
     def _unit_scale(self) -> Tensor:
-        """Per irrep, what gives messages of normal features and weights the size they start with."""
+        """Per irrep, what gives messages of normal features and weights their size."""
         generator = torch.Generator().manual_seed(0)
         shapes = ((_PROBES, self._in.width, self._in.multiplicity), (_PROBES, 3))
         features, vectors = (torch.randn(shape, generator=generator) for shape in shapes)
@@ -138,7 +136,7 @@ class GauntManyBody(ManyBody):
             self.out_owner: Tensor
             self.scale: Tensor
             self.register_buffer("out_owner", self._out.owner, persistent=False)
-            self.register_buffer("scale", self._unit_scale())
+            self.register_buffer("scale", self._unit_scale(self.bracket))
 
     def forward(
         self, x: Float[Tensor, "nodes features"], element: Int[Tensor, " nodes"]
@@ -154,12 +152,11 @@ class GauntManyBody(ManyBody):
         return result + self._out.join(product * weight.index_select(2, self.out_owner))
 
     @torch.no_grad()
-    def _unit_scale(self) -> Tensor:
+    def _unit_scale(self, bracket: GauntTensorProduct) -> Tensor:
         """Per irrep, what gives the product of two unit normal features unit size."""
         generator = torch.Generator().manual_seed(0)
         a, b = (torch.randn(_PROBES, self.irreps_in.dim, generator=generator) for _ in range(2))
-        assert self.bracket is not None
-        return 1 / _size(self._out.split(self.bracket(a, b)), self._out)
+        return 1 / _size(self._out.split(bracket(a, b)), self._out)
 
 
 class GauntProducts(Products):

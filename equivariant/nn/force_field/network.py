@@ -28,12 +28,15 @@ class Calibration:
     Args:
         atomic_numbers: Elements it knows, ascending.
         atom_energies_eV: Energy of an atom of each without neighbors, in that order.
+        trained_atoms: Whether training may correct these energies. Then they are constants of fit,
+            and no longer energies of isolated atoms.
         scale_eV: Energy that an output of 1 means: about the size of forces times 1 Å.
         mean_neighbors: Edges per atom.
     """
 
     atomic_numbers: tuple[int, ...]
     atom_energies_eV: tuple[float, ...]
+    trained_atoms: bool = False
     scale_eV: float = 1.0
     mean_neighbors: float = 1.0
 
@@ -110,6 +113,9 @@ class ForceField(nn.Module):
 
         E = Σ_i (E0_element(i) + scale Σ_t readout_t(h_i^t)),    F = −∂E/∂positions
 
+    With ``trained_atoms`` the correction scale/10 · s_element is added to E0, with s learned; in
+    its own parameter it follows energies even where the loss is mostly about forces.
+
     Energies are invariant under rotations, reflections, translations and permutations of like
     atoms, and forces move with the atoms, by construction. Every term ends smoothly at the
     cutoff. An atom without neighbors has exactly the energy E0. In training mode forces can be
@@ -142,6 +148,7 @@ class ForceField(nn.Module):
         products = _PRODUCTS[config.product]
         count, scalars = len(calibration.atomic_numbers), Irreps(f"{config.channels}x0e")
         self.embedding = nn.Parameter(torch.randn(count, config.channels))
+        self.shift = nn.Parameter(torch.zeros(count)) if calibration.trained_atoms else None
         self.basis = RadialBasis(config.radial_size, cutoff_angstrom=config.cutoff_angstrom)
         self.layers, self.readouts = nn.ModuleList(), nn.ModuleList()
         irreps = scalars
@@ -192,7 +199,9 @@ class ForceField(nn.Module):
             atoms = self._atom_energies(element, positions, graph["edge_index"])
             interaction = atoms.new_zeros(molecules).index_add(0, index, atoms)
             (gradient,) = torch.autograd.grad(
-                interaction.sum(), positions, create_graph=self.training, materialize_grads=True
+                interaction.sum() + 0 * positions.sum(),  # also where there is no edge
+                positions,
+                create_graph=self.training,
             )
         e0 = torch.tensor(
             self.calibration.atom_energies_eV, dtype=torch.float64, device=numbers.device
@@ -221,7 +230,9 @@ class ForceField(nn.Module):
             )  # fmt: skip
         basis = self.basis(squares.sqrt())
         h = self.embedding[element]
-        energies = positions.new_zeros(len(positions)) + 0 * positions.sum(-1)
+        energies = positions.new_zeros(len(positions))
+        if self.shift is not None:
+            energies = energies + 0.1 * self.shift[element]
         for layer, readout in zip(self.layers, self.readouts, strict=True):
             h = layer(h, element, edge_vectors=vectors, edge_index=edge_index, radial_basis=basis)
             energies = energies + readout(h)

@@ -18,8 +18,8 @@ class RadialBasis(nn.Module):
         u(x) = 1 − (p+1)(p+2)/2 x^p + p(p+2) x^(p+1) − p(p+1)/2 x^(p+2)  for x < 1, else 0
 
     The factor makes values about 1 at the distance of bonds, so that what is built on them starts
-    with values of about 1 too. u, u' and u'' are 0 at the cutoff, so an atom that crosses it changes the energy without a
-    jump, and forces too.
+    with values of about 1 too. u, u' and u'' are 0 at the cutoff, so an atom that crosses it
+    changes energies and forces without a jump.
 
     Args:
         size: Number of functions, at least 1.
