@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from datasets3d.molecules import Molecules
@@ -248,9 +249,9 @@ def _array(values: Any, shape: tuple[int, ...], path: Path, index: int) -> Tenso
     return torch.tensor(array.astype(np.float64))
 
 
-def _npz(path: Path) -> dict[str, np.ndarray[Any, Any]]:
+def _npz(path: Path) -> dict[str, NDArray[Any]]:
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as handle, np.load(handle, allow_pickle=False) as file:
             absent = sorted(set(_RMD17) - set(file.files))
             if absent:
                 raise KeyError(f"no {', '.join(absent)} among {', '.join(file.files)}")

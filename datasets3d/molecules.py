@@ -130,32 +130,6 @@ class Molecules:
         return table
 
 
-def join(parts: Sequence[Molecules]) -> Molecules:
-    """Several sets as one; forces are kept when all of them have them.
-
-    Args:
-        parts: At least one set; isolated atoms of later ones win.
-
-    Raises:
-        DataFormatError: There is none.
-    """
-    if not parts:
-        raise _malformed("at least one set of molecules", "none", "parts")
-    forces = [part.forces_eV_per_angstrom for part in parts]
-    known = [force for force in forces if force is not None]
-    energies: dict[int, float] = {}
-    for part in parts:
-        energies.update(part.atom_energies_eV)
-    return Molecules(
-        torch.cat([part.atomic_numbers for part in parts]),
-        torch.cat([part.positions_angstrom for part in parts]),
-        torch.cat([part.counts for part in parts]),
-        torch.cat([part.energies_eV for part in parts]),
-        torch.cat(known) if len(known) == len(parts) else None,
-        energies,
-    )
-
-
 def _check(name: str, values: Tensor, shape: tuple[int, ...]) -> None:
     if tuple(values.shape) != shape:
         raise _malformed(f"shape {shape}", f"shape {tuple(values.shape)}", name)

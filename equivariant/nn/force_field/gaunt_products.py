@@ -73,11 +73,15 @@ class GauntInteraction(Interaction):
     def _messages(self, features: Tensor, vectors: Tensor, radial: Tensor) -> Tensor:
         """Of every edge, shape (edges, components, channels)."""
         filters, before, after = radial.split(self._sizes, 1)
-        before = before.unflatten(1, (-1, self._in.multiplicity)).index_select(1, self.in_owner)
-        after = after.unflatten(1, (-1, self._out.multiplicity)) * self.scale[:, None]
-        values = self.convolution((features * before).flatten(1), vectors, filters)
-        values: Tensor = values.unflatten(1, (self._out.width, -1))
-        return values * after.index_select(1, self.out_owner)
+        before = before.unflatten(1, (len(self._in.each), self._in.multiplicity)).index_select(
+            1, self.in_owner
+        )
+        after = after.unflatten(1, (len(self._out.each), self._out.multiplicity))
+        after = after * self.scale[:, None]
+        coupled: Tensor = self.convolution((features * before).flatten(1), vectors, filters)
+        messages: Tensor = coupled.unflatten(1, (self._out.width, self._out.multiplicity))
+        weighted: Tensor = messages * after.index_select(1, self.out_owner)
+        return weighted
 
     @torch.no_grad()
     def _unit_scale(self) -> Tensor:

@@ -47,9 +47,6 @@ class RadialBasis(nn.Module):
                 advice="8 functions, 5 Å and power 5 are usual.",
             )
         self.size, self.cutoff_angstrom, self.power = size, cutoff_angstrom, power
-        frequencies = math.pi / cutoff_angstrom * torch.arange(1, size + 1)
-        self.frequencies: Tensor
-        self.register_buffer("frequencies", frequencies, persistent=False)
 
     def forward(self, distances_angstrom: Float[Tensor, " edges"]) -> Float[Tensor, "edges size"]:
         """Values of all functions.
@@ -58,8 +55,9 @@ class RadialBasis(nn.Module):
             distances_angstrom: Positive, shape (edges,).
         """
         r = distances_angstrom[:, None]
-        waves = self.cutoff_angstrom / math.sqrt(2.0) * torch.sin(self.frequencies.to(r) * r) / r
-        return waves * self.envelope(distances_angstrom)[:, None]
+        n = torch.arange(1, self.size + 1, dtype=r.dtype, device=r.device)
+        factor = self.cutoff_angstrom / math.sqrt(2.0) * self.envelope(distances_angstrom)
+        return torch.sin(math.pi / self.cutoff_angstrom * n * r) * (factor[:, None] / r)
 
     def envelope(self, distances_angstrom: Float[Tensor, " edges"]) -> Float[Tensor, " edges"]:
         """u, shape (edges,).

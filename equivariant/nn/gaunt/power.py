@@ -144,7 +144,7 @@ class GauntPower(nn.Module):
             factors = weight[..., place].movedim(0, -1).unsqueeze(-2)
             columns.append((factors @ signals[sign_of(irrep)][..., degrees]).squeeze(-2))
         result = self._out.join(torch.cat(columns, -1))
-        return result.view(*x.shape[:-1], -1).to(dtype)
+        return result.view(*x.shape[:-1], self.irreps_out.dim).to(dtype)
 
     def _powers(self, values: Tensor) -> dict[int, Tensor]:
         """True and pseudo parts of all powers, each (rows, channels, powers, coefficients)."""
