@@ -15,10 +15,10 @@ from equivariant.nn.gaunt.blocks import (
     Layout,
     check_equal_channels,
     check_option,
-    sign_of,
 )
 from equivariant.nn.gaunt.constants import Constants
 from equivariant.nn.gaunt.paths import expressivity_report
+from equivariant.nn.gaunt.precision import without_autocast, working_dtype
 from equivariant.nn.gaunt.sphere_powers import SpherePowers, powers
 from equivariant.nn.gaunt.tables import degree_scales, grid_tables
 from equivariant.shapes import Float, Int
@@ -132,19 +132,21 @@ class GauntPower(nn.Module):
         self._in.check(x, "x")
         rows = x.flatten(0, -2) if x.dim() != 1 else x.unsqueeze(0)
         kinds = self._kinds(x, element)
-        dtype = torch.promote_types(x.dtype, self.weight.dtype)
-        inner = torch.float32 if dtype in (torch.float16, torch.bfloat16) else dtype
-        values = self._in.split(rows.to(inner))
+        dtype, inner = working_dtype(x.dtype, self.weight.dtype)
+        with without_autocast(x.device):
+            result = self._summed(self._in.by_channel(rows.to(inner)), kinds)
+        return result.view(*x.shape[:-1], self._out.dim).to(dtype)
+
+    def _summed(self, values: Tensor, kinds: Tensor | None) -> Tensor:
         signals = self._powers(values)
-        weight = self.weight.to(inner)
+        weight = self.weight.to(values.dtype)
         weight = weight[:, 0] if kinds is None else weight.index_select(1, kinds)
         columns = []
-        for place, irrep in enumerate(self._out.each):
-            degrees = slice(irrep.l**2, (irrep.l + 1) ** 2)
+        for place, (sign, degree) in enumerate(self._out.parts):
+            entries = slice(degree**2, (degree + 1) ** 2)
             factors = weight[..., place].movedim(0, -1).unsqueeze(-2)
-            columns.append((factors @ signals[sign_of(irrep)][..., degrees]).squeeze(-2))
-        result = self._out.join(torch.cat(columns, -1))
-        return result.view(*x.shape[:-1], self.irreps_out.dim).to(dtype)
+            columns.append((factors @ signals[sign][..., entries]).squeeze(-2))
+        return self._out.from_channels(torch.cat(columns, -1))
 
     def _powers(self, values: Tensor) -> dict[int, Tensor]:
         """True and pseudo parts of all powers, each (rows, channels, powers, coefficients)."""
