@@ -5,6 +5,7 @@ from equivariant.nn.frame_average import FrameAverage, cloud_frames
 from equivariant.nn.gaunt import (
     GauntConvolution,
     GauntPower,
+    GauntSelfMix,
     GauntTensorProduct,
     expressivity_report,
     gaunt_product,
@@ -38,6 +39,7 @@ __all__ = [
     "FrameAverage",
     "GauntConvolution",
     "GauntPower",
+    "GauntSelfMix",
     "GauntTensorProduct",
     "Hypernetwork",
     "ImageEncoder",

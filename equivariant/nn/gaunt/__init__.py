@@ -12,6 +12,8 @@ from equivariant.nn.gaunt.layer import GauntTensorProduct
 from equivariant.nn.gaunt.paths import ExpressivityReport, Path, expressivity_report
 from equivariant.nn.gaunt.power import GauntPower
 from equivariant.nn.gaunt.product import gaunt_product
+from equivariant.nn.gaunt.self_mix import GauntSelfMix
+from equivariant.nn.gaunt.signal import from_signal, to_signal
 from equivariant.nn.gaunt.tables import degree_scales, real_harmonics, sphere_grid
 
 __all__ = [
@@ -19,10 +21,12 @@ __all__ = [
     "ExpressivityReport",
     "GauntConvolution",
     "GauntPower",
+    "GauntSelfMix",
     "GauntTensorProduct",
     "Path",
     "degree_scales",
     "expressivity_report",
+    "from_signal",
     "gaunt_coefficients",
     "gaunt_constant",
     "gaunt_product",
@@ -30,4 +34,5 @@ __all__ = [
     "poisson_constant",
     "real_harmonics",
     "sphere_grid",
+    "to_signal",
 ]

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from itertools import accumulate, pairwise
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from e3nn.o3 import Irrep, Irreps
-from torch import Tensor
+from torch import Tensor, nn
 
 from equivariant.errors import ConventionError, ShapeError
 from equivariant.nn.gaunt.paths import irreps_of, parse_irreps
@@ -32,7 +32,7 @@ def sign_of(irrep: Irrep) -> int:
     return 1 if (irrep.p == 1) == (irrep.l % 2 == 0) else -1
 
 
-class Blocks:
+class Blocks(nn.Module):
     """How features of some irreps lie in memory: every irrep once, all with one multiplicity.
 
     Args:
@@ -41,16 +41,27 @@ class Blocks:
         layout: "mul_ir" is e3nn's: block after block, and channel after channel in it.
             "ir_mul" is component after component, and channels in it.
 
+    Attributes:
+        parts: Sign, see :func:`sign_of`, and degree of each irrep.
+
     Raises:
         ConventionError: An irrep stands twice, multiplicities differ, or the layout is unknown.
 
     Example:
         >>> blocks = Blocks("8x0e + 8x1o", "irreps")
-        >>> blocks.multiplicity, blocks.width, blocks.split(torch.zeros(5, 32)).shape
+        >>> blocks.multiplicity, blocks.width, blocks.by_channel(torch.zeros(5, 32)).shape
         (8, 4, torch.Size([5, 8, 4]))
     """
 
+    owner: Tensor
+    positions: Tensor
+    channel_order: Tensor | None
+    channel_inverse: Tensor | None
+    component_order: Tensor | None
+    component_inverse: Tensor | None
+
     def __init__(self, irreps: str | Irreps, argument: str, *, layout: Layout = "mul_ir") -> None:
+        super().__init__()
         check_option(layout, ("mul_ir", "ir_mul"), "layout")
         parsed = parse_irreps(irreps, argument)
         kept = Irreps([(count, irrep) for count, irrep in parsed if count])
@@ -66,46 +77,67 @@ class Blocks:
         self.layout: Layout = layout
         self.multiplicity = int(kept[0].mul)
         self.width = sum(irrep.dim for irrep in self.each)
+        self.dim = self.width * self.multiplicity
+        self.parts = tuple((sign_of(irrep), int(irrep.l)) for irrep in self.each)
+        self._order()
+
+    def _order(self) -> None:
+        """Where each component of each channel lies, and to which irrep and harmonic it belongs."""
+        channels, each = self.multiplicity, self.each
+        flat = torch.arange(channels * self.width, device="cpu")
+        if self.layout == "ir_mul":
+            places = flat.view(self.width, channels).T
+        else:
+            blocks = flat.split([channels * irrep.dim for irrep in each])
+            places = torch.cat([block.view(channels, -1) for block in blocks], -1)
+        for name, order in (("channel", places.flatten()), ("component", places.T.flatten())):
+            moves = not torch.equal(order, flat)
+            self.register_buffer(f"{name}_order", order if moves else None, persistent=False)
+            inverse = order.argsort() if moves else None
+            self.register_buffer(f"{name}_inverse", inverse, persistent=False)
+        owner = [torch.full((irrep.dim,), n, device="cpu") for n, irrep in enumerate(each)]
+        self.register_buffer("owner", torch.cat(owner), persistent=False)
+        rows = [torch.arange(n.l**2, (n.l + 1) ** 2, device="cpu") for n in each]
+        self.register_buffer("positions", torch.cat(rows), persistent=False)
 
     @property
     def slices(self) -> list[slice]:
         """Where each irrep stands among the components of one channel."""
-        ends = accumulate((irrep.dim for irrep in self.each), initial=0)
+        ends = accumulate((2 * degree + 1 for _, degree in self.parts), initial=0)
         return [slice(start, stop) for start, stop in pairwise(ends)]
-
-    @property
-    def owner(self) -> Tensor:
-        """Which irrep each component of one channel belongs to, shape (width,), int64."""
-        counts = torch.tensor([irrep.dim for irrep in self.each], device="cpu")
-        return torch.arange(len(self.each), device="cpu").repeat_interleave(counts)
-
-    @property
-    def positions(self) -> Tensor:
-        """Entry l² + l + m of each component among harmonics, shape (width,), int64."""
-        return torch.cat([torch.arange(n.l**2, (n.l + 1) ** 2, device="cpu") for n in self.each])
 
     def degree(self, sign: int) -> int:
         """Largest degree of the true (1) or pseudo (−1) part; −1 where it is absent."""
-        return max((irrep.l for irrep in self.each if sign_of(irrep) == sign), default=-1)
+        return max([-1, *(degree for part, degree in self.parts if part == sign)])
 
-    def split(self, x: Float[Tensor, "... dim"]) -> Float[Tensor, "... channels width"]:
-        """Features by channel and component.
+    def by_channel(self, x: Float[Tensor, "... dim"]) -> Float[Tensor, "... channels width"]:
+        """Features by channel, each with all its components side by side.
 
         Args:
             x: Shape (..., irreps.dim).
 
         Returns:
-            Shape (..., multiplicity, width); for "ir_mul" a view.
+            Shape (..., multiplicity, width).
         """
-        if self.layout == "ir_mul":
-            components: Tensor = x.unflatten(-1, (self.width, self.multiplicity))
-            return components.transpose(-1, -2)
-        parts = x.split([self.multiplicity * irrep.dim for irrep in self.each], -1)
-        columns = [part.unflatten(-1, (self.multiplicity, -1)) for part in parts]
-        return torch.cat(columns, -1) if len(columns) > 1 else columns[0]
+        x = _permuted(x, self.channel_order, self.channel_inverse)
+        return x.view(*x.shape[:-1], self.multiplicity, self.width)
 
-    def join(self, values: Float[Tensor, "... channels width"]) -> Float[Tensor, "... dim"]:
-        """Undo :meth:`split`.
+    def by_component(self, x: Float[Tensor, "... dim"]) -> Float[Tensor, "... width channels"]:
+        """Features by component, each with all channels side by side.
+
+        Args:
+            x: Shape (..., irreps.dim).
+
+        Returns:
+            Shape (..., width, multiplicity).
+        """
+        x = _permuted(x, self.component_order, self.component_inverse)
+        return x.view(*x.shape[:-1], self.width, self.multiplicity)
+
+    def from_channels(
+        self, values: Float[Tensor, "... channels width"]
+    ) -> Float[Tensor, "... dim"]:
+        """Undo :meth:`by_channel`.
 
         Args:
             values: Shape (..., multiplicity, width).
@@ -113,11 +145,20 @@ class Blocks:
         Returns:
             Shape (..., irreps.dim).
         """
-        if self.layout == "ir_mul":
-            return values.transpose(-1, -2).flatten(-2)
-        parts = values.split([irrep.dim for irrep in self.each], -1)
-        flat = [part.flatten(-2) for part in parts]
-        return torch.cat(flat, -1) if len(flat) > 1 else flat[0]
+        return _permuted(values.flatten(-2), self.channel_inverse, self.channel_order)
+
+    def from_components(
+        self, values: Float[Tensor, "... width channels"]
+    ) -> Float[Tensor, "... dim"]:
+        """Undo :meth:`by_component`.
+
+        Args:
+            values: Shape (..., width, multiplicity).
+
+        Returns:
+            Shape (..., irreps.dim).
+        """
+        return _permuted(values.flatten(-2), self.component_inverse, self.component_order)
 
     def signal(
         self, values: Float[Tensor, "... channels width"], sign: int, degree: int
@@ -132,10 +173,12 @@ class Blocks:
         Returns:
             Shape (..., multiplicity, (degree+1)²).
         """
+        if self.parts == tuple((sign, n) for n in range(degree + 1)):
+            return values
         present = {
-            irrep.l: values[..., rows]
-            for irrep, rows in zip(self.each, self.slices, strict=True)
-            if sign_of(irrep) == sign
+            n: values[..., rows]
+            for (part, n), rows in zip(self.parts, self.slices, strict=True)
+            if part == sign
         }
         columns = [
             present[n] if n in present else values.new_zeros(*values.shape[:-1], 2 * n + 1)
@@ -161,13 +204,40 @@ class Blocks:
                 argument=argument,
                 advice="Features are coefficients of real harmonics.",
             )
-        if x.dim() == 0 or x.shape[-1] != self.irreps.dim:
+        if x.dim() == 0 or x.shape[-1] != self.dim:
             raise ShapeError(
-                expected=f"(..., {self.irreps.dim}) for {self.irreps}",
+                expected=f"(..., {self.dim}) for {self.irreps}",
                 got=str(tuple(x.shape)),
                 argument=argument,
                 advice=f"The layout is {self.layout}.",
             )
+
+
+class _Permutation(torch.autograd.Function):
+    """An order of the last axis, whose gradient is put back in order and not added up."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x: Tensor, order: Tensor, inverse: Tensor) -> Tensor:
+        return x.index_select(-1, order)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        _, ctx.order, ctx.inverse = inputs
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        return _permuted(gradient, ctx.inverse, ctx.order), None, None
+
+
+def _permuted(x: Tensor, order: Tensor | None, inverse: Tensor | None) -> Tensor:
+    if order is None or inverse is None:
+        return x.contiguous()
+    if torch.compiler.is_compiling() or not (torch.is_grad_enabled() and x.requires_grad):
+        return x.index_select(-1, order)
+    result: Tensor = _Permutation.apply(x, order, inverse)  # type: ignore[no-untyped-call]
+    return result
 
 
 def check_option(value: object, allowed: tuple[str, ...], argument: str) -> None:

@@ -16,12 +16,12 @@ from equivariant.nn.gaunt.blocks import (
     Layout,
     check_equal_channels,
     check_option,
-    sign_of,
 )
 from equivariant.nn.gaunt.constants import Constants
 from equivariant.nn.gaunt.directions import DirectionHarmonics
 from equivariant.nn.gaunt.filter_matrices import FilterMatrices, Incidence, Piece, convolve
 from equivariant.nn.gaunt.paths import Parity, Path, expressivity_report
+from equivariant.nn.gaunt.precision import working_dtype
 from equivariant.nn.gaunt.product import gaunt_product
 from equivariant.nn.gaunt.tables import Kind, Normalization, check_degree, dense_table
 from equivariant.shapes import Float, Int
@@ -91,9 +91,6 @@ class GauntConvolution(nn.Module):
 
     weight_of_column: Tensor
     harmonic_of_column: Tensor
-    degree_of_harmonic: Tensor
-    irrep_of_input: Tensor
-    irrep_of_output: Tensor
 
     def __init__(
         self,
@@ -137,8 +134,8 @@ class GauntConvolution(nn.Module):
         self.harmonics = DirectionHarmonics(lmax, normalization=normalization)
         self._build_tables()
         if weights == "degree":
-            self.weight_in = nn.Parameter(torch.ones(multiplicity, len(self._in.each)))
-            self.weight_out = nn.Parameter(torch.ones(multiplicity, len(self._out.each)))
+            self.weight_in = nn.Parameter(torch.ones(len(self._in.each), multiplicity))
+            self.weight_out = nn.Parameter(torch.ones(len(self._out.each), multiplicity))
 
     def _build_tables(self) -> None:
         """Coefficients, and which weight and harmonic makes each coefficient of a filter."""
@@ -165,9 +162,6 @@ class GauntConvolution(nn.Module):
         for name, index in (
             ("weight_of_column", torch.cat(weights)),
             ("harmonic_of_column", torch.cat(harmonics)),
-            ("degree_of_harmonic", self._filter.owner),
-            ("irrep_of_input", self._in.owner),
-            ("irrep_of_output", self._out.owner),
         ):
             self.register_buffer(name, index, persistent=False)
 
@@ -182,7 +176,7 @@ class GauntConvolution(nn.Module):
             settings = (self.normalization, torch.float64, torch.device("cpu"))
             whole = dense_table(degrees, kind, *settings).unflatten(0, (-1, len(table)))
             rows, columns = (
-                torch.tensor([sign_of(irrep) == s for irrep in blocks.each])[blocks.owner]
+                torch.tensor([part == s for part, _ in blocks.parts])[blocks.owner]
                 for blocks, s in ((self._in, sign), (self._out, other))
             )
             part = whole.transpose(0, 1)[:, self._in.positions[rows]]
@@ -193,22 +187,26 @@ class GauntConvolution(nn.Module):
     def forward(
         self,
         x: Float[Tensor, "rows in"],
-        edge_vectors: Float[Tensor, "edges 3"],
+        edge_vectors: Float[Tensor, "edges 3"] | None,
         radial_weights: Float[Tensor, "edges weights"],
         *,
         edge_index: Int[Tensor, "2 edges"] | None = None,
         num_nodes: int | None = None,
+        harmonics: Float[Tensor, "edges coefficients"] | None = None,
     ) -> Float[Tensor, "out_rows out"]:
         """Convolve.
 
         Args:
             x: Shape (nodes, irreps_in.dim), or (edges, irreps_in.dim) without ``edge_index``.
             edge_vectors: Shape (edges, 3), float32 or float64, any unit; lengths do not matter.
+                None where ``harmonics`` are given.
             radial_weights: Shape (edges, lmax+1), one per degree of the filter, or
                 (edges, len(paths)), one per coupling. Where both numbers are equal: per degree.
             edge_index: Shape (2, edges), int64: the node that an edge leaves, and the one where
                 its result is added. None: x has a row per edge, and so has the result.
             num_nodes: Number of rows of the result, with ``edge_index`` only. None: those of x.
+            harmonics: ``layer.harmonics(edge_vectors)``, shape (edges, (lmax+1)²), in place of the
+                vectors: layers with one lmax and normalization can share it.
 
         Returns:
             Shape (num_nodes, irreps_out.dim), or (edges, irreps_out.dim) without ``edge_index``,
@@ -218,22 +216,23 @@ class GauntConvolution(nn.Module):
             ShapeError: Shapes are not as above.
             ConventionError: Not floating point, or indices not int64 or out of range.
         """
-        self._check(x, edge_vectors, radial_weights)
-        incidence = _incidence(x, len(edge_vectors), edge_index, num_nodes)
-        dtype = torch.promote_types(x.dtype, radial_weights.dtype)
-        inner = torch.float32 if dtype in (torch.float16, torch.bfloat16) else dtype
-        harmonics, radial = self.harmonics(edge_vectors).to(inner), radial_weights.to(inner)
-        values = self._in.split(x.to(inner))
+        if harmonics is None and edge_vectors is not None:
+            harmonics = self.harmonics(edge_vectors)
+        harmonics = self._checked(x, harmonics, radial_weights)
+        incidence = _incidence(x, len(harmonics), edge_index, num_nodes)
+        dtype, inner = working_dtype(x.dtype, radial_weights.dtype)
+        harmonics, radial = harmonics.to(inner), radial_weights.to(inner)
+        values = self._in.by_component(x.to(inner))
         if self.weights == "degree":
-            values = values * self.weight_in.to(inner).index_select(1, self.irrep_of_input)
+            values = values * self.weight_in.to(inner).index_select(0, self._in.owner)
         if self.method == "grid":
-            filters = harmonics * radial.index_select(1, self.degree_of_harmonic)
-            y = self._on_grid(values, filters, incidence)
+            filters = harmonics * radial.index_select(1, self._filter.owner)
+            y = self._on_grid(values.mT, filters, incidence).mT
         else:
             y = self._filter_first(values, harmonics, radial, incidence)
         if self.weights == "degree":
-            y = y * self.weight_out.to(inner).index_select(1, self.irrep_of_output)
-        return self._out.join(y).to(dtype)
+            y = y * self.weight_out.to(inner).index_select(0, self._out.owner)
+        return self._out.from_components(y).to(dtype)
 
     def _filter_first(
         self, values: Tensor, harmonics: Tensor, radial: Tensor, incidence: Incidence
@@ -241,7 +240,7 @@ class GauntConvolution(nn.Module):
         constants = self._constants.at(values.dtype, values.device)
         widths = self._in.width, self._out.width
         if radial.shape[1] == self.lmax + 1:
-            filters = harmonics * radial.index_select(1, self.degree_of_harmonic)
+            filters = harmonics * radial.index_select(1, self._filter.owner)
             places = [(slice(None), slice(0, widths[0]), slice(0, widths[1]))]
             tables = [constants["whole"]]
         else:
@@ -250,10 +249,8 @@ class GauntConvolution(nn.Module):
             places = self._pieces
             tables = [constants[f"piece{n}"] for n in range(len(places))]
         pieces = tuple(Piece(*place, t) for place, t in zip(places, tables, strict=True))
-        last = self.layout == "ir_mul"
-        form = FilterMatrices(pieces, *widths, filters.shape[1], not last, self.filter_bytes)
-        y = convolve(values.mT if last else values, filters, form, incidence=incidence)
-        return y.mT if last else y
+        form = FilterMatrices(pieces, *widths, filters.shape[1], self.filter_bytes)
+        return convolve(values, filters, form, incidence=incidence)
 
     def _on_grid(self, values: Tensor, filters: Tensor, incidence: Incidence) -> Tensor:
         """Every product of the true or pseudo part of x with the filter, edge by edge."""
@@ -274,7 +271,7 @@ class GauntConvolution(nn.Module):
             )
             sums[other] = sums[other] + z if other in sums else z
         messages = torch.cat(
-            [sums[sign_of(n)][..., n.l**2 : (n.l + 1) ** 2] for n in self._out.each], -1
+            [sums[sign][..., n**2 : (n + 1) ** 2] for sign, n in self._out.parts], -1
         )
         if incidence.target is None:
             return messages
@@ -282,27 +279,29 @@ class GauntConvolution(nn.Module):
         zeros = messages.new_zeros(incidence.rows_out, *rest)
         return zeros.index_add(0, incidence.target, messages)
 
-    def _check(self, x: Tensor, edge_vectors: Tensor, radial_weights: Tensor) -> None:
+    def _checked(self, x: Tensor, harmonics: Tensor | None, radial_weights: Tensor) -> Tensor:
         self._in.check(x, "x")
         if x.dim() != 2:
             raise ShapeError(
-                expected=f"(rows, {self.irreps_in.dim})",
+                expected=f"(rows, {self._in.dim})",
                 got=str(tuple(x.shape)),
                 argument="x",
                 advice="Flatten leading axes; edges then count rows.",
             )
-        if edge_vectors.dim() != 2 or edge_vectors.shape[1] != 3:
+        width = (self.lmax + 1) ** 2
+        if harmonics is None or harmonics.dim() != 2 or harmonics.shape[1] != width:
             raise ShapeError(
-                expected="(edges, 3)",
-                got=str(tuple(edge_vectors.shape)),
+                expected=f"edge vectors (edges, 3), or harmonics (edges, {width})",
+                got="None" if harmonics is None else f"harmonics {tuple(harmonics.shape)}",
                 argument="edge_vectors",
-                advice="One vector per edge.",
+                advice="One vector per edge; harmonics are those of layer.harmonics.",
             )
+        edges = len(harmonics)
         counts = (self.lmax + 1, len(self.paths))[: 1 if self.method == "grid" else 2]
         shape = tuple(radial_weights.shape)
-        if len(shape) != 2 or shape[0] != len(edge_vectors) or shape[1] not in counts:
+        if len(shape) != 2 or shape[0] != edges or shape[1] not in counts:
             raise ShapeError(
-                expected=f"({len(edge_vectors)}, {' or '.join(map(str, counts))})",
+                expected=f"({edges}, {' or '.join(map(str, counts))})",
                 got=str(shape),
                 argument="radial_weights",
                 advice="One weight per edge and degree of the filter"
@@ -315,6 +314,7 @@ class GauntConvolution(nn.Module):
                 argument="radial_weights",
                 advice="Weights are differentiated.",
             )
+        return harmonics
 
     def extra_repr(self) -> str:
         return (

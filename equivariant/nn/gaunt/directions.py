@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from equivariant.errors import ConventionError, ShapeError
 from equivariant.nn.gaunt.coefficients import gaunt_coefficients
 from equivariant.nn.gaunt.constants import Constants
+from equivariant.nn.gaunt.precision import without_autocast, working_dtype
 from equivariant.nn.gaunt.tables import (
     Normalization,
     check_degree,
@@ -82,10 +83,9 @@ class DirectionHarmonics(nn.Module):
                 argument="vectors",
                 advice="Directions are differentiated.",
             )
-        half = vectors.dtype in (torch.float16, torch.bfloat16)
-        with torch.autocast(device_type=vectors.device.type, enabled=False):
-            values = self._couple(unit_vectors(vectors.float() if half else vectors))
-        return values.to(vectors.dtype)
+        dtype, inner = working_dtype(vectors.dtype)
+        with without_autocast(vectors.device):
+            return self._couple(unit_vectors(vectors.to(inner))).to(dtype)
 
     def _couple(self, unit: Tensor) -> Tensor:
         constants = self._constants.at(unit.dtype, unit.device)

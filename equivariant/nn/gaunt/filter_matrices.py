@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from equivariant.nn.gaunt.precision import without_autocast
 from equivariant.shapes import Float, Int
 
 
@@ -34,28 +35,26 @@ class FilterMatrices:
 
         M_e[a, c] = Σ_b h_eb T_bac,   y_t = Σ_{e: target(e)=t} x_{source(e)} M_e
 
-    x and y have one row per channel, M_e is the same for all channels.
+    x and y have shape (rows, components, channels); M_e is the same for all channels.
 
     Args:
         pieces: The nonzero parts of T. Every filter column belongs to one piece, in order.
         width_in: Components of an input channel.
         width_out: Components of an output channel.
         filter_width: Coefficients of a filter.
-        channels_first: Whether x is (rows, channels, components) or (rows, components, channels).
         filter_bytes: Memory that matrices may take at a time, at least that of one edge.
 
     Example:
         >>> whole = Piece(slice(0, 1), slice(0, 2), slice(0, 2), torch.eye(2).reshape(1, 4))
-        >>> form = FilterMatrices((whole,), 2, 2, 1, True, 1 << 20)
-        >>> convolve(torch.ones(3, 5, 2), torch.ones(3, 1), form).shape
-        torch.Size([3, 5, 2])
+        >>> form = FilterMatrices((whole,), 2, 2, 1, 1 << 20)
+        >>> convolve(torch.ones(3, 2, 5), torch.ones(3, 1), form).shape
+        torch.Size([3, 2, 5])
     """
 
     pieces: tuple[Piece, ...]
     width_in: int
     width_out: int
     filter_width: int
-    channels_first: bool
     filter_bytes: int
 
     def matrices(self, filters: Float[Tensor, "edges b"]) -> Float[Tensor, "edges a c"]:
@@ -92,14 +91,6 @@ class FilterMatrices:
             for piece in self.pieces
         ]
         return torch.cat(parts, -1) if len(parts) > 1 else parts[0]
-
-    def multiply(self, x: Tensor, matrices: Tensor) -> Tensor:
-        """x M, channel by channel, in the layout of x."""
-        return x @ matrices if self.channels_first else matrices.transpose(1, 2) @ x
-
-    def outer(self, x: Tensor, y: Tensor) -> Tensor:
-        """Σ over channels of x ⊗ y, shape (edges, components of x, components of y)."""
-        return x.transpose(1, 2) @ y if self.channels_first else x @ y.transpose(1, 2)
 
     def chunk(self, dtype: torch.dtype) -> int:
         """How many edges have matrices within the memory that is allowed."""
@@ -141,28 +132,29 @@ def convolve(
     where all matrices fit into ``form.filter_bytes``, those are kept for them.
 
     Args:
-        x: Shape (rows, channels, width_in), or (rows, width_in, channels) without channels first.
+        x: Shape (rows, width_in, channels).
         filters: Shape (edges, filter_width), of the same dtype.
         form: The matrices.
         incidence: Ends of edges. None: edge e leads from row e to row e.
 
     Returns:
-        Shape (rows_out, channels, width_out), or the same with the last axes swapped.
+        Shape (rows_out, width_out, channels).
     """
     if incidence is None:
         incidence = Incidence(None, None, len(x), len(x))
     if torch.compiler.is_compiling():
         gathered = x if incidence.source is None else x.index_select(0, incidence.source)
-        y = form.multiply(gathered, form.matrices(filters))
+        with without_autocast(x.device):
+            y = form.matrices(filters).mT @ gathered
         if incidence.target is None:
             return y
         return y.new_zeros(incidence.rows_out, *y.shape[1:]).index_add(0, incidence.target, y)
     matrices = None
-    derived = torch.is_grad_enabled() and (x.requires_grad or filters.requires_grad)
-    if derived and len(filters) <= form.chunk(x.dtype):
-        with torch.no_grad():
+    setting = (form, incidence, False)
+    if _derived(x, filters) and len(filters) <= form.chunk(x.dtype):
+        with torch.no_grad(), without_autocast(x.device):
             matrices = form.matrices(filters.detach())
-    return _convolved(x, filters, matrices, (form, incidence, False))
+    return _convolved(x, filters, matrices, setting)
 
 
 Setting = tuple[FilterMatrices, Incidence, bool]
@@ -179,25 +171,26 @@ def _taken(x: Tensor, index: Tensor | None, part: slice) -> Tensor:
 class _Convolution(torch.autograd.Function):
     """Linear in x and in the filters. With ``transposed`` matrices are, and x is an output."""
 
+    generate_vmap_rule = True
+
     @staticmethod
     def forward(x: Tensor, filters: Tensor, matrices: Tensor | None, setting: Setting) -> Tensor:
         form, incidence, transposed = setting
         ends = incidence.turned() if transposed else incidence
         width = form.width_in if transposed else form.width_out
-        shape = (x.shape[1], width) if form.channels_first else (width, x.shape[2])
-        sums = x.new_zeros(0 if ends.target is None else ends.rows_out, *shape)
-        parts = []
+        shape = (width, x.shape[2])
+        parts: list[Tensor] = []
         for part in _ranges(len(filters), form.chunk(x.dtype)):
             made = form.matrices(filters[part]) if matrices is None else matrices
-            y = form.multiply(
-                _taken(x, ends.source, part), made.transpose(1, 2) if transposed else made
-            )
+            y = (made if transposed else made.mT) @ _taken(x, ends.source, part)
             if ends.target is None:
                 parts.append(y)
-            else:
-                sums.index_add_(0, ends.target[part], y)
+                continue
+            if not parts:
+                parts.append(y.new_zeros(ends.rows_out, *shape))
+            parts[0].index_add_(0, ends.target[part], y)
         if not parts:
-            return sums
+            return x.new_zeros(0 if ends.target is None else ends.rows_out, *shape)
         return torch.cat(parts) if len(parts) > 1 else parts[0]
 
     @staticmethod
@@ -221,14 +214,16 @@ class _Convolution(torch.autograd.Function):
 class _Correlation(torch.autograd.Function):
     """The gradient of the form by its filters, linear in the input and in the output."""
 
+    generate_vmap_rule = True
+
     @staticmethod
     def forward(x: Tensor, y: Tensor, edges: int, setting: Setting) -> Tensor:
         form, incidence, _ = setting
-        result = x.new_empty(edges, form.filter_width)
+        parts = []
         for part in _ranges(edges, form.chunk(x.dtype)):
             before, after = _taken(x, incidence.source, part), _taken(y, incidence.target, part)
-            result[part] = form.filters(form.outer(before, after))
-        return result
+            parts.append(form.filters(before @ after.mT))
+        return torch.cat(parts) if parts else x.new_zeros(0, form.filter_width)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
@@ -248,12 +243,20 @@ class _Correlation(torch.autograd.Function):
 
 
 def _convolved(x: Tensor, filters: Tensor, matrices: Tensor | None, setting: Setting) -> Tensor:
-    with torch.autocast(device_type=x.device.type, enabled=False):
+    with without_autocast(x.device):
+        if not _derived(x, filters):
+            return _Convolution.forward(x, filters, matrices, setting)
         result: Tensor = _Convolution.apply(x, filters, matrices, setting)  # type: ignore[no-untyped-call]
     return result
 
 
 def _correlated(x: Tensor, y: Tensor, edges: int, setting: Setting) -> Tensor:
-    with torch.autocast(device_type=x.device.type, enabled=False):
+    with without_autocast(x.device):
+        if not _derived(x, y):
+            return _Correlation.forward(x, y, edges, setting)
         result: Tensor = _Correlation.apply(x, y, edges, setting)  # type: ignore[no-untyped-call]
     return result
+
+
+def _derived(*operands: Tensor) -> bool:
+    return torch.is_grad_enabled() and any(x.requires_grad for x in operands)

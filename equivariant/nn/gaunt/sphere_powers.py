@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from equivariant.nn.gaunt.precision import without_autocast
 from equivariant.shapes import Float
 
 VALUES_AT_A_TIME = 1 << 18
@@ -63,7 +64,7 @@ class SpherePowers:
         total = torch.zeros_like(f)
         for place, term in enumerate(self._terms(f, directions, len(directions) + 1)):
             if term is not None:
-                total.addcmul_(q[:, place] @ self.projection.T, term)
+                total = total + (q[:, place] @ self.projection.T) * term
         return total @ self.values.T
 
     def _terms(
@@ -106,24 +107,21 @@ def powers(x: Float[Tensor, "rows inputs"], form: SpherePowers) -> Float[Tensor,
         9.0
     """
     if torch.compiler.is_compiling():
-        f = x @ form.values
-        term, results = f, []
-        for _ in range(form.correlation - 1):
-            term = term * f
-            results.append(term @ form.projection)
-        return torch.stack(results, 1)
+        with without_autocast(x.device):
+            return form.out(x, ())
     return _out(form, x)
 
 
 class _Out(torch.autograd.Function):
     """The powers, or a derivative of them in directions."""
 
+    generate_vmap_rule = True
+
     @staticmethod
     def forward(form: SpherePowers, x: Tensor, *directions: Tensor) -> Tensor:
-        result = x.new_empty(len(x), form.correlation - 1, form.projection.shape[1])
-        for part in _chunks(x, form):
-            result[part] = form.out(x[part], tuple(r[part] for r in directions))
-        return result
+        return torch.cat(
+            [form.out(x[part], tuple(r[part] for r in directions)) for part in _chunks(x, form)]
+        )
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
@@ -147,12 +145,16 @@ class _Out(torch.autograd.Function):
 class _Into(torch.autograd.Function):
     """The gradient of the powers, or of a derivative of them, by f."""
 
+    generate_vmap_rule = True
+
     @staticmethod
     def forward(form: SpherePowers, x: Tensor, q: Tensor, *directions: Tensor) -> Tensor:
-        result = torch.empty_like(x, memory_format=torch.contiguous_format)
-        for part in _chunks(x, form):
-            result[part] = form.into(x[part], q[part], tuple(r[part] for r in directions))
-        return result
+        return torch.cat(
+            [
+                form.into(x[part], q[part], tuple(r[part] for r in directions))
+                for part in _chunks(x, form)
+            ]
+        )
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
@@ -176,16 +178,24 @@ class _Into(torch.autograd.Function):
 
 def _chunks(x: Tensor, form: SpherePowers) -> list[slice]:
     step = form.rows()
-    return [slice(start, start + step) for start in range(0, len(x), step)]
+    return [slice(start, start + step) for start in range(0, max(1, len(x)), step)]
 
 
-def _out(form: SpherePowers, *operands: Tensor) -> Tensor:
-    with torch.autocast(device_type=operands[0].device.type, enabled=False):
-        result: Tensor = _Out.apply(form, *operands)  # type: ignore[no-untyped-call]
+def _out(form: SpherePowers, x: Tensor, *directions: Tensor) -> Tensor:
+    with without_autocast(x.device):
+        if not _derived(x, *directions):
+            return _Out.forward(form, x, *directions)
+        result: Tensor = _Out.apply(form, x, *directions)  # type: ignore[no-untyped-call]
     return result
 
 
-def _into(form: SpherePowers, *operands: Tensor) -> Tensor:
-    with torch.autocast(device_type=operands[0].device.type, enabled=False):
-        result: Tensor = _Into.apply(form, *operands)  # type: ignore[no-untyped-call]
+def _into(form: SpherePowers, x: Tensor, q: Tensor, *directions: Tensor) -> Tensor:
+    with without_autocast(x.device):
+        if not _derived(x, q, *directions):
+            return _Into.forward(form, x, q, *directions)
+        result: Tensor = _Into.apply(form, x, q, *directions)  # type: ignore[no-untyped-call]
     return result
+
+
+def _derived(*operands: Tensor) -> bool:
+    return torch.is_grad_enabled() and any(x.requires_grad for x in operands)
