@@ -47,7 +47,7 @@ class ForceFieldErrors:
 
     def numbers(self) -> dict[str, float]:
         """What is known, by name."""
-        return {name: value for name, value in asdict(self).items() if value is not None}
+        return {name: float(value) for name, value in asdict(self).items() if value is not None}
 
 
 def force_field_errors(

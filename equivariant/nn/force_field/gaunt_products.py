@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from e3nn.o3 import Irreps, Linear
+from e3nn.o3 import Irrep, Irreps, Linear
 from torch import Tensor
 
 from equivariant.nn.force_field.products import (
@@ -11,9 +11,11 @@ from equivariant.nn.force_field.products import (
     ManyBody,
     Products,
     channel_irreps,
+    components,
+    features,
+    irrep_of_component,
 )
 from equivariant.nn.gaunt import GauntConvolution, GauntPower, GauntTensorProduct
-from equivariant.nn.gaunt.blocks import Blocks, sign_of
 from equivariant.nn.gaunt.paths import Parity
 from equivariant.shapes import Float, Int
 
@@ -39,11 +41,10 @@ class GauntInteraction(Interaction):
     """
 
     def __init__(self, irreps_in: Irreps, irreps_out: Irreps, *, lmax: int, parity: Parity) -> None:
-        self._in = Blocks(irreps_in, "irreps_in")
-        self._out = Blocks(irreps_out, "irreps_out")
-        sizes = [lmax + 1, self._in.multiplicity * len(irreps_in)]
-        self._sizes = [*sizes, self._out.multiplicity * len(irreps_out)]
+        channels, numbers = irreps_in[0].mul, (len(irreps_in), len(irreps_out))
+        self._sizes = [lmax + 1, channels * numbers[0], channels * numbers[1]]
         super().__init__(irreps_in, irreps_out, radial_numel=sum(self._sizes))
+        self.channels = channels
         self.convolution = GauntConvolution(
             irreps_in, lmax, irreps_out, parity=parity, layout="ir_mul"
         )
@@ -51,8 +52,8 @@ class GauntInteraction(Interaction):
         self.in_owner: Tensor
         self.out_owner: Tensor
         self.scale: Tensor
-        self.register_buffer("in_owner", self._in.owner, persistent=False)
-        self.register_buffer("out_owner", self._out.owner, persistent=False)
+        self.register_buffer("in_owner", irrep_of_component(irreps_in), persistent=False)
+        self.register_buffer("out_owner", irrep_of_component(irreps_out), persistent=False)
         self.register_buffer("scale", torch.ones(len(irreps_out)))
         self.scale.copy_(self._unit_scale())
 
@@ -64,34 +65,31 @@ class GauntInteraction(Interaction):
         edge_index: Int[Tensor, "2 edges"],
     ) -> Float[Tensor, "nodes messages"]:
         sender, receiver = edge_index
-        features = self._in.split(x).mT  # (nodes, components, channels)
-        messages = self._messages(features.index_select(0, sender), edge_vectors, radial_weights)
+        values = components(x, self.irreps_in)
+        messages = self._messages(values.index_select(0, sender), edge_vectors, radial_weights)
         total = messages.new_zeros(len(x), *messages.shape[1:]).index_add(0, receiver, messages)
-        result: Tensor = self.linear(self._out.join(total.mT))
+        result: Tensor = self.linear(features(total, self.irreps_out))
         return result
 
-    def _messages(self, features: Tensor, vectors: Tensor, radial: Tensor) -> Tensor:
+    def _messages(self, values: Tensor, vectors: Tensor, radial: Tensor) -> Tensor:
         """Of every edge, shape (edges, components, channels)."""
         filters, before, after = radial.split(self._sizes, 1)
-        before = before.unflatten(1, (len(self._in.each), self._in.multiplicity)).index_select(
-            1, self.in_owner
-        )
-        after = after.unflatten(1, (len(self._out.each), self._out.multiplicity))
-        after = after * self.scale[:, None]
-        coupled: Tensor = self.convolution((features * before).flatten(1), vectors, filters)
-        messages: Tensor = coupled.unflatten(1, (self._out.width, self._out.multiplicity))
-        weighted: Tensor = messages * after.index_select(1, self.out_owner)
-        return weighted
+        before = before.unflatten(1, (len(self.irreps_in), self.channels))
+        after = after.unflatten(1, (len(self.irreps_out), self.channels)) * self.scale[:, None]
+        weighted = values * before.index_select(1, self.in_owner)
+        coupled: Tensor = self.convolution(weighted.flatten(1), vectors, filters)
+        factors = after.index_select(1, self.out_owner)
+        messages: Tensor = coupled.view_as(factors) * factors
+        return messages
 
     @torch.no_grad()
     def _unit_scale(self) -> Tensor:
         """Per irrep, what gives messages of normal features and weights their size."""
         generator = torch.Generator().manual_seed(0)
-        shapes = ((_PROBES, self._in.width, self._in.multiplicity), (_PROBES, 3))
-        features, vectors = (torch.randn(shape, generator=generator) for shape in shapes)
+        shapes = ((_PROBES, len(self.in_owner), self.channels), (_PROBES, 3))
+        values, vectors = (torch.randn(shape, generator=generator) for shape in shapes)
         radial = torch.randn(_PROBES, self.radial_numel, generator=generator)
-        found = self._messages(features, vectors, radial)
-        return _MESSAGE_SIZE / _size(found.mT, self._out)
+        return _MESSAGE_SIZE / _size(self._messages(values, vectors, radial), self.irreps_out)
 
 
 class GauntManyBody(ManyBody):
@@ -121,9 +119,8 @@ class GauntManyBody(ManyBody):
         parity: Parity,
     ) -> None:
         super().__init__(irreps_in, irreps_out, correlation=correlation)
-        self._in, self._out = Blocks(irreps_in, "irreps_in"), Blocks(irreps_out, "irreps_out")
-        pseudo = self._in.degree(-1) >= 0
-        powers = Irreps([(n, ir) for n, ir in irreps_out if pseudo or sign_of(ir) == 1])
+        pseudo = not all(_natural(irrep) for _, irrep in irreps_in)
+        powers = Irreps([(mul, irrep) for mul, irrep in irreps_out if pseudo or _natural(irrep)])
         self.power = GauntPower(irreps_in, powers, correlation, num_elements=elements)
         with torch.no_grad():  # different channels and elements, as in the baseline
             self.power.weight.mul_(torch.randn(self.power.weight.shape))
@@ -135,11 +132,11 @@ class GauntManyBody(ManyBody):
             self.bracket = GauntTensorProduct(
                 irreps_in, irreps_in, irreps_out, parity="full", normalization="component"
             )
-            shape = (elements, self._out.multiplicity, len(irreps_out))
+            shape = (elements, len(irreps_out), irreps_out[0].mul)
             self.weight = torch.nn.Parameter(torch.randn(shape))
             self.out_owner: Tensor
             self.scale: Tensor
-            self.register_buffer("out_owner", self._out.owner, persistent=False)
+            self.register_buffer("out_owner", irrep_of_component(irreps_out), persistent=False)
             self.register_buffer("scale", self._unit_scale(self.bracket))
 
     def forward(
@@ -151,16 +148,17 @@ class GauntManyBody(ManyBody):
             result = result.index_select(1, self.order.to(x.device))
         if self.bracket is None:
             return result
-        product = self._out.split(self.bracket(x, self.mixture(x)))
-        weight = (self.weight * self.scale).index_select(0, element)
-        return result + self._out.join(product * weight.index_select(2, self.out_owner))
+        product = components(self.bracket(x, self.mixture(x)), self.irreps_out)
+        weight = (self.weight * self.scale[:, None]).index_select(0, element)
+        weighted = product * weight.index_select(1, self.out_owner)
+        return result + features(weighted, self.irreps_out)
 
     @torch.no_grad()
     def _unit_scale(self, bracket: GauntTensorProduct) -> Tensor:
         """Per irrep, what gives the product of two unit normal features unit size."""
         generator = torch.Generator().manual_seed(0)
         a, b = (torch.randn(_PROBES, self.irreps_in.dim, generator=generator) for _ in range(2))
-        return 1 / _size(self._out.split(bracket(a, b)), self._out)
+        return 1 / _size(components(bracket(a, b), self.irreps_out), self.irreps_out)
 
 
 class GauntProducts(Products):
@@ -187,9 +185,15 @@ class GauntProducts(Products):
         )
 
 
-def _size(values: Tensor, blocks: Blocks) -> Tensor:
-    """Root mean square of each irrep's components; values (rows, channels, components)."""
-    return torch.stack([values[..., rows].square().mean().sqrt() for rows in blocks.slices])
+def _natural(irrep: Irrep) -> bool:
+    """Whether an irrep has the parity of its harmonics."""
+    return bool(irrep.p == (-1) ** irrep.l)
+
+
+def _size(values: Tensor, irreps: Irreps) -> Tensor:
+    """Root mean square of each irrep's components; values (rows, components, channels)."""
+    parts = values.split([irrep.dim for _, irrep in irreps], 1)
+    return torch.stack([part.square().mean().sqrt() for part in parts])
 
 
 def _order(first: Irreps, wanted: Irreps) -> Tensor:
