@@ -27,11 +27,12 @@ _MESSAGE_SIZE = 0.3  # of one message at the start; powers of sums of larger one
 class GauntInteraction(Interaction):
     """Convolution with filters on the sphere, and radial functions per channel before and after.
 
-        m_i = Linear( Σ_j ⊕_c,l3 q_c,l3(r_ij) (Σ_l1,l2 p_c,l1(r_ij) x_j,c^l1 ⊗ h_l2(r_ij) Y^l2)^l3 )
+        m_i = Linear( Σ_j ⊕_c,l3 q_c,l3(r) (Σ_l1,l2 (1 + p_c,l1(r)) x_j,c^l1 ⊗ h_l2(r) Y^l2)^l3 )
 
     A product of functions sums its paths, so a path cannot have a radial function of its own:
-    it has the product p·h·q of three, one for each degree. h is shared by channels, which is
-    what makes the filter's matrix one per edge.
+    it has the product (1+p)·h·q of three, one for each degree. h is shared by channels, which is
+    what makes the filter's matrix one per edge. The 1 is there because a product of three numbers
+    that are all small at the start learns slowly.
 
     Args:
         irreps_in: Of features, each irrep once.
@@ -76,7 +77,7 @@ class GauntInteraction(Interaction):
         filters, before, after = radial.split(self._sizes, 1)
         before = before.unflatten(1, (len(self.irreps_in), self.channels))
         after = after.unflatten(1, (len(self.irreps_out), self.channels)) * self.scale[:, None]
-        weighted = values * before.index_select(1, self.in_owner)
+        weighted = values * (1 + before.index_select(1, self.in_owner))
         coupled: Tensor = self.convolution(weighted.flatten(1), vectors, filters)
         factors = after.index_select(1, self.out_owner)
         messages: Tensor = coupled.view_as(factors) * factors
