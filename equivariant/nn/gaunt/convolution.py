@@ -19,7 +19,8 @@ from equivariant.nn.gaunt.blocks import (
 )
 from equivariant.nn.gaunt.constants import Constants
 from equivariant.nn.gaunt.directions import DirectionHarmonics
-from equivariant.nn.gaunt.filter_matrices import FilterMatrices, Incidence, Piece, convolve
+from equivariant.nn.gaunt.filter_matrices import FilterMatrices, Piece, convolve
+from equivariant.nn.gaunt.incidence import Incidence, incidence_of
 from equivariant.nn.gaunt.paths import Parity, Path, expressivity_report
 from equivariant.nn.gaunt.precision import working_dtype
 from equivariant.nn.gaunt.product import gaunt_product
@@ -44,7 +45,8 @@ class GauntConvolution(nn.Module):
     and the rest is a batch of matrix products: (L+1)⁴ multiply-adds per channel, no grid.
     Derivatives of every order are exact and made of the same operations; those by the edge
     vectors are forces. Edges are worked through in chunks, so that matrices of all edges never
-    exist together where they exceed ``filter_bytes``; they are then made again in the backward.
+    exist together where they exceed ``filter_bytes``, nor the features and messages of all edges;
+    matrices are then made again in the backward.
 
     A weight per degree of the filter, R_el, is a true function; a weight per coupling
     (l1, l2, l3) is a general convolution of Clebsch and Gordan over the couplings present. With
@@ -64,11 +66,12 @@ class GauntConvolution(nn.Module):
             :func:`real_harmonics`.
         layout: "mul_ir", e3nn's, or "ir_mul", which needs no copies. Of x and the result.
         method: "filter" as above. "grid" multiplies at points, edge by edge, by
-            :func:`gaunt_product`: for comparison and for large degrees; weights per degree only.
+            :func:`gaunt_product`: for comparison and for large degrees; weights per degree only,
+            and all messages exist together.
         weights: "none", or "degree": one factor per channel and irrep of input and result,
             shared by edges, which start at 1.
-        filter_bytes: Memory that the matrices may take at a time, at least 1; a chunk has at
-            least one edge. The gathered features and the messages of a chunk come on top.
+        filter_bytes: Memory that the matrices may take at a time, and, on top of it, features
+            and messages of edges; at least 1. A chunk has at least one edge.
 
     Attributes:
         paths: The couplings, in the order of weights per coupling: by input irrep, then output
@@ -149,7 +152,8 @@ class GauntConvolution(nn.Module):
         for (first, out), number in Counter((p.first, p.out) for p in self.paths).items():
             rows = []
             for path in self.paths[len(weights) : len(weights) + number]:
-                rows.append(torch.arange(path.second.l**2, (path.second.l + 1) ** 2))
+                span = path.second.l**2, (path.second.l + 1) ** 2
+                rows.append(torch.arange(*span, device="cpu"))
                 weights.append(torch.full_like(rows[-1], len(weights)))
             harmonics += rows
             stop = start + sum(map(len, rows))
@@ -167,7 +171,8 @@ class GauntConvolution(nn.Module):
 
     def _coupling_table(self) -> Tensor:
         """Coefficient of each component of the filter, the input and the output, float64."""
-        table = torch.zeros((self.lmax + 1) ** 2, self._in.width, self._out.width).double()
+        shape = (self.lmax + 1) ** 2, self._in.width, self._out.width
+        table = torch.zeros(shape, dtype=torch.float64, device="cpu")
         for sign, other in product((1, -1), repeat=2):
             degrees = self._in.degree(sign), self.lmax, self._out.degree(other)
             kind: Kind = "even" if sign == other else "odd"
@@ -176,7 +181,7 @@ class GauntConvolution(nn.Module):
             settings = (self.normalization, torch.float64, torch.device("cpu"))
             whole = dense_table(degrees, kind, *settings).unflatten(0, (-1, len(table)))
             rows, columns = (
-                torch.tensor([part == s for part, _ in blocks.parts])[blocks.owner]
+                torch.tensor([part == s for part, _ in blocks.parts], device="cpu")[blocks.owner]
                 for blocks, s in ((self._in, sign), (self._out, other))
             )
             part = whole.transpose(0, 1)[:, self._in.positions[rows]]
@@ -219,20 +224,26 @@ class GauntConvolution(nn.Module):
         if harmonics is None and edge_vectors is not None:
             harmonics = self.harmonics(edge_vectors)
         harmonics = self._checked(x, harmonics, radial_weights)
-        incidence = _incidence(x, len(harmonics), edge_index, num_nodes)
+        incidence = incidence_of(x, len(harmonics), edge_index, num_nodes)
         dtype, inner = working_dtype(x.dtype, radial_weights.dtype)
         harmonics, radial = harmonics.to(inner), radial_weights.to(inner)
-        values = self._in.by_component(x.to(inner))
-        if self.weights == "degree":
-            values = values * self.weight_in.to(inner).index_select(0, self._in.owner)
         if self.method == "grid":
+            values = self._scaled(self._in.by_channel(x.to(inner)), "weight_in")
             filters = harmonics * radial.index_select(1, self._filter.owner)
-            y = self._on_grid(values.mT, filters, incidence).mT
-        else:
-            y = self._filter_first(values, harmonics, radial, incidence)
-        if self.weights == "degree":
-            y = y * self.weight_out.to(inner).index_select(0, self._out.owner)
-        return self._out.from_components(y).to(dtype)
+            y = self._scaled(self._on_grid(values, filters, incidence), "weight_out")
+            return self._out.from_channels(y).to(dtype)
+        values = self._scaled(self._in.by_component(x.to(inner)), "weight_in")
+        y = self._filter_first(values, harmonics, radial, incidence)
+        return self._out.from_components(self._scaled(y, "weight_out")).to(dtype)
+
+    def _scaled(self, values: Tensor, name: Literal["weight_in", "weight_out"]) -> Tensor:
+        """Values times the weight of their channel and irrep, where there are weights."""
+        if self.weights == "none":
+            return values
+        owner = self._in.owner if name == "weight_in" else self._out.owner
+        weight = self.weight_in if name == "weight_in" else self.weight_out
+        factor = weight.to(values.dtype).index_select(0, owner)
+        return values * (factor.mT if self.method == "grid" else factor)
 
     def _filter_first(
         self, values: Tensor, harmonics: Tensor, radial: Tensor, incidence: Incidence
@@ -331,49 +342,6 @@ def _ordered(paths: tuple[Path, ...], inside: Blocks, outside: Blocks) -> tuple[
             key=lambda p: (inside.each.index(p.first), outside.each.index(p.out), p.second.l),
         )
     )
-
-
-def _incidence(
-    x: Tensor, edges: int, edge_index: Tensor | None, num_nodes: int | None
-) -> Incidence:
-    if edge_index is None:
-        if len(x) != edges or num_nodes is not None:
-            raise ShapeError(
-                expected=f"{edges} rows, one per edge, and no num_nodes",
-                got=f"{len(x)} rows, num_nodes={num_nodes}",
-                argument="x",
-                advice="Pass edge_index where x has one row per node.",
-            )
-        return Incidence(None, None, edges, edges)
-    if tuple(edge_index.shape) != (2, edges):
-        raise ShapeError(
-            expected=f"(2, {edges})",
-            got=str(tuple(edge_index.shape)),
-            argument="edge_index",
-            advice="Row 0 holds sources and row 1 targets.",
-        )
-    if edge_index.dtype != torch.int64:
-        raise ConventionError(
-            expected="int64",
-            got=str(edge_index.dtype),
-            argument="edge_index",
-            advice="Convert it by .long().",
-        )
-    rows = len(x) if num_nodes is None else num_nodes
-    source, target = edge_index.unbind(0)
-    known = edge_index.device.type == "cpu" and not torch.compiler.is_compiling()
-    if (
-        known
-        and edges
-        and (int(edge_index.min()) < 0 or int(source.max()) >= len(x) or int(target.max()) >= rows)
-    ):
-        raise ConventionError(
-            expected=f"sources from 0 to {len(x) - 1} and targets from 0 to {rows - 1}",
-            got=f"{edge_index.amin(1).tolist()} to {edge_index.amax(1).tolist()}",
-            argument="edge_index",
-            advice="Sources are rows of x, targets rows of the result.",
-        )
-    return Incidence(source, target, len(x), rows)
 
 
 def _check_bytes(filter_bytes: int) -> None:

@@ -52,9 +52,9 @@ class DirectionHarmonics(nn.Module):
         check_degree(degree, "degree")
         self.degree = degree
         self.normalization: Normalization = normalization
-        scales = degree_scales(degree, normalization)
+        scales = degree_scales(degree, normalization) / degree_scales(degree, "component")
         steps = {f"step{n}": _step(n) for n in range(1, degree)}
-        self._constants = Constants(scales=scales * math.sqrt(1 / (4 * math.pi)), **steps)
+        self._constants = Constants(scales=scales, **steps)
 
     def forward(self, vectors: Vector3) -> Float[Tensor, "... coefficients"]:
         """Harmonics of directions.

@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from equivariant.nn.gaunt.incidence import Incidence
 from equivariant.nn.gaunt.precision import without_autocast
-from equivariant.shapes import Float, Int
+from equivariant.shapes import Float
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class FilterMatrices:
         width_in: Components of an input channel.
         width_out: Components of an output channel.
         filter_width: Coefficients of a filter.
-        filter_bytes: Memory that matrices may take at a time, at least that of one edge.
+        filter_bytes: Memory that matrices may take at a time, and features with messages.
 
     Example:
         >>> whole = Piece(slice(0, 1), slice(0, 2), slice(0, 2), torch.eye(2).reshape(1, 4))
@@ -92,31 +93,11 @@ class FilterMatrices:
         ]
         return torch.cat(parts, -1) if len(parts) > 1 else parts[0]
 
-    def chunk(self, dtype: torch.dtype) -> int:
-        """How many edges have matrices within the memory that is allowed."""
-        size = torch.finfo(dtype).bits // 8
-        return max(1, self.filter_bytes // (self.width_in * self.width_out * size))
-
-
-@dataclass(frozen=True)
-class Incidence:
-    """From which rows of x edges start and at which rows of y they end; None: row e for edge e.
-
-    Args:
-        source: Shape (edges,), int64, or None.
-        target: Shape (edges,), int64, or None.
-        rows_in: Number of rows of x.
-        rows_out: Number of rows of y.
-    """
-
-    source: Int[Tensor, " edges"] | None
-    target: Int[Tensor, " edges"] | None
-    rows_in: int
-    rows_out: int
-
-    def turned(self) -> Incidence:
-        """Edges the other way round."""
-        return Incidence(self.target, self.source, self.rows_out, self.rows_in)
+    def chunk(self, x: Tensor) -> int:
+        """How many edges have matrices, and features with messages, in the memory allowed."""
+        channels = x.shape[2]
+        matrices, rows = self.width_in * self.width_out, self.width_in + self.width_out
+        return max(1, self.filter_bytes // (max(matrices, rows * channels) * x.element_size()))
 
 
 def convolve(
@@ -151,7 +132,7 @@ def convolve(
         return y.new_zeros(incidence.rows_out, *y.shape[1:]).index_add(0, incidence.target, y)
     matrices = None
     setting = (form, incidence, False)
-    if _derived(x, filters) and len(filters) <= form.chunk(x.dtype):
+    if _derived(x, filters) and len(filters) <= form.chunk(x):
         with torch.no_grad(), without_autocast(x.device):
             matrices = form.matrices(filters.detach())
     return _convolved(x, filters, matrices, setting)
@@ -180,7 +161,7 @@ class _Convolution(torch.autograd.Function):
         width = form.width_in if transposed else form.width_out
         shape = (width, x.shape[2])
         parts: list[Tensor] = []
-        for part in _ranges(len(filters), form.chunk(x.dtype)):
+        for part in _ranges(len(filters), form.chunk(x)):
             made = form.matrices(filters[part]) if matrices is None else matrices
             y = (made if transposed else made.mT) @ _taken(x, ends.source, part)
             if ends.target is None:
@@ -220,7 +201,7 @@ class _Correlation(torch.autograd.Function):
     def forward(x: Tensor, y: Tensor, edges: int, setting: Setting) -> Tensor:
         form, incidence, _ = setting
         parts = []
-        for part in _ranges(edges, form.chunk(x.dtype)):
+        for part in _ranges(edges, form.chunk(x)):
             before, after = _taken(x, incidence.source, part), _taken(y, incidence.target, part)
             parts.append(form.filters(before @ after.mT))
         return torch.cat(parts) if parts else x.new_zeros(0, form.filter_width)

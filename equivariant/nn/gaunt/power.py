@@ -138,44 +138,57 @@ class GauntPower(nn.Module):
         return result.view(*x.shape[:-1], self._out.dim).to(dtype)
 
     def _summed(self, values: Tensor, kinds: Tensor | None) -> Tensor:
-        signals = self._powers(values)
-        weight = self.weight.to(values.dtype)
+        weight = self.weight.to(values.dtype).index_select(-1, self._out.owner)
         weight = weight[:, 0] if kinds is None else weight.index_select(1, kinds)
-        columns = []
-        for place, (sign, degree) in enumerate(self._out.parts):
-            entries = slice(degree**2, (degree + 1) ** 2)
-            factors = weight[..., place].movedim(0, -1).unsqueeze(-2)
-            columns.append((factors @ signals[sign][..., entries]).squeeze(-2))
-        return self._out.from_channels(torch.cat(columns, -1))
+        first, *factors = weight.unbind(0)
+        values, *higher = self._powers(values)
+        total = values * first
+        for power, factor in zip(higher, factors, strict=True):
+            total = torch.addcmul(total, power, factor)
+        return self._out.from_channels(total)
 
-    def _powers(self, values: Tensor) -> dict[int, Tensor]:
-        """True and pseudo parts of all powers, each (rows, channels, powers, coefficients)."""
+    def _powers(self, values: Tensor) -> list[Tensor]:
+        """All powers, each (rows, channels, components of the result)."""
         parts = [
             self._in.signal(values, sign, self._degree_in)
             for sign in (1, -1)
             if self._in.degree(sign) >= 0
         ]
         if len(parts) == 2:
-            plus, minus = self._raised(parts[0] + parts[1]), self._raised(parts[0] - parts[1])
-            return {1: (plus + minus) / 2, -1: (plus - minus) / 2}
+            sums, differences = self._raised(parts[0] + parts[1]), self._raised(parts[0] - parts[1])
+            pairs = zip(sums, differences, strict=True)
+            return [self._selected((s + d) / 2, (s - d) / 2) for s, d in pairs]
         raised = self._raised(parts[0])
         if self._in.degree(-1) < 0:
-            return {1: raised}
-        odd = torch.arange(1, self.correlation + 1, device=values.device).view(-1, 1) % 2
-        return {1: raised * (1 - odd), -1: raised * odd}
+            return [self._selected(z, z) for z in raised]
+        return [
+            self._selected(torch.zeros_like(z), z)
+            if power % 2
+            else self._selected(z, torch.zeros_like(z))
+            for power, z in enumerate(raised, 1)
+        ]
 
-    def _raised(self, signal: Tensor) -> Tensor:
+    def _selected(self, true: Tensor, pseudo: Tensor) -> Tensor:
+        """The components of the result, in its order."""
+        if self._out.parts == tuple((1, n) for n in range(self._degree_out + 1)):
+            return true
+        columns = [
+            (true if sign > 0 else pseudo)[..., n**2 : (n + 1) ** 2] for sign, n in self._out.parts
+        ]
+        return torch.cat(columns, -1)
+
+    def _raised(self, signal: Tensor) -> list[Tensor]:
         """All powers of one function; the first needs no grid."""
         width = (self._degree_out + 1) ** 2
         first = signal[..., :width]
         if first.shape[-1] < width:
             first = nn.functional.pad(first, (0, width - first.shape[-1]))
         if self.correlation == 1:
-            return first.unsqueeze(-2)
+            return [first]
         tables = self._constants.at(signal.dtype, signal.device)
         form = SpherePowers(tables["values"], tables["projection"], self.correlation)
-        higher = powers(signal.flatten(0, 1), form).unflatten(0, signal.shape[:2])
-        return torch.cat([first.unsqueeze(-2), higher], -2)
+        higher = powers(signal.flatten(0, 1), form)
+        return [first, *(z.view(*signal.shape[:2], width) for z in higher.unbind(0))]
 
     def _kinds(self, x: Tensor, element: Tensor | None) -> Tensor | None:
         if element is None:

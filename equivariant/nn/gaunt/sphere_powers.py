@@ -13,7 +13,7 @@ from torch import Tensor
 from equivariant.nn.gaunt.precision import without_autocast
 from equivariant.shapes import Float
 
-VALUES_AT_A_TIME = 1 << 18
+VALUES_AT_A_TIME = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class SpherePowers:
     Example:
         >>> one = torch.ones(1, 1)
         >>> powers(torch.tensor([[2.0]]), SpherePowers(one, one, 3)).tolist()
-        [[[4.0], [8.0]]]
+        [[[4.0]], [[8.0]]]
     """
 
     values: Tensor
@@ -47,15 +47,14 @@ class SpherePowers:
     correlation: int
 
     def out(self, x: Tensor, directions: tuple[Tensor, ...]) -> Tensor:
-        """The powers, or their derivative in directions: (rows, n−1, outputs)."""
+        """The powers, or their derivative in directions: (n−1, rows, outputs)."""
         f = x @ self.values
         empty = x.new_zeros(len(x), self.projection.shape[1])
         return torch.stack(
             [
                 empty if term is None else term @ self.projection
                 for term in self._terms(f, directions, len(directions))
-            ],
-            1,
+            ]
         )
 
     def into(self, x: Tensor, q: Tensor, directions: tuple[Tensor, ...]) -> Tensor:
@@ -64,7 +63,7 @@ class SpherePowers:
         total = torch.zeros_like(f)
         for place, term in enumerate(self._terms(f, directions, len(directions) + 1)):
             if term is not None:
-                total = total + (q[:, place] @ self.projection.T) * term
+                total = total + (q[place] @ self.projection.T) * term
         return total @ self.values.T
 
     def _terms(
@@ -91,7 +90,7 @@ class SpherePowers:
         return max(1, VALUES_AT_A_TIME // self.values.shape[1])
 
 
-def powers(x: Float[Tensor, "rows inputs"], form: SpherePowers) -> Float[Tensor, "rows n outputs"]:
+def powers(x: Float[Tensor, "rows inputs"], form: SpherePowers) -> Float[Tensor, "n rows outputs"]:
     """Coefficients of f², ..., f^n.
 
     Args:
@@ -99,7 +98,7 @@ def powers(x: Float[Tensor, "rows inputs"], form: SpherePowers) -> Float[Tensor,
         form: The grid and the largest power.
 
     Returns:
-        Shape (rows, n−1, outputs).
+        Shape (n−1, rows, outputs).
 
     Example:
         >>> one = torch.ones(1, 1)
@@ -120,7 +119,7 @@ class _Out(torch.autograd.Function):
     @staticmethod
     def forward(form: SpherePowers, x: Tensor, *directions: Tensor) -> Tensor:
         return torch.cat(
-            [form.out(x[part], tuple(r[part] for r in directions)) for part in _chunks(x, form)]
+            [form.out(x[part], tuple(r[part] for r in directions)) for part in _chunks(x, form)], 1
         )
 
     @staticmethod
@@ -151,7 +150,7 @@ class _Into(torch.autograd.Function):
     def forward(form: SpherePowers, x: Tensor, q: Tensor, *directions: Tensor) -> Tensor:
         return torch.cat(
             [
-                form.into(x[part], q[part], tuple(r[part] for r in directions))
+                form.into(x[part], q[:, part], tuple(r[part] for r in directions))
                 for part in _chunks(x, form)
             ]
         )

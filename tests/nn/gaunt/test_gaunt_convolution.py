@@ -11,6 +11,8 @@ import jaxtyping
 import pytest
 import torch
 from e3nn.o3 import Irreps, TensorProduct, rand_matrix, spherical_harmonics
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from equivariant.errors import ConventionError, ShapeError
 from equivariant.nn import GauntConvolution, GauntTensorProduct
@@ -331,6 +333,39 @@ def test_matrices_stay_within_their_memory(kind, limit, monkeypatch):
     one = 8 * (layer.irreps_in.dim // 3) * (layer.irreps_out.dim // 3)
     assert max(seen) <= max(limit, one)
     assert (len(seen) >= 7 * 5) == (limit == 1)
+
+
+class Largest(TorchDispatchMode):
+    """Remembers the size of the largest tensor that any operation makes."""
+
+    def __init__(self):
+        super().__init__()
+        self.bytes = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        for tensor in tree_leaves(result):
+            if isinstance(tensor, torch.Tensor) and tensor.untyped_storage().data_ptr():
+                self.bytes = max(self.bytes, tensor.numel() * tensor.element_size())
+        return result
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_messages_of_all_edges_never_exist_together(kind):
+    """In value and gradient, where a few edges of many fit into the memory allowed."""
+    irreps, edges = "64x0e + 64x1o", 600
+    found = {}
+    for limit in (1 << 15, 1 << 30):
+        layer = GauntConvolution(irreps, 1, irreps, filter_bytes=limit)
+        x, vectors, radial = (a.requires_grad_() for a in inputs(layer, kind, edges=edges))
+        index = torch.arange(2 * edges).view(2, edges) % 5
+        with Largest() as largest:
+            z = layer(x, vectors, radial, edge_index=index)
+            torch.autograd.grad(z.square().sum(), (x, vectors, radial))
+        found[limit] = largest.bytes
+    whole = edges * 4 * 64 * 8
+    assert found[1 << 15] < whole / 8
+    assert found[1 << 30] >= whole
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
