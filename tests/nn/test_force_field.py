@@ -281,8 +281,8 @@ def test_radial_basis_is_the_closed_form_and_ends_flat():
 
 
 @pytest.mark.parametrize("kind", ["gaunt", "gaunt_full", "clebsch_gordan"])
-def test_messages_are_those_of_a_slow_loop_of_clebsch_gordan_products(kind):
-    """Messages of every edge by e3nn's products, one path, channel and edge at a time."""
+def test_messages_add_up_turn_and_those_of_the_baseline_are_a_slow_loop(kind):
+    """The loop takes e3nn's products one path, channel and edge at a time."""
     pseudo = kind != "gaunt"
     irreps = channel_irreps(2, 2, pseudo=pseudo)
     torch.manual_seed(0)
@@ -296,7 +296,7 @@ def test_messages_are_those_of_a_slow_loop_of_clebsch_gordan_products(kind):
     index = torch.tensor([[0, 1, 2, 0], [1, 0, 0, 2]])
     radial = torch.randn(4, part.radial_numel, dtype=torch.float64)
     found = part(x, vectors, radial, index)
-    # Linear in radial weights, additive over edges, and 0 where no edge ends.
+    # 0 where radial weights are, and additive over edges.
     assert torch.allclose(part(x, vectors, 0 * radial, index), torch.zeros_like(found))
     single = sum(
         part(x, vectors[e : e + 1], radial[e : e + 1], index[:, e : e + 1]) for e in range(4)

@@ -101,7 +101,7 @@ class Interaction(nn.Module, ABC):
         Args:
             x: Shape (nodes, irreps_in.dim).
             edge_vectors: From receiver to sender, not zero, shape (edges, 3).
-            radial_weights: Shape (edges, radial_numel); messages are linear in them.
+            radial_weights: Shape (edges, radial_numel); where they are 0, messages are 0.
             edge_index: Sender and receiver, shape (2, edges).
 
         Returns:
