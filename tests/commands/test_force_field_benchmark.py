@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from test_force_field import springs, write
+from test_force_field_commands import springs, write
 
 from benchmarks import force_field
 from equivariant.runs import read_json
