@@ -2,26 +2,41 @@
 
 from __future__ import annotations
 
-import math
 from typing import Literal
 
 import torch
-from e3nn.o3 import Irrep, Irreps
+from e3nn.o3 import Irreps
 from torch import Tensor, nn
 
 from equivariant.errors import ConventionError, ShapeError
-from equivariant.nn.gaunt.paths import Parity, expressivity_report, irreps_of, parse_irreps
-from equivariant.nn.gaunt.product import Method, gaunt_product
-from equivariant.nn.gaunt.tables import Kind, Normalization, degree_scales
+from equivariant.nn.gaunt.channels import (
+    channelwise,
+    check_features,
+    check_multiplicity,
+    check_reached,
+)
+from equivariant.nn.gaunt.kernels.choice import case_of, choose
+from equivariant.nn.gaunt.kernels.engine import COMPILER, check_sparse
+from equivariant.nn.gaunt.kernels.irreps_form import IrrepsForm
+from equivariant.nn.gaunt.kernels.irreps_terms import IrrepsProduct
+from equivariant.nn.gaunt.kernels.layouts import Order
+from equivariant.nn.gaunt.kernels.methods import METHODS, Method
+from equivariant.nn.gaunt.multilinear import derivative
+from equivariant.nn.gaunt.path_norm import PathNorm
+from equivariant.nn.gaunt.paths import Parity, expressivity_report, irreps_of
+from equivariant.nn.gaunt.signals import SignalProduct
+from equivariant.nn.gaunt.tables import Normalization, degree_scales
 from equivariant.shapes import Float
 
-Weights = Literal["none", "degree"]
+Weights = Literal["none", "degree", "path"]
+Mode = Literal["uuu", "uvu"]
 
 
 class GauntTensorProduct(nn.Module):
     """Couple two features of O(3) channel by channel, by products of functions on the sphere.
 
-        z_l3 = w_l3 Σ_l1,l2 (w_l1 x_l1) ⊗ (w_l2 y_l2)
+        weights="degree":  z_l3 = w_l3 Σ_l1,l2 (w_l1 x_l1) ⊗ (w_l2 y_l2)
+        weights="path":    z_l3 = Σ_l1,l2 w_l1,l2,l3 x_l1 ⊗ y_l2
 
     A block (l, p) is true where p = (−1)^l and pseudo elsewhere. The true blocks of a channel
     are the coefficients of a scalar function on the sphere, the pseudo blocks those of a
@@ -35,21 +50,35 @@ class GauntTensorProduct(nn.Module):
     :func:`expressivity_report` lists them.
 
     Args:
-        irreps_in1: For example ``"8x0e + 8x1o + 8x2e"``, in e3nn's layout. Every irrep stands
-            once, and all multiplicities, of both operands and the result, are equal.
-        irreps_in2: The same for the second operand.
+        irreps_in1: For example ``"8x0e + 8x1o + 8x2e"``. Every irrep stands once, and all
+            multiplicities are equal.
+        irreps_in2: The same for the second operand; with mode "uvu" of multiplicity 1.
         irreps_out: The same for the result, in any order; irreps that no coupling reaches are
             refused. None takes all that are reached, up to degree l1+l2, in e3nn's order.
-        parity: "even": products of functions. "full": brackets as well; a bracket takes five matrix
-            products where a product takes three.
+        mode: "uuu": channels meet one to one. "uvu": the one channel of the second operand meets
+            all of the first.
+        parity: "even": products of functions. "full": brackets as well.
         normalization: Of the harmonics that features are coefficients of, see
             :func:`gaunt_product`.
-        weights: "none", or "degree": one factor per channel and irrep of both operands and the
-            result, shared over the batch, which start at 1.
-        method: "grid" or "dense", see :func:`gaunt_product`.
+        weights: "none"; "degree": one factor per channel and irrep of both operands and the
+            result; "path": one per channel and coupling, in the order of the irreps.
+        path_norm: "none", or "cg-like": fixed factors per degree that make couplings count nearly
+            alike, as Wigner's symbols do, see :func:`degree_factors`. Products and brackets have
+            factors of their own.
+        layout: Order of features in memory. "mul_ir" is e3nn's: the 2l+1 coefficients of a
+            channel side by side. "ir_mul": the channels of a coefficient side by side, which
+            kernels prefer.
+        method: See :func:`gaunt_product`. Weights per path take "auto" or "sparse", which run in
+            compiled kernels, or "dense": coupling by coupling in PyTorch, where "auto" goes if
+            kernels cannot.
+        internal_weights: Whether weights are parameters of the layer, which start at 1. None: if
+            there are weights and they are shared.
+        shared_weights: Whether weights passed to ``forward`` serve the whole batch. None: yes.
+        dtype: Of the parameters.
+        device: Of the parameters.
 
     Raises:
-        ConventionError: Irreps are not as above, or an option is unknown.
+        ConventionError: Irreps are not as above, or an option is unknown or contradicts another.
 
     Example:
         >>> layer = GauntTensorProduct("8x0e + 8x1o", "8x0e + 8x1o", weights="degree")
@@ -57,9 +86,16 @@ class GauntTensorProduct(nn.Module):
         (8x0e+8x1o+8x2e, 56)
         >>> layer(torch.randn(5, 32), torch.randn(5, 32)).shape
         torch.Size([5, 72])
+        >>> filter = GauntTensorProduct("8x0e + 8x1o", "1x1o", mode="uvu", weights="path")
+        >>> filter(torch.randn(5, 32), torch.randn(5, 3)).shape
+        torch.Size([5, 72])
 
     Source: Luo et al. 2024, extended by the bracket of Poisson on the sphere.
     """
+
+    _first: Tensor
+    _second: Tensor
+    _third: Tensor
 
     def __init__(
         self,
@@ -67,203 +103,215 @@ class GauntTensorProduct(nn.Module):
         irreps_in2: str | Irreps,
         irreps_out: str | Irreps | None = None,
         *,
+        mode: Mode = "uuu",
         parity: Parity = "even",
         normalization: Normalization = "integral",
         weights: Weights = "none",
-        method: Method = "grid",
+        path_norm: PathNorm = "none",
+        layout: Order = "mul_ir",
+        method: Method = "auto",
+        internal_weights: bool | None = None,
+        shared_weights: bool | None = None,
+        dtype: torch.dtype | None = None,
+        device: torch.device | str | None = None,
     ) -> None:
         super().__init__()
-        _check_options(parity, normalization, weights, method)
-        self.irreps_in1 = _channelwise(irreps_in1, "irreps_in1")
-        self.irreps_in2 = _channelwise(irreps_in2, "irreps_in2")
+        degree_scales(0, normalization)
+        _check_option(mode, ("uuu", "uvu"), "mode")
+        _check_option(parity, ("even", "full"), "parity")
+        _check_option(weights, ("none", "degree", "path"), "weights")
+        _check_option(path_norm, ("none", "cg-like"), "path_norm")
+        _check_option(layout, ("mul_ir", "ir_mul"), "layout")
+        of_paths: tuple[Method, ...] = ("auto", "sparse", "dense")
+        _check_option(method, of_paths if weights == "path" else METHODS, "method")
+        self.irreps_in1 = channelwise(irreps_in1, "irreps_in1")
+        self.irreps_in2 = channelwise(irreps_in2, "irreps_in2")
         self.multiplicity = int(self.irreps_in1[0].mul)
         report = expressivity_report(self.irreps_in1, self.irreps_in2)
         reached = report.outputs(parity)
         if irreps_out is None:
             irreps_out = Irreps([(self.multiplicity, irrep) for irrep in reached])
-        self.irreps_out = _channelwise(irreps_out, "irreps_out")
-        _check_multiplicity(self.irreps_in2, self.multiplicity, "irreps_in2")
-        _check_multiplicity(self.irreps_out, self.multiplicity, "irreps_out")
-        _check_reached(self.irreps_out, reached, report.outputs("full"))
+        self.irreps_out = channelwise(irreps_out, "irreps_out")
+        second = self.multiplicity if mode == "uuu" else 1
+        check_multiplicity(self.irreps_in2, second, "irreps_in2")
+        check_multiplicity(self.irreps_out, self.multiplicity, "irreps_out")
+        check_reached(self.irreps_out, reached, report.outputs("full"))
+        self.mode: Mode = mode
         self.parity: Parity = parity
         self.normalization: Normalization = normalization
         self.weights: Weights = weights
+        self.path_norm: PathNorm = path_norm
+        self.layout: Order = layout
         self.method: Method = method
-        operands = (self.irreps_in1, self.irreps_in2, self.irreps_out)
-        counts = [len(irreps) * self.multiplicity for irreps in operands]
-        self._counts = counts if weights == "degree" else []
-        self.weight_numel = sum(self._counts)
-        if self.weight_numel:
-            self.weight = nn.Parameter(torch.ones(self.weight_numel))
+        single = [Irreps([(1, i) for i in irreps_of(irreps)]) for irreps in self._operands]
+        self._product = IrrepsProduct(
+            single[0], single[1], single[2], parity, normalization, path_norm
+        )
+        self._degrees = self._product.degrees
+        self._lengths = (int(self.irreps_in1.dim), int(self.irreps_in2.dim))
+        self._signals = SignalProduct(self._product, (self.multiplicity, second), layout)
+        self._form = IrrepsForm(
+            self._product,
+            self.multiplicity,
+            layout,
+            shared=mode == "uvu" and self.multiplicity > 1,
+            weighted=weights == "path",
+            compiled=method != "dense" and COMPILER,
+        )
+        self._prepare_weights(internal_weights, shared_weights, dtype, device)
+
+    @property
+    def _operands(self) -> tuple[Irreps, Irreps, Irreps]:
+        return self.irreps_in1, self.irreps_in2, self.irreps_out
+
+    def _prepare_weights(
+        self,
+        internal: bool | None,
+        shared: bool | None,
+        dtype: torch.dtype | None,
+        device: torch.device | str | None,
+    ) -> None:
+        self.weight_numel = 0
+        self._counts: list[int] = []
+        if self.weights == "degree":
+            self._counts = [sum(count for count, _ in irreps) for irreps in self._operands]
+            self.weight_numel = sum(self._counts)
+            for name, irreps in zip(("first", "second", "third"), self._operands, strict=True):
+                index = _factor_index(irreps, self.layout).to(device)
+                self.register_buffer(f"_{name}", index, persistent=False)
+        elif self.weights == "path":
+            self.weight_numel = self._form.length(3)
+        self.shared_weights = shared is None or shared
+        self.internal_weights = bool(self.weight_numel) and (
+            self.shared_weights if internal is None else internal
+        )
+        if self.internal_weights and not self.shared_weights:
+            raise ConventionError(
+                expected="shared weights where they are parameters of the layer",
+                got="internal_weights=True, shared_weights=False",
+                argument="shared_weights",
+                advice="Pass weights of each entry to forward, with internal_weights=False.",
+            )
+        if self.internal_weights:
+            self.weight = nn.Parameter(torch.ones(self.weight_numel, dtype=dtype, device=device))
 
     def forward(
-        self, x1: Float[Tensor, "... first"], x2: Float[Tensor, "... second"]
+        self,
+        x1: Float[Tensor, "... first"],
+        x2: Float[Tensor, "... second"],
+        weight: Float[Tensor, "... weights"] | None = None,
     ) -> Float[Tensor, "... third"]:
         """Couple two features.
 
         Args:
             x1: Shape (..., irreps_in1.dim), floating point.
             x2: Shape (..., irreps_in2.dim), floating point. Leading axes broadcast.
+            weight: Without internal weights: shape (weight_numel,) if they are shared, otherwise
+                (..., weight_numel) with leading axes that broadcast. Else None.
 
         Returns:
             Shape (..., irreps_out.dim), in the wider dtype of x1 and x2.
 
         Raises:
-            ShapeError: A last axis is not that of the irreps.
+            ShapeError: A last axis is not that of the irreps, or leading axes do not broadcast.
+            ConventionError: Weights are missing, or passed where none are expected.
         """
-        _check_width(x1, self.irreps_in1, "x1")
-        _check_width(x2, self.irreps_in2, "x2")
-        blocks1 = _blocks(x1, self.irreps_in1, self.multiplicity)
-        blocks2 = _blocks(x2, self.irreps_in2, self.multiplicity)
-        factors: list[list[Tensor]] = []
-        if self.weight_numel:
-            parts = self.weight.split(self._counts)
-            factors = [list(part.view(-1, self.multiplicity, 1)) for part in parts]
-            blocks1 = _scaled(blocks1, factors[0])
-            blocks2 = _scaled(blocks2, factors[1])
-        signals = self._multiply(_signals(blocks1), _signals(blocks2))
-        results = {
-            irrep: signals[_sign(irrep)][..., irrep.l**2 : (irrep.l + 1) ** 2]
-            for irrep in irreps_of(self.irreps_out)
-        }
-        if factors:
-            results = _scaled(results, factors[2])
-        return torch.cat([block.flatten(-2) for block in results.values()], -1)
+        check_features(x1, self._lengths[0], "x1")
+        check_features(x2, self._lengths[1], "x2")
+        weight = self._weight(weight)
+        _check_leading(x1, x2, weight)
+        if x1.dtype != x2.dtype:
+            dtype = torch.promote_types(x1.dtype, x2.dtype)
+            x1, x2 = x1.to(dtype), x2.to(dtype)
+        dtype = x1.dtype
+        if self.weights == "path" and weight is not None:
+            if self.method == "sparse":
+                check_sparse(x1)
+            return derivative(self._form, 2, (x1, x2, weight.to(dtype)))
+        if weight is None:
+            return self._couple(x1, x2)
+        first, second, third = weight.to(dtype).split(self._counts, -1)
+        x1, x2 = x1 * first[..., self._first], x2 * second[..., self._second]
+        result: Tensor = self._couple(x1, x2) * third[..., self._third]
+        return result
 
-    def _multiply(
-        self, signals1: dict[int, Tensor], signals2: dict[int, Tensor]
-    ) -> dict[int, Tensor]:
-        """Every product of a true or pseudo signal with another, summed by sign."""
-        largest = {
-            sign: max((i.l for i in irreps_of(self.irreps_out) if _sign(i) == sign), default=-1)
-            for sign in (1, -1)
-        }
-        kinds: tuple[Kind, ...] = ("even",) if self.parity == "even" else ("even", "odd")
-        sums: dict[int, Tensor] = {}
-        for sign1, signal1 in signals1.items():
-            for sign2, signal2 in signals2.items():
-                for kind in kinds:
-                    sign = sign1 * sign2 * (1 if kind == "even" else -1)
-                    if largest[sign] < 0:
-                        continue
-                    product = gaunt_product(
-                        signal1,
-                        signal2,
-                        _degree(signal1),
-                        _degree(signal2),
-                        largest[sign],
-                        normalization=self.normalization,
-                        kind=kind,
-                        method=self.method,
-                    )
-                    sums[sign] = sums[sign] + product if sign in sums else product
-        return sums
+    def _couple(self, x1: Tensor, x2: Tensor) -> Tensor:
+        """The product without weights."""
+        method = self.method
+        if method == "auto":
+            many = torch.compiler.is_compiling()
+            vectors = 4096 if many else max(x1.numel(), x2.numel()) // self._lengths[0]
+            method = choose(case_of(self._degrees, "even", vectors, x1))
+        if method == "sparse":
+            check_sparse(x1)
+            return derivative(self._form, 2, (x1, x2))
+        return self._signals(x1, x2, method)
+
+    def _weight(self, given: Tensor | None) -> Tensor | None:
+        """Weights of this call, or None if there are none."""
+        if self.weight_numel and not self.internal_weights:
+            if given is None or given.shape[-1:] != (self.weight_numel,) or (
+                self.shared_weights and given.dim() > 1
+            ):  # fmt: skip
+                shape = f"({'' if self.shared_weights else '..., '}{self.weight_numel},)"
+                raise ShapeError(
+                    expected=f"weights of shape {shape}",
+                    got="None" if given is None else str(tuple(given.shape)),
+                    argument="weight",
+                    advice="Shared weights have no leading axes; see weight_numel.",
+                )
+            return given
+        if given is not None:
+            raise ConventionError(
+                expected="no weights: the layer has none, or its own",
+                got=f"weights of shape {tuple(given.shape)}",
+                argument="weight",
+                advice="Construct the layer with internal_weights=False to pass weights.",
+            )
+        return self.weight if self.internal_weights else None
 
     def extra_repr(self) -> str:
         return (
-            f"{self.irreps_in1} x {self.irreps_in2} -> {self.irreps_out}, parity={self.parity}, "
-            f"weights={self.weights}, method={self.method}"
+            f"{self.irreps_in1} x {self.irreps_in2} -> {self.irreps_out}, mode={self.mode}, "
+            f"parity={self.parity}, weights={self.weights}, layout={self.layout}, "
+            f"method={self.method}"
         )
 
 
-def _sign(irrep: Irrep) -> int:
-    """1 for a true irrep, whose parity is that of its harmonics, and -1 for a pseudo one."""
-    return 1 if (irrep.p == 1) == (irrep.l % 2 == 0) else -1
-
-
-def _degree(signal: Tensor) -> int:
-    return math.isqrt(signal.shape[-1]) - 1
-
-
-def _blocks(x: Tensor, irreps: Irreps, multiplicity: int) -> dict[Irrep, Tensor]:
-    """Features by irrep, each of shape (..., multiplicity, 2l+1), in the order of the irreps."""
-    return {
-        irrep: x[..., rows].unflatten(-1, (multiplicity, irrep.dim))
-        for (_, irrep), rows in zip(irreps, irreps.slices(), strict=True)
-    }
-
-
-def _scaled(blocks: dict[Irrep, Tensor], factors: list[Tensor]) -> dict[Irrep, Tensor]:
-    pairs = zip(blocks.items(), factors, strict=True)
-    return {irrep: block * factor.to(block.dtype) for (irrep, block), factor in pairs}
-
-
-def _signals(blocks: dict[Irrep, Tensor]) -> dict[int, Tensor]:
-    """Coefficients of the true and the pseudo function; absent degrees are 0."""
-    signals = {}
-    for sign in (1, -1):
-        present = {irrep.l: block for irrep, block in blocks.items() if _sign(irrep) == sign}
-        if not present:
-            continue
-        some = next(iter(present.values()))
-        columns = [
-            present[n] if n in present else some.new_zeros(*some.shape[:-1], 2 * n + 1)
-            for n in range(max(present) + 1)
-        ]
-        signals[sign] = torch.cat(columns, -1)
-    return signals
-
-
-def _channelwise(irreps: str | Irreps, argument: str) -> Irreps:
-    """Irreps in the order written, each once and all with one multiplicity."""
-    parsed = parse_irreps(irreps, argument)
-    kept = Irreps([(count, irrep) for count, irrep in parsed if count])
-    found = irreps_of(kept)
-    if not found or len(set(found)) < len(found) or len({count for count, _ in kept}) > 1:
-        raise ConventionError(
-            expected="each irrep once, with equal multiplicities of at least 1",
-            got=repr(str(parsed)),
-            argument=argument,
-            advice="Bring features to that form by e3nn.o3.Linear; channels meet one to one.",
+def _factor_index(irreps: Irreps, order: Order) -> Tensor:
+    """For every number of a feature, which of one weight per channel and irrep it takes."""
+    parts, start = [], 0
+    for count, irrep in irreps:
+        each = torch.arange(start, start + count, device="cpu")
+        parts.append(
+            each.repeat_interleave(irrep.dim) if order == "mul_ir" else each.repeat(irrep.dim)
         )
-    return kept
+        start += count
+    return torch.cat(parts)
 
 
-def _check_multiplicity(irreps: Irreps, multiplicity: int, argument: str) -> None:
-    if irreps[0].mul != multiplicity:
-        raise ConventionError(
-            expected=f"multiplicity {multiplicity}, that of irreps_in1",
-            got=str(irreps),
-            argument=argument,
-            advice="Channels meet one to one; change their number by e3nn.o3.Linear.",
-        )
-
-
-def _check_reached(irreps: Irreps, reached: tuple[Irrep, ...], full: tuple[Irrep, ...]) -> None:
-    lost = [irrep for irrep in irreps_of(irreps) if irrep not in reached]
-    if lost:
-        helps = all(irrep in full for irrep in lost)
-        raise ConventionError(
-            expected=f"some of {', '.join(map(str, reached))}",
-            got=", ".join(map(str, lost)),
-            argument="irreps_out",
-            advice='parity="full" reaches them.' if helps else "Nothing couples to these.",
-        )
-
-
-def _check_width(x: Tensor, irreps: Irreps, argument: str) -> None:
-    if x.dim() == 0 or x.shape[-1] != irreps.dim:
+def _check_leading(x1: Tensor, x2: Tensor, weight: Tensor | None) -> None:
+    shapes = [x1.shape[:-1], x2.shape[:-1]]
+    if weight is not None and weight.dim() > 1:
+        shapes.append(weight.shape[:-1])
+    if all(shape == shapes[0] for shape in shapes):
+        return
+    try:
+        torch.broadcast_shapes(*shapes)
+    except RuntimeError as error:
         raise ShapeError(
-            expected=f"(..., {irreps.dim}) for {irreps}",
-            got=str(tuple(x.shape)),
+            expected=f"leading axes that broadcast with {tuple(shapes[0])}",
+            got=", ".join(str(tuple(shape)) for shape in shapes[1:]),
+            argument="x2",
+            advice="Insert axes of size 1 where one operand serves many of the other.",
+        ) from error
+
+
+def _check_option(value: str, allowed: tuple[str, ...], argument: str) -> None:
+    if value not in allowed:
+        raise ConventionError(
+            expected=" or ".join(allowed),
+            got=repr(value),
             argument=argument,
-            advice="The layout is e3nn's: all copies of the first irrep, then the next.",
+            advice="See the docstring of GauntTensorProduct.",
         )
-
-
-def _check_options(
-    parity: Parity, normalization: Normalization, weights: Weights, method: Method
-) -> None:
-    degree_scales(0, normalization)
-    for value, allowed, argument in (
-        (parity, ("even", "full"), "parity"),
-        (weights, ("none", "degree"), "weights"),
-        (method, ("grid", "dense"), "method"),
-    ):
-        if value not in allowed:
-            raise ConventionError(
-                expected=" or ".join(allowed),
-                got=repr(value),
-                argument=argument,
-                advice="See the docstring of GauntTensorProduct.",
-            )

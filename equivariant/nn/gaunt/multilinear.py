@@ -3,61 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
 
-Needs = Sequence[bool]
-
-
-class MultilinearForm(Protocol):
-    """A real number that is linear in each of several operands, entry by entry of a batch."""
-
-    @property
-    def name(self) -> str:
-        """What tells this form from others, for compiled graphs."""
-        ...
-
-    def length(self, slot: int) -> int:
-        """Numbers in a row of one operand.
-
-        Args:
-            slot: Which operand, from 0.
-
-        Returns:
-            Size of the last axis.
-        """
-        ...
-
-    def derivative(self, slot: int, operands: Sequence[Tensor]) -> Tensor:
-        """Gradient by one operand, given the others in their order.
-
-        Args:
-            slot: Which operand, from 0.
-            operands: The others, whose leading axes broadcast.
-
-        Returns:
-            A new tensor with the leading axes broadcast together.
-        """
-        ...
-
-    def gradients(
-        self, slot: int, operands: Sequence[Tensor], cotangent: Tensor, needs: Needs
-    ) -> list[Tensor | None]:
-        """Gradients of ⟨derivative(slot, operands), cotangent⟩ by the operands.
-
-        Args:
-            slot: As for ``derivative``.
-            operands: As for ``derivative``.
-            cotangent: Of the shape of the derivative.
-            needs: Which gradients are asked for.
-
-        Returns:
-            One for each operand, of its shape or with leading axes still to be summed; None
-            where not asked for.
-        """
-        ...
+from equivariant.nn.gaunt.forms import MultilinearForm, swapped
+from equivariant.nn.gaunt.operators import form_derivative
 
 
 def derivative(form: MultilinearForm, slot: int, operands: Sequence[Tensor]) -> Tensor:
@@ -71,8 +23,11 @@ def derivative(form: MultilinearForm, slot: int, operands: Sequence[Tensor]) -> 
     Returns:
         Shape (..., size of the slot).
     """
+    if torch.compiler.is_compiling():
+        found: Tensor = form_derivative(form.name, slot, list(operands))
+        return found
     kind = _Functional if torch._C._are_functorch_transforms_active() else _Eager
-    result: Tensor = kind.apply(form, slot, *operands)
+    result: Tensor = kind.apply(form, slot, *operands)  # type: ignore[no-untyped-call]
     return result
 
 
@@ -84,7 +39,7 @@ def _backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         found = [
             derivative(form, place, others) if needed else None
             for needed, (place, others) in zip(
-                needs, _swapped(slot, operands, gradient), strict=True
+                needs, swapped(slot, operands, gradient), strict=True
             )
         ]
     else:
@@ -94,14 +49,6 @@ def _backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         for value, operand in zip(found, operands, strict=True)
     )
     return None, None, *summed
-
-
-def _swapped(
-    slot: int, operands: Sequence[Tensor], gradient: Tensor
-) -> list[tuple[int, list[Tensor]]]:
-    """For every operand its slot, and all the others with the gradient in its own slot."""
-    whole = [*operands[:slot], gradient, *operands[slot:]]
-    return [(place, whole[:place] + whole[place + 1 :]) for place in range(len(whole)) if place != slot]
 
 
 def _jvp(ctx: Any, *tangents: Tensor | None) -> Tensor:
@@ -147,8 +94,13 @@ class _Functional(torch.autograd.Function):
     jvp = staticmethod(_jvp)
 
     @staticmethod
-    def vmap(info: Any, places: tuple[int | None, ...], form: MultilinearForm, slot: int,
-             *operands: Tensor) -> tuple[Tensor, int]:
+    def vmap(
+        info: Any,
+        places: tuple[int | None, ...],
+        form: MultilinearForm,
+        slot: int,
+        *operands: Tensor,
+    ) -> tuple[Tensor, int]:
         longest = max(
             operand.dim() - (place is not None)
             for operand, place in zip(operands, places[2:], strict=True)

@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 
 from equivariant.errors import ConventionError, ShapeError
-from equivariant.nn.gaunt.form import TrilinearForm, trilinear_form
 from equivariant.nn.gaunt.kernels.choice import case_of, measure
 from equivariant.nn.gaunt.kernels.engine import check_sparse, sparse_fits
 from equivariant.nn.gaunt.kernels.methods import METHODS, Method
 from equivariant.nn.gaunt.multilinear import derivative
 from equivariant.nn.gaunt.tables import Kind, Normalization, check_degree, degree_scales
+from equivariant.nn.gaunt.trilinear import TrilinearForm
 from equivariant.shapes import Float
 
 __all__ = ["Method", "TrilinearForm", "benchmark_methods", "gaunt_product"]
@@ -93,7 +93,7 @@ def gaunt_product(
     dtype = torch.promote_types(x1.dtype, x2.dtype)
     if method == "sparse":
         check_sparse(x1)
-    form = trilinear_form(L1, L2, L3, kind, normalization, method)
+    form = TrilinearForm(L1, L2, L3, kind, normalization, method)
     return derivative(form, 2, (x1.to(dtype), x2.to(dtype)))
 
 
@@ -150,13 +150,11 @@ def benchmark_methods(
     }
 
     def call(method: Method) -> Callable[[], object]:
-        form = trilinear_form(L1, L2, L3, kind, "integral", method)
+        form = TrilinearForm(L1, L2, L3, kind, "integral", method)
         return lambda: torch.autograd.grad(derivative(form, 2, (x1, x2)), (x1, x2), g)
 
     candidates = {method: call(method) for method in METHODS if able.get(method, True)}
     return measure(case_of(degrees, kind, vectors, x1), candidates)
-
-
 
 
 def _check_options(

@@ -12,17 +12,21 @@ from equivariant.errors import ConventionError, ShapeError
 from equivariant.groups import O3
 from equivariant.measure import equivariance_error
 from equivariant.nn.gaunt import (
+    benchmark_methods,
     gaunt_coefficients,
     gaunt_product,
     poisson_coefficients,
     poisson_constant,
     real_harmonics,
 )
-from equivariant.nn.gaunt.product import TrilinearForm
+from equivariant.nn.gaunt.kernels import choice, engine
+from equivariant.nn.gaunt.kernels.methods import sampling_of
+from equivariant.nn.gaunt.kernels.sampling import multiply
 from equivariant.nn.gaunt.tables import grid_tables
+from equivariant.nn.gaunt.trilinear import TrilinearForm
 
 KINDS = ["even", "odd"]
-METHODS = ["grid", "dense"]
+METHODS = ["auto", "grid", "half_grid", "dense", "separable", "sparse", "fft", "fft_real"]
 DEGREES = [(2, 3, 4), (2, 3, 3), (3, 2, 5), (1, 1, 1), (0, 0, 0), (0, 2, 2), (2, 0, 1), (1, 1, 4)]
 
 
@@ -140,13 +144,18 @@ def test_turns_and_reflects(degrees, kind, signs):
     assert worst_error(f, degrees, signs, kind) < 1e-12
 
 
+@pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("kind", KINDS)
-def test_dense_turns_and_single_precision_turns(kind):
-    def f(x1, x2, method="grid"):
-        return gaunt_product(x1, x2, 3, 3, 3, kind=kind, method=method)
+@pytest.mark.parametrize("degrees", [(2, 3, 4), (5, 4, 3), (10, 10, 10)])
+def test_every_method_turns_and_reflects_in_both_precisions(degrees, kind, method):
+    if method == "dense" and max(degrees) == 10:
+        pytest.skip("14 MB of table for nothing new")
 
-    assert worst_error(lambda a, b: f(a, b, "dense"), (3, 3, 3), (1, -1), kind) < 1e-12
-    assert worst_error(f, (3, 3, 3), (1, -1), kind, torch.float32) < 1e-5
+    def f(x1, x2):
+        return gaunt_product(x1, x2, *degrees, kind=kind, method=method)
+
+    assert worst_error(f, degrees, (1, -1), kind) < 1e-12
+    assert worst_error(f, degrees, (1, 1), kind, torch.float32) < 1e-5
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -171,6 +180,16 @@ def test_a_grid_that_is_too_small_is_caught(exact, fails):
     assert TrilinearForm(2, 3, 3, "even", "integral", "grid").exact == 8
     error = worst_error(f, (2, 3, 3), (1, 1), "even")
     assert error > 0.1 if fails else error < 1e-12
+
+
+@pytest.mark.parametrize("method", ["grid", "half_grid", "separable"])
+def test_every_grid_that_is_too_small_is_caught(method):
+    def f(x1, x2, missing):
+        sampling = sampling_of(method, (2, 3, 3 - missing), "even", "integral", x1)
+        return multiply(sampling, x1, x2, (2, 3, 3))
+
+    assert worst_error(lambda a, b: f(a, b, 0), (2, 3, 3), (1, 1), "even") < 1e-12
+    assert worst_error(lambda a, b: f(a, b, 3), (2, 3, 3), (1, 1), "even") > 0.1
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -219,15 +238,22 @@ def test_a_third_derivative(kind):
     assert derived > 0
 
 
+@pytest.mark.parametrize("method", ["grid", "half_grid", "sparse"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_vmap_and_functional_gradients(kind):
+def test_vmap_and_functional_gradients(kind, method):
     x1, x2 = coefficients(2, 4), coefficients(1, 4, seed=1)
 
     def f(a, b):
-        return gaunt_product(a, b, 2, 1, 3, kind=kind)
+        return gaunt_product(a, b, 2, 1, 3, kind=kind, method=method)
 
     close(torch.vmap(f)(x1, x2), f(x1, x2))
     close(torch.vmap(f, (None, 0))(x1[0], x2), f(x1[0], x2))
+    close(
+        torch.vmap(f, (1, None), 1)(x1[:, None].expand(4, 3, 9), x2),
+        f(x1, x2)[:, None].expand(4, 3, 16),
+    )
+    nested = torch.vmap(torch.vmap(f, (None, 0)), (0, None))(x1, x2)
+    close(nested, f(x1[:, None], x2))
     jacobian = torch.vmap(torch.func.jacrev(f))(x1, x2)
     close(torch.einsum("nca,na->nc", jacobian, x1), f(x1, x2))
 
@@ -245,14 +271,15 @@ def test_single_precision(degree, kind, method):
     assert (single - double).norm() < 1e-6 * double.norm()
 
 
+@pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("kind", KINDS)
-def test_autocast_changes_nothing(kind):
+def test_autocast_changes_nothing(kind, method):
     x1 = coefficients(3, 5, dtype=torch.float32).requires_grad_()
     x2 = coefficients(3, 5, seed=1, dtype=torch.float32)
-    plain = gaunt_product(x1, x2, 3, 3, 3, kind=kind)
+    plain = gaunt_product(x1, x2, 3, 3, 3, kind=kind, method=method)
     (expected,) = torch.autograd.grad(plain.sum(), x1)
     with torch.autocast("cpu", torch.bfloat16):
-        inside = gaunt_product(x1, x2, 3, 3, 3, kind=kind)
+        inside = gaunt_product(x1, x2, 3, 3, 3, kind=kind, method=method)
         (gradient,) = torch.autograd.grad(inside.sum(), x1)
     assert torch.equal(inside, plain)
     assert torch.equal(gradient, expected)
@@ -270,14 +297,67 @@ def test_dtypes_follow_the_inputs():
     assert mixed.grad.dtype == torch.float32
 
 
-def test_tables_built_in_inference_mode_serve_training():
+@pytest.mark.parametrize("method", METHODS)
+def test_tables_built_in_inference_mode_serve_training(method):
     grid_tables.cache_clear()
     x1, x2 = coefficients(2, 5), coefficients(2, 5, seed=1)
     with torch.inference_mode():
-        expected = gaunt_product(x1, x2, 2, 2, 2)
-    z = gaunt_product(x1.requires_grad_(), x2, 2, 2, 2)
+        expected = gaunt_product(x1, x2, 2, 2, 2, method=method)
+    z = gaunt_product(x1.requires_grad_(), x2, 2, 2, 2, method=method)
     z.sum().backward()
     assert torch.equal(z, expected)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_chunks_and_columns(kind, method):
+    """More vectors than fit into one chunk, by rows, by columns and with a shared operand."""
+    x1, x2 = coefficients(3, 700, 9), coefficients(2, 700, 9, seed=1)
+    expected = contraction(x1, x2, (3, 2, 4), kind)
+    options = {"kind": kind, "method": method}
+    close(gaunt_product(x1, x2, 3, 2, 4, **options), expected)
+    columns = [x.mT.contiguous().mT.requires_grad_() for x in (x1, x2)]
+    z = gaunt_product(*columns, 3, 2, 4, **options)
+    close(z, expected)
+    ours = torch.autograd.grad(z.square().sum(), columns)
+    leaves = [x.detach().requires_grad_() for x in (x1, x2)]
+    theirs = torch.autograd.grad(contraction(*leaves, (3, 2, 4), kind).square().sum(), leaves)
+    for gradient, other in zip(ours, theirs, strict=True):
+        close(gradient, other)
+    close(
+        gaunt_product(columns[0], x2[:, :1], 3, 2, 4, **options),
+        contraction(x1, x2[:, :1], (3, 2, 4), kind),
+    )
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_derivative_of_one_operand_only(method):
+    x1, x2 = coefficients(2, 5).requires_grad_(), coefficients(3, 5, seed=1).requires_grad_()
+    for one in (x1, x2):
+        (ours,) = torch.autograd.grad(gaunt_product(x1, x2, 2, 3, 4, method=method).sum(), one)
+        (theirs,) = torch.autograd.grad(contraction(x1, x2, (2, 3, 4), "even").sum(), one)
+        close(ours, theirs)
+
+
+def test_the_choice_is_fixed_until_someone_measures(monkeypatch):
+    monkeypatch.setattr(choice, "MEASURED", {})
+    case = choice.case_of((3, 3, 3), "even", 100, torch.ones(1))
+    before = choice.choose(case)
+    assert before == "sparse" == choice.choose(case)
+    seconds = benchmark_methods(3, 3, 3, vectors=100)
+    assert set(seconds) == set(METHODS) - {"auto"}
+    assert choice.choose(case) == min(seconds, key=seconds.get)
+    assert choice.choose(choice.case_of((3, 3, 4), "even", 100, torch.ones(1))) == "sparse"
+
+
+def test_auto_needs_no_compiler(monkeypatch):
+    monkeypatch.setattr(engine, "COMPILER", False)
+    x1, x2 = coefficients(4, 5), coefficients(3, 5, seed=1)
+    for degree in (0, 4, 7):
+        z = gaunt_product(x1, x2, 4, 3, degree)
+        close(z, contraction(x1, x2, (4, 3, degree), "even"))
+    with pytest.raises(ConventionError, match="Numba"):
+        gaunt_product(x1, x2, 4, 3, 4, method="sparse")
 
 
 @pytest.mark.parametrize(

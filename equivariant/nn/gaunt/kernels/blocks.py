@@ -61,9 +61,7 @@ def place(scratch: int, operand: Operand, extent: Extent, entry: int, first: int
 
 
 @kernel
-def fetch(
-    scratch: int, operand: Operand, extent: Extent, entry: int, first: int, like: Any
-) -> int:
+def fetch(scratch: int, operand: Operand, extent: Extent, entry: int, first: int, like: Any) -> int:
     """The same, with what is in memory brought there."""
     if not operand.direct:
         entries = min(extent.group, extent.last - entry)

@@ -29,9 +29,7 @@ class Case(NamedTuple):
 MEASURED: dict[Case, Method] = {}
 
 
-def case_of(
-    degrees: tuple[int, int, int], kind: Kind, vectors: int, like: torch.Tensor
-) -> Case:
+def case_of(degrees: tuple[int, int, int], kind: Kind, vectors: int, like: torch.Tensor) -> Case:
     """The case that operands belong to.
 
     Args:

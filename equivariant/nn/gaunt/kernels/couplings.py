@@ -76,7 +76,7 @@ def harmonic_couplings(
             block = (y1[one] * y2) @ projection
         else:
             block = (b1[one] * a2 - a1[one] * b2) @ projection
-        two, three = np.nonzero(_allowed(degree[one], degree[: len(y2)], L3, degree, kind))
+        two, three = np.nonzero(_allowed(int(degree[one]), degree[: len(y2)], L3, degree, kind))
         value = block[two, three]
         keep = np.abs(value) > SMALLEST
         ones = np.full(int(keep.sum()), one)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from equivariant.nn.gaunt.tables import Kind, Normalization, dense_table
@@ -29,6 +28,7 @@ def multiply_densely(
         Shape (..., (L3+1)²).
 
     Example:
+        >>> import torch
         >>> one = torch.ones(1)
         >>> multiply_densely(one, one, (0, 0, 0), kind="even", normalization="norm")
         tensor([1.])

@@ -9,18 +9,10 @@ import torch
 from torch import Tensor
 
 from equivariant.errors import ConventionError
-from equivariant.nn.gaunt.multilinear import MultilinearForm
+from equivariant.nn.gaunt.forms import MultilinearForm
 from equivariant.nn.gaunt.tables import Kind, Normalization
 
-
-@lru_cache(maxsize=1)
-def compiler_present() -> bool:
-    """Whether Numba is installed.
-
-    Returns:
-        True if it is.
-    """
-    return find_spec("numba") is not None
+COMPILER = find_spec("numba") is not None
 
 
 def sparse_fits(device: torch.device, dtype: torch.dtype) -> bool:
@@ -38,7 +30,7 @@ def sparse_fits(device: torch.device, dtype: torch.dtype) -> bool:
         False
     """
     known = dtype in (torch.float32, torch.float64)
-    return known and device.type == "cpu" and compiler_present()
+    return known and device.type == "cpu" and COMPILER
 
 
 def check_sparse(x: Tensor) -> None:
@@ -50,10 +42,10 @@ def check_sparse(x: Tensor) -> None:
     Raises:
         ConventionError: It is not on the CPU, or Numba is not installed.
     """
-    if x.device.type != "cpu" or not compiler_present():
+    if x.device.type != "cpu" or not COMPILER:
         raise ConventionError(
             expected="tensors on the CPU, and Numba installed, for the sparse method",
-            got=f"{x.device.type}, Numba {'present' if compiler_present() else 'absent'}",
+            got=f"{x.device.type}, Numba {'present' if COMPILER else 'absent'}",
             argument="method",
             advice='Use method="auto", which takes another one there.',
         )

@@ -79,12 +79,14 @@ class Fourier(Sampling):
         torus = values.reshape(*values.shape[:-1], self.period, self.period)
         if not self.real:
             spectrum = torch.fft.fft2(torus, norm="forward").flatten(-2)
-            return (spectrum @ table.flatten(1).T).real.mT
+            found: Tensor = (spectrum @ table.flatten(1).T).real.mT
+            return found
         half = torch.fft.rfft2(torus, norm="forward").flatten(-2)
         table = table[:, :, : self.period // 2 + 1].clone()
         table[:, :, 1:] *= 2
         table = table.flatten(1).T
-        return (half.real @ table.real - half.imag @ table.imag).mT
+        result: Tensor = (half.real @ table.real - half.imag @ table.imag).mT
+        return result
 
 
 def frequencies(period: int) -> Tensor:
@@ -100,7 +102,8 @@ def frequencies(period: int) -> Tensor:
         >>> frequencies(5).tolist()
         [0.0, 1.0, 2.0, -2.0, -1.0]
     """
-    return torch.fft.fftfreq(period, 1 / period, dtype=torch.float64, device="cpu").round()
+    found: Tensor = torch.fft.fftfreq(period, 1 / period, dtype=torch.float64, device="cpu")
+    return found.round()
 
 
 @lru_cache(maxsize=64)
@@ -127,7 +130,7 @@ def series(
 
     Example:
         >>> y = series(1, 5, "norm", torch.float64, torch.device("cpu"))
-        >>> y[2, :, 0].real.tolist()  # cos θ
+        >>> y[2, :, 0].real.round(decimals=9).tolist()  # cos θ
         [0.0, 0.5, 0.0, 0.0, 0.5]
     """
     with torch.inference_mode(False), torch.no_grad():

@@ -48,17 +48,18 @@ class HalfGrid(Sampling):
         values, along, around, _ = _half_tables(degree, *self.settings)
         parts = [x.index_select(-2, places) for places in parity_places(degree, x.device)]
         kinds = (values,) if self.kind == "even" else (along, around)
-        return tuple(
-            table[side] @ part for side, part in enumerate(parts) for table in kinds
-        )
+        return tuple(table[side] @ part for side, part in enumerate(parts) for table in kinds)
 
     def combine(self, first: Samples, second: Samples) -> Samples:
         """See :class:`Sampling`: what has even degrees and what has odd ones."""
         if self.kind == "even":
             (e1, o1), (e2, o2) = first, second
             return torch.addcmul(e1 * e2, o1, o2), torch.addcmul(e1 * o2, o1, e2)
-        e1, o1, e2, o2 = first[:2], first[2:], second[:2], second[2:]
-        return bracket(e1, o2) + bracket(o1, e2), bracket(e1, e2) + bracket(o1, o2)
+        even1, odd1, even2, odd2 = first[:2], first[2:], second[:2], second[2:]
+        return (
+            bracket(even1, odd2) + bracket(odd1, even2),
+            bracket(even1, even2) + bracket(odd1, odd2),
+        )
 
     def project(self, samples: Samples, degree: int) -> Tensor:
         """See :class:`Sampling`."""

@@ -19,7 +19,7 @@ BYTES = 256
 PIECE = 64  # bytes of one register; shuffles work on these
 
 
-class Lanes(types.Type):  # type: ignore[misc]
+class Lanes(types.Type):
     """Numba's name for a vector of numbers of one precision."""
 
     def __init__(self, scalar: Any) -> None:
@@ -28,12 +28,12 @@ class Lanes(types.Type):  # type: ignore[misc]
         super().__init__(name=f"Lanes({scalar})")
 
 
-@register_model(Lanes)  # type: ignore[untyped-decorator]
-class LanesModel(models.PrimitiveModel):  # type: ignore[misc]
+@register_model(Lanes)
+class LanesModel(models.PrimitiveModel):
     """A vector lives in registers of the machine."""
 
     def __init__(self, manager: Any, kind: Any) -> None:
-        super().__init__(manager, kind, _vector(kind.scalar, kind.count))
+        super().__init__(manager, kind, _vector(kind.scalar, kind.count))  # type: ignore[no-untyped-call]
 
 
 @instruction
@@ -157,9 +157,7 @@ def _collect(builder: Any, vectors: list[Any], wanted: list[int], places: list[i
     count = len(wanted)
     made = ir.Constant(vectors[0].type, ir.Undefined)
     for number in sorted(set(wanted)):
-        lanes = [
-            count + places[i] if wanted[i] == number else i for i in range(count)
-        ]
+        lanes = [count + places[i] if wanted[i] == number else i for i in range(count)]
         made = builder.shuffle_vector(made, vectors[number], _mask(lanes))
     return made
 

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import Literal, get_args
 
-import torch
 from torch import Tensor
 
-from equivariant.nn.gaunt.kernels.dense import multiply_densely
 from equivariant.nn.gaunt.kernels.fourier import fourier
 from equivariant.nn.gaunt.kernels.grid import grid
 from equivariant.nn.gaunt.kernels.half_grid import half_grid
@@ -16,9 +13,7 @@ from equivariant.nn.gaunt.kernels.sampling import Sampling
 from equivariant.nn.gaunt.kernels.separable import separable
 from equivariant.nn.gaunt.tables import Kind, Normalization
 
-Method = Literal[
-    "auto", "grid", "half_grid", "dense", "separable", "sparse", "fft", "fft_real"
-]
+Method = Literal["auto", "grid", "half_grid", "dense", "separable", "sparse", "fft", "fft_real"]
 METHODS: tuple[Method, ...] = get_args(Method)
 
 
@@ -42,6 +37,7 @@ def sampling_of(
         One object per set of arguments, whatever the order of the degrees.
 
     Example:
+        >>> import torch
         >>> sampling_of("grid", (2, 2, 2), "even", "integral", torch.ones(9)).points
         28
     """

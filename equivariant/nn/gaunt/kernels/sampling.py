@@ -71,7 +71,7 @@ def multiply(sampling: Sampling, x1: Tensor, x2: Tensor, degrees: tuple[int, int
     Returns:
         Shape (..., (L3+1)²).
     """
-    first, second, third = degrees
+    third = degrees[2]
 
     def work(parts: Sequence[Tensor]) -> list[Tensor]:
         samples = [

@@ -128,7 +128,8 @@ def _factors(
         shaped = [table.T.reshape(-1, count, table.shape[0])[:, 0] for table in whole[:2]]
         weighted = whole[3].reshape(-1, count, whole[3].shape[1])[:, 0] / step
         sphere = (1 - _heights(exact) ** 2).sqrt()[:, None]
-        places, lists = [], [[], [], [], []]  # type: ignore[var-annotated]
+        places: list[Tensor] = []
+        lists: tuple[list[Tensor], ...] = ([], [], [], [])
         for order in range(degree + 1):
             here = torch.tensor([n * n + n + order for n in range(order, degree + 1)])
             there = torch.tensor([n * n + n - order for n in range(order, degree + 1)])
@@ -140,7 +141,8 @@ def _factors(
                 rows.append(table.contiguous().to(device, dtype))
         around = (circle, turned, circle * step)
         first, second, third = (table.contiguous().to(device, dtype) for table in around)
-        return Factors(places, *lists, first, second, third)
+        legendre, slopes, divided, project = lists
+        return Factors(places, legendre, slopes, divided, project, first, second, third)
 
 
 def _heights(exact: int) -> Tensor:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from equivariant.nn.gaunt.forms import MultilinearForm, Needs
 from equivariant.nn.gaunt.kernels.blocks import Extent, Operand
 from equivariant.nn.gaunt.kernels.couplings import Couplings, Integers
 from equivariant.nn.gaunt.kernels.lanes import BYTES
@@ -21,7 +22,6 @@ from equivariant.nn.gaunt.kernels.sweeps import (
     multiply_all_weighted,
 )
 from equivariant.nn.gaunt.kernels.threads import cut, in_parts, number_of_parts
-from equivariant.nn.gaunt.multilinear import Needs
 
 NUMPY = {torch.float32: np.dtype(np.float32), torch.float64: np.dtype(np.float64)}
 
@@ -36,7 +36,7 @@ class Place(NamedTuple):
     blocks: Integers
 
 
-class SparseForm:
+class SparseForm(MultilinearForm):
     """The trilinear form Σ_abc G_abc x1_a x2_b x3_c for every channel, or its weighted sum.
 
         without weights:  slots 0, 1, 2 are x1, x2, x3
@@ -50,6 +50,8 @@ class SparseForm:
         layouts: Of x1, x2 and x3, with the same number of channels.
         weighted: Whether there are weights.
     """
+
+    name = ""  # only used from within other forms
 
     def __init__(
         self, terms: Couplings, layouts: tuple[Layout, Layout, Layout], *, weighted: bool = False
@@ -66,6 +68,11 @@ class SparseForm:
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what is made again when needed."""
         return {**self.__dict__, "_plans": {}, "_places": {}}
+
+    def length(self, slot: int) -> int:
+        """See :class:`MultilinearForm`."""
+        length: int = self.layouts[slot].length
+        return length
 
     def derivative(self, slot: int, operands: Sequence[Tensor]) -> Tensor:
         """Gradient by one operand, see :class:`MultilinearForm`."""
@@ -105,9 +112,7 @@ class SparseForm:
         one, other = [place for place in range(3) if place != slot]
         call = _Call(self, whole, lead)
         results = [self._new(place, lead, whole[0]) for place in (one, other)]
-        to = [
-            call.row(place, result) for place, result in zip((one, other), results, strict=True)
-        ]
+        to = [call.row(place, result) for place, result in zip((one, other), results, strict=True)]
         rows = [call.rows[place] for place in (one, other, slot)]
         if not self.weighted:
             plan = self._plan("nested", (one, other, slot), call)
@@ -128,7 +133,11 @@ class SparseForm:
         shape = (*lead, layout.length)
         if zeros or layout.shared:
             return like.new_zeros(shape)
-        return torch.empty_like(like) if like.shape == shape and like.is_contiguous() else like.new_empty(shape)
+        return (
+            torch.empty_like(like)
+            if like.shape == shape and like.is_contiguous()
+            else like.new_empty(shape)
+        )
 
     def places(self, size: int) -> list[Place]:
         """How all operands lie, for numbers of a size in bytes."""
@@ -227,4 +236,5 @@ def _lead(operands: Sequence[Tensor]) -> torch.Size:
     first = operands[0].shape[:-1]
     if all(operand.shape[:-1] == first for operand in operands[1:]):
         return first
-    return torch.broadcast_shapes(*(operand.shape[:-1] for operand in operands))
+    lead: torch.Size = torch.broadcast_shapes(*(operand.shape[:-1] for operand in operands))
+    return lead

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -75,10 +76,9 @@ def cut(operands: list[Operand], extent: Extent, count: int) -> list[tuple[list[
     if extent.last - extent.first > 1:
         blocks = (extent.last - extent.first + extent.group - 1) // extent.group
         edges = [blocks * part // count * extent.group for part in range(count + 1)]
-        spans = zip(edges, edges[1:], strict=False)
         return [
             (operands, extent._replace(first=first, last=min(last, extent.last)))
-            for first, last in spans
+            for first, last in pairwise(edges)
             if first < last
         ]
     lanes = BYTES // extent.size
@@ -89,7 +89,7 @@ def cut(operands: list[Operand], extent: Extent, count: int) -> list[tuple[list[
             [_moved(operand, first * extent.size) for operand in operands],
             extent._replace(channels=last - first),
         )
-        for first, last in zip(edges, edges[1:], strict=False)
+        for first, last in pairwise(edges)
         if first < last
     ]
 
@@ -99,4 +99,3 @@ def _moved(operand: Operand, offset: int) -> Operand:
     if operand.shared:
         return operand
     return operand._replace(address=operand.address + offset * operand.rows)
-

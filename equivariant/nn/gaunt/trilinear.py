@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 
 import torch
 from torch import Tensor
 
+from equivariant.nn.gaunt.forms import MultilinearForm, Needs, remember_maker
 from equivariant.nn.gaunt.kernels.choice import case_of, choose
 from equivariant.nn.gaunt.kernels.dense import multiply_densely
 from equivariant.nn.gaunt.kernels.engine import sparse_product
 from equivariant.nn.gaunt.kernels.methods import Method, sampling_of
 from equivariant.nn.gaunt.kernels.sampling import gradients, multiply
-from equivariant.nn.gaunt.multilinear import Needs, derivative
+from equivariant.nn.gaunt.multilinear import derivative
 from equivariant.nn.gaunt.tables import Kind, Normalization
 
 
 @dataclass(frozen=True)
-class TrilinearForm:
+class TrilinearForm(MultilinearForm):
     """Which invariant trilinear form of three functions on the sphere, and how to evaluate it.
 
         even:  ⟨f g h⟩, symmetric       odd:  ⟨n·(∇f × ∇g) h⟩, antisymmetric
@@ -60,8 +60,9 @@ class TrilinearForm:
 
     @property
     def name(self) -> str:
-        """All settings in one word, which :func:`form_named` reads."""
-        return "/".join(map(str, (*self.degrees, self.kind, self.normalization, self.method)))
+        """All settings in one word, see :class:`MultilinearForm`."""
+        degrees = f"{self.first}/{self.second}/{self.third}"
+        return f"harmonics:{degrees}/{self.kind}/{self.normalization}/{self.method}"
 
     def turned(self) -> TrilinearForm:
         """The form with the second operand first, the third second and the first last."""
@@ -144,25 +145,10 @@ class TrilinearForm:
         return choose(case_of(self.degrees, self.kind, vectors, operands[0]))
 
 
-@lru_cache(maxsize=1024)
-def trilinear_form(
-    L1: int, L2: int, L3: int, kind: Kind, normalization: Normalization, method: Method
-) -> TrilinearForm:
-    """One :class:`TrilinearForm` per set of arguments.
+def _from_name(name: str) -> TrilinearForm:
+    first, second, third, kind, normalization, method = name.partition(":")[2].split("/")
+    degrees = (int(first), int(second), int(third))
+    return TrilinearForm(*degrees, kind, normalization, method)  # type: ignore[arg-type]
 
-    Args:
-        L1: Largest degree of the first operand.
-        L2: Of the second.
-        L3: Of the third.
-        kind: "even" or "odd".
-        normalization: See :func:`real_harmonics`.
-        method: See :func:`gaunt_product`.
 
-    Returns:
-        The form.
-
-    Example:
-        >>> trilinear_form(1, 2, 3, "even", "integral", "grid").name
-        '1/2/3/even/integral/grid'
-    """
-    return TrilinearForm(L1, L2, L3, kind, normalization, method)
+remember_maker("harmonics", _from_name)

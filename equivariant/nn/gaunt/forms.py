@@ -1,0 +1,115 @@
+"""Multilinear forms: what products need to know of them, and how they are found by name."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+
+from torch import Tensor
+
+Needs = Sequence[bool]
+
+
+class MultilinearForm(ABC):
+    """A real number that is linear in each of several operands, entry by entry of a batch."""
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """What tells this form from others, for compiled graphs."""
+
+    @abstractmethod
+    def length(self, slot: int) -> int:
+        """Numbers in a row of one operand.
+
+        Args:
+            slot: Which operand, from 0.
+
+        Returns:
+            Size of the last axis.
+        """
+
+    @abstractmethod
+    def derivative(self, slot: int, operands: Sequence[Tensor]) -> Tensor:
+        """Gradient by one operand, given the others in their order.
+
+        Args:
+            slot: Which operand, from 0.
+            operands: The others, whose leading axes broadcast.
+
+        Returns:
+            A new tensor with the leading axes broadcast together.
+        """
+
+    @abstractmethod
+    def gradients(
+        self, slot: int, operands: Sequence[Tensor], cotangent: Tensor, needs: Needs
+    ) -> list[Tensor | None]:
+        """Gradients of ⟨derivative(slot, operands), cotangent⟩ by the operands.
+
+        Args:
+            slot: As for ``derivative``.
+            operands: As for ``derivative``.
+            cotangent: Of the shape of the derivative.
+            needs: Which gradients are asked for.
+
+        Returns:
+            One for each operand, of its shape or with leading axes still to be summed; None
+            where not asked for.
+        """
+
+
+_named: dict[str, MultilinearForm] = {}
+_makers: dict[str, Callable[[str], MultilinearForm]] = {}
+
+
+def remember(form: MultilinearForm) -> None:
+    """Make a form known by its name, as compiled graphs call it.
+
+    Args:
+        form: The form. Another one of the same name stays.
+    """
+    _named.setdefault(form.name, form)
+
+
+def remember_maker(family: str, maker: Callable[[str], MultilinearForm]) -> None:
+    """Make a family of forms known, whose names start with that of the family and a colon.
+
+    Args:
+        family: Its name.
+        maker: Makes a form from the whole name.
+    """
+    _makers[family] = maker
+
+
+def form_named(name: str) -> MultilinearForm:
+    """The form of a name.
+
+    Args:
+        name: Of a form that was remembered, or of one of a family that was.
+
+    Returns:
+        The form.
+    """
+    if name not in _named:
+        _named[name] = _makers[name.partition(":")[0]](name)
+    return _named[name]
+
+
+def swapped(
+    slot: int, operands: Sequence[Tensor], gradient: Tensor
+) -> list[tuple[int, list[Tensor]]]:
+    """What each gradient of a derivative is a derivative of.
+
+    Args:
+        slot: Slot of the derivative.
+        operands: All others in their order.
+        gradient: Gradient by the derivative.
+
+    Returns:
+        For every operand its slot, and all the others with the gradient in ``slot``.
+    """
+    whole = [*operands[:slot], gradient, *operands[slot:]]
+    return [
+        (place, whole[:place] + whole[place + 1 :]) for place in range(len(whole)) if place != slot
+    ]
