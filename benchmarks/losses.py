@@ -181,7 +181,7 @@ def table(rows):
     """Markdown: seconds and MB of InfoNCE, and the ratios of all objectives to the dense form."""
     heads = ["N", *WAYS, "ours / dense", "CLIP / dense", "NT-Xent / dense"]
     lines = ["| " + " | ".join(heads) + " |", "|--:" * len(heads) + "|"]
-    for n, row in rows.items():
+    for n, row in sorted(rows.items(), key=lambda item: int(item[0])):
         cells = [f"{int(n):,}", *(cell(row, name) for name in WAYS)]
         cells += [ratio(row, "ours", "dense"), ratio(row, "clip", "clip_dense")]
         cells += [ratio(row, "nt_xent", "nt_xent_dense")]

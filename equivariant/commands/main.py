@@ -13,10 +13,12 @@ from equivariant.commands.build import Build
 from equivariant.commands.demo import Demo
 from equivariant.commands.doctor import Doctor
 from equivariant.commands.evaluate import Evaluate
+from equivariant.commands.evaluate_force_field import EvaluateForceField
 from equivariant.commands.losses import Losses
 from equivariant.commands.measure import Measure
 from equivariant.commands.report import Report
 from equivariant.commands.train import Train
+from equivariant.commands.train_force_field import TrainForceField
 from equivariant.errors import DataFormatError, EquivariantError
 from renderers import RendererError
 
@@ -27,6 +29,8 @@ Command = (
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
     | Annotated[Measure, tyro.conf.subcommand("measure")]
     | Annotated[Report, tyro.conf.subcommand("report")]
+    | Annotated[TrainForceField, tyro.conf.subcommand("train-force-field")]
+    | Annotated[EvaluateForceField, tyro.conf.subcommand("evaluate-force-field")]
     | Annotated[Losses, tyro.conf.subcommand("losses")]
     | Annotated[Doctor, tyro.conf.subcommand("doctor")]
 )

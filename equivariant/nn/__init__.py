@@ -2,7 +2,14 @@
 
 from equivariant.nn.dgcnn import DynamicGraphNetwork, EdgeConvolution
 from equivariant.nn.frame_average import FrameAverage, cloud_frames
-from equivariant.nn.gaunt import GauntTensorProduct, expressivity_report, gaunt_product
+from equivariant.nn.gaunt import (
+    GauntConvolution,
+    GauntPower,
+    GauntSelfMix,
+    GauntTensorProduct,
+    expressivity_report,
+    gaunt_product,
+)
 from equivariant.nn.hypernetwork import Hypernetwork, element_features
 from equivariant.nn.image_encoder import ImageEncoder, ImageEncoderConfig
 from equivariant.nn.neighbors import nearest_neighbors
@@ -30,6 +37,9 @@ __all__ = [
     "DynamicGraphNetwork",
     "EdgeConvolution",
     "FrameAverage",
+    "GauntConvolution",
+    "GauntPower",
+    "GauntSelfMix",
     "GauntTensorProduct",
     "Hypernetwork",
     "ImageEncoder",

@@ -8,7 +8,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import pad
+from torch.nn.functional import conv2d, pad
 
 from equivariant.errors import ConventionError, ShapeError
 from equivariant.shapes import Float, Images
@@ -78,7 +78,7 @@ class ImageEncoder(nn.Module):
             )  # fmt: skip
         self.config = config
         width, sie = config.width, config.topology == "sie"
-        self.conv1 = nn.Conv2d(config.channels, width, 7, 2, padding=0 if sie else 3, bias=False)
+        self.conv1 = Convolution(config.channels, width, 7, 2, padding=0 if sie else 3, bias=False)
         self.bn1 = nn.BatchNorm2d(width)
         self.maxpool = nn.MaxPool2d(3, 2, padding=0 if sie else 1)
         widths = [width, 2 * width, 4 * width, 8 * width]
@@ -132,6 +132,22 @@ class ImageEncoder(nn.Module):
                 nn.init.zeros_(module.bn2.weight)
 
 
+class Convolution(nn.Conv2d):
+    """A convolution that does not stride along an axis of one pixel.
+
+    Padded by half its kernel, or not at all, it gives one pixel there with any stride. With
+    stride 2 and maps one pixel wide, PyTorch 2.13's gradient by the weights contains memory that
+    nobody wrote, in bfloat16 on some CPUs.
+    """
+
+    def forward(self, x: Images) -> Tensor:
+        """Shape (batch, out_channels, height / stride, width / stride)."""
+        stride = tuple(
+            1 if size == 1 else step for size, step in zip(x.shape[2:], self.stride, strict=True)
+        )
+        return conv2d(x, self.weight, self.bias, stride, self.padding, self.dilation, self.groups)
+
+
 class BasicBlock(nn.Module):
     """Two 3x3 convolutions beside a shortcut.
 
@@ -148,10 +164,10 @@ class BasicBlock(nn.Module):
         super().__init__()
         first, second = (1, stride) if sie else (stride, 1)
         self._late_stride = sie and stride > 1
-        self.conv1 = nn.Conv2d(inputs, outputs, 3, first, padding=1, bias=False)
+        self.conv1 = Convolution(inputs, outputs, 3, first, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(outputs)
         padding = 0 if self._late_stride else 1
-        self.conv2 = nn.Conv2d(outputs, outputs, 3, second, padding=padding, bias=False)
+        self.conv2 = Convolution(outputs, outputs, 3, second, padding=padding, bias=False)
         self.bn2 = nn.BatchNorm2d(outputs)
         self.downsample = (
             nn.Sequential(

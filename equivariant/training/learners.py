@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -25,13 +26,11 @@ class Learner(nn.Module, ABC):
         self.model = model
 
     @abstractmethod
-    def forward(
-        self, a: Tensor, b: Tensor, g: Tensor, **known: Tensor
-    ) -> tuple[Tensor, dict[str, Tensor]]:
+    def forward(self, *args: Any, **batch: Any) -> tuple[Tensor, dict[str, Tensor]]:
         """Loss and its parts, detached.
 
-        The arguments are the fields of a PairBatch; ``known`` holds those beyond a, b and g that
-        are known: object_id, label, pose_a, pose_b.
+        The arguments are the tensors of a batch by name; of a PairBatch a, b, g, and those of
+        object_id, label, pose_a, pose_b that are known.
         """
 
 

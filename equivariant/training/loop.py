@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -15,23 +16,44 @@ from tqdm import tqdm
 from equivariant.errors import ConventionError
 from equivariant.pairs import PairBatch
 from equivariant.runs import RunFolder
+from equivariant.training.averaging import WeightAverage
 from equivariant.training.checkpoint import load_state, save_state, save_weights
 from equivariant.training.learners import Learner
 from equivariant.training.recorder import Recorder
 from equivariant.training.schedule import Schedule, learning_rate
 
 
+class Batch(Protocol):
+    """What a step learns from."""
+
+    def to(self, device: torch.device | str | None = None) -> Batch:
+        """The same batch elsewhere."""
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What is known, by name: the arguments of a learner."""
+
+
 @runtime_checkable
-class PairStream(Protocol):
+class BatchStream(Protocol):
     """Where batches come from: the batch of a step is a function of the step alone."""
 
     def stream(
         self, batch_size: int, *, start: int = 0, rank: int = 0, world: int = 1
-    ) -> Iterator[PairBatch]:
+    ) -> Iterator[Batch]:
         """Batches of steps start, start + 1, ...; process ``rank`` of ``world`` gets its share.
 
         The shares of all processes together are the batch that one process would get.
         """
+
+
+@runtime_checkable
+class PairStream(BatchStream, Protocol):
+    """A stream of pairs of views."""
+
+    def stream(
+        self, batch_size: int, *, start: int = 0, rank: int = 0, world: int = 1
+    ) -> Iterator[PairBatch]:
+        """As :meth:`BatchStream.stream`."""
 
 
 @dataclass(frozen=True)
@@ -39,12 +61,21 @@ class FitConfig:
     """How to train.
 
     Args:
-        steps: Optimizer steps of the whole run.
-        batch_size: Pairs per step, over all processes together.
+        steps: Optimizer steps of the whole run; 0 for as many as ``minutes`` allow.
+        minutes: Time of the whole run, pauses between resumed parts not counted; the run
+            ends at this or at ``steps``, whichever is first. 0 for no limit. How many steps a
+            time holds is not the same twice: such a run is not repeated bit for bit.
+        clock: What minutes count: "wall", or "processor" for the time this process computes, on
+            machines that others use as well.
+        batch_size: Pairs (or other items) per step, over all processes together.
         learning_rate: Peak rate of Adam.
         weight_decay: L2 weight decay of Adam, on all parameters.
         warmup_steps: Steps of linear warm-up.
         schedule: What follows the warm-up: constant, or half a cosine to zero.
+        amsgrad: Use the variant of Adam whose step sizes never grow again.
+        gradient_clip: Largest norm of the gradient of all parameters together; 0 for no limit.
+        average_decay: Decay of a moving average of the weights, see ``WeightAverage``; probes
+            see the average, and it is what the weights file holds. 0 for none.
         precision: "32"; "bf16" for mixed precision, whose objective stays in 32 bits.
         accelerator: "cpu", "cuda", or "auto" for a GPU where there is one.
         devices: Processes, one per device.
@@ -55,11 +86,16 @@ class FitConfig:
     """
 
     steps: int = 2000
+    minutes: float = 0.0
+    clock: Literal["wall", "processor"] = "wall"
     batch_size: int = 256
     learning_rate: float = 1e-3
     weight_decay: float = 1e-6
     warmup_steps: int = 0
     schedule: Schedule = "constant"
+    amsgrad: bool = False
+    gradient_clip: float = 0.0
+    average_decay: float = 0.0
     precision: Literal["32", "bf16"] = "32"
     accelerator: Literal["auto", "cpu", "cuda"] = "auto"
     devices: int = 1
@@ -69,16 +105,22 @@ class FitConfig:
     tensorboard: bool = False
 
     def __post_init__(self) -> None:
-        low = {
-            name: getattr(self, name) for name in ("steps", "batch_size", "devices", "log_every")
-        }
+        low = {name: getattr(self, name) for name in ("batch_size", "devices", "log_every")}
         wrong = [f"{name}={value}" for name, value in low.items() if value < 1]
+        if self.steps < 0 or not (self.steps or self.minutes > 0):
+            wrong.append(f"steps={self.steps}, minutes={self.minutes}")
+        if min(self.minutes, self.gradient_clip) < 0 or not 0 <= self.average_decay < 1:
+            wrong.append(
+                f"minutes={self.minutes}, gradient_clip={self.gradient_clip}, "
+                f"average_decay={self.average_decay}"
+            )
         if self.batch_size % max(1, self.devices):
             wrong.append(f"batch_size={self.batch_size} over {self.devices} devices")
         if wrong or not self.learning_rate > 0:
             raise ConventionError(
-                expected="positive steps, batch_size, devices, log_every and learning_rate, the "
-                "batch a multiple of the devices",
+                expected="positive steps or minutes, batch_size, devices, log_every and "
+                "learning_rate, gradient_clip of at least 0, average_decay in [0, 1), the batch "
+                "a multiple of the devices",
                 got=", ".join(wrong) or f"learning_rate={self.learning_rate}",
                 argument="config",
                 advice="batch_size counts the pairs of all devices together.",
@@ -107,7 +149,7 @@ def launch(config: FitConfig) -> Fabric:
 
 def fit(
     learner: Learner,
-    pairs: PairStream,
+    batches: BatchStream,
     config: FitConfig,
     *,
     run: RunFolder,
@@ -126,7 +168,7 @@ def fit(
 
     Args:
         learner: What is trained; its weights are changed in place.
-        pairs: Batches.
+        batches: What it learns from.
         config: How.
         run: Folder for metrics, checkpoints and resume state.
         header: Written into the weights file: whatever builds the model again; JSON.
@@ -147,52 +189,123 @@ def fit(
         learner = nn.SyncBatchNorm.convert_sync_batchnorm(learner)
     learner = learner.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.Adam(
-        learner.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
-    )
-    start = _resume(run, learner, optimizer, config)
+        learner.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay,
+        amsgrad=config.amsgrad,
+    )  # fmt: skip
+    decay = config.average_decay
+    average = WeightAverage(learner, decay=decay) if decay else None
+    start, seconds = _resume(run, _saved(learner, average), optimizer, config)
     module, wrapped = fabric.setup(learner, optimizer)
-    stream = pairs.stream(
+    if average is not None:
+        average.to(fabric.device)
+    stream = batches.stream(
         config.batch_size, start=start, rank=fabric.global_rank, world=fabric.world_size
     )
-    log = _Log(run, config, start=start, active=fabric.is_global_zero, progress=progress)
+    budget = _Budget(config, start=start, seconds=seconds, fabric=fabric)
+    log = _Log(run, config, budget, active=fabric.is_global_zero, progress=progress)
     module.train()
-    for step in range(start + 1, config.steps + 1):
+    step = start
+    while not budget.over(step):
+        step += 1
         batch = next(stream).to(fabric.device)
-        _set_rate(optimizer, config, step - 1)
+        _set_rate(optimizer, config, step - 1, budget)
         total, terms = module(**batch.tensors())
         fabric.backward(total)
+        if config.gradient_clip:
+            fabric.clip_gradients(module, wrapped, max_norm=config.gradient_clip)
         wrapped.step()
         wrapped.zero_grad()
-        log.step(step, total, terms)
+        if average is not None:
+            average.update(learner)
+        last = budget.over(step)
+        log.step(step, total, terms, last=last)
         if probe is not None and config.probe_every and step % config.probe_every == 0:
             module.eval()
-            log.record(step, {f"probe/{k}": v for k, v in probe(learner.model).items()})
+            with average.applied(learner) if average is not None else nullcontext():
+                found = probe(learner.model)
+            log.record(step, {f"probe/{k}": v for k, v in found.items()})
             module.train()
-        if step % config.checkpoint_every == 0 or step == config.steps:
+        if step % config.checkpoint_every == 0 or last:
             if fabric.is_global_zero:
-                save_weights(run.weights, learner, header=header or {})
-                save_state(run.resume, learner, optimizer, step=step, extra=asdict(config))
+                with average.applied(learner) if average is not None else nullcontext():
+                    save_weights(run.weights, learner, header=header or {})
+                extra = asdict(config) | ({"seconds": budget.spent()} if config.minutes else {})
+                saved = _saved(learner, average)
+                save_state(run.resume, saved, optimizer, step=step, extra=extra)
             fabric.barrier()
     log.close()
+    if average is not None:
+        average.apply_to(learner)
     return learner.eval()
+
+
+def _saved(learner: nn.Module, average: WeightAverage | None) -> nn.Module:
+    """What a resume file holds."""
+    return learner if average is None else nn.ModuleDict({"learner": learner, "average": average})
+
+
+class _Budget:
+    """When a run is over: at its last step, or when its time is used up."""
+
+    def __init__(self, config: FitConfig, *, start: int, seconds: float, fabric: Fabric) -> None:
+        self.config, self.start, self.fabric = config, start, fabric
+        self._time = time.process_time if config.clock == "processor" else time.monotonic
+        self._before, self._since = seconds, self._time()
+        self._answers: dict[int, bool] = {}
+
+    def spent(self) -> float:
+        """Seconds of the whole run, those before it was resumed included."""
+        return self._before + self._time() - self._since
+
+    def progress(self, step: int) -> float | None:
+        """Share of the run that is done, or None where steps alone say it."""
+        if not self.config.minutes:
+            return None
+        by_steps = step / self.config.steps if self.config.steps else 0.0
+        return min(1.0, max(by_steps, self.spent() / (60 * self.config.minutes)))
+
+    def over(self, step: int) -> bool:
+        """Whether this step was the last; all processes go by the first one's clock."""
+        if self.config.steps and step >= self.config.steps:
+            return True
+        if not self.config.minutes:
+            return False
+        if step not in self._answers:
+            late = self.spent() >= 60 * self.config.minutes
+            self._answers = {step: bool(self.fabric.broadcast(late))}
+        return self._answers[step]
 
 
 class _Log:
     """Metrics file and progress bar of the first process; nothing on the others."""
 
     def __init__(
-        self, run: RunFolder, config: FitConfig, *, start: int, active: bool, progress: bool
+        self,
+        run: RunFolder,
+        config: FitConfig,
+        budget: _Budget,
+        *,
+        active: bool,
+        progress: bool,
     ) -> None:
-        self._config, self._since, self._started = config, start, time.monotonic()
+        self._config, self._budget, self._started = config, budget, time.monotonic()
+        self._since = budget.start
         events = run.path / "tensorboard" if config.tensorboard else None
-        self._recorder = Recorder(run.metrics, start=start, tensorboard=events) if active else None
-        self._bar = tqdm(
-            total=config.steps, initial=start, unit="step", disable=not (progress and active)
+        self._recorder = (
+            Recorder(run.metrics, start=budget.start, tensorboard=events) if active else None
         )
+        hidden = not (progress and active)
+        if config.minutes:  # the bar shows the share of the run, in percent
+            self._bar = tqdm(
+                total=100, initial=self._percent(budget.start), disable=hidden,
+                bar_format="{l_bar}{bar}| {elapsed}<{remaining}{postfix}",
+            )  # fmt: skip
+        else:
+            self._bar = tqdm(total=config.steps, initial=budget.start, unit="step", disable=hidden)
 
-    def step(self, step: int, total: Tensor, terms: dict[str, Tensor]) -> None:
-        self._bar.update()
-        if step % self._config.log_every and step != self._config.steps:
+    def step(self, step: int, total: Tensor, terms: dict[str, Tensor], *, last: bool) -> None:
+        self._bar.update(self._percent(step) - self._bar.n if self._config.minutes else 1)
+        if step % self._config.log_every and not last:
             return
         values = {"total": float(total.detach()), **{k: float(v) for k, v in terms.items()}}
         _check_finite(values, step)
@@ -207,33 +320,44 @@ class _Log:
     def close(self) -> None:
         self._bar.close()
 
+    def _percent(self, step: int) -> float:
+        return round(100 * (self._budget.progress(step) or 0.0), 1)
+
 
 def _resume(
-    run: RunFolder, learner: nn.Module, optimizer: torch.optim.Optimizer, config: FitConfig
-) -> int:
+    run: RunFolder, saved: nn.Module, optimizer: torch.optim.Optimizer, config: FitConfig
+) -> tuple[int, float]:
+    """Steps and seconds done."""
     if not run.resume.is_file():
-        return 0
-    step, extra = load_state(run.resume, learner, optimizer)
-    free = {"steps", "log_every", "checkpoint_every", "tensorboard", "accelerator", "devices"}
-    settings = asdict(config)
-    changed = [k for k in settings if k not in free and settings[k] != extra.get(k)]
+        return 0, 0.0
+    step, extra = load_state(run.resume, saved, optimizer)
+    free = {
+        "steps", "minutes", "log_every", "checkpoint_every", "tensorboard", "accelerator",
+        "devices",
+    }  # fmt: skip
+    settings, usual = asdict(config), asdict(FitConfig())
+    before = {name: extra.get(name, usual[name]) for name in settings}
+    changed = [k for k in settings if k not in free and settings[k] != before[k]]
     if changed:
         raise ConventionError(
             expected="the settings the run was started with",
-            got=", ".join(f"{k}={settings[k]!r} instead of {extra.get(k)!r}" for k in changed),
+            got=", ".join(f"{k}={settings[k]!r} instead of {before[k]!r}" for k in changed),
             argument="config",
             advice="Start a new run folder for other settings.",
         )
-    return step
+    return step, float(extra.get("seconds", 0.0))
 
 
-def _set_rate(optimizer: torch.optim.Optimizer, config: FitConfig, step: int) -> None:
+def _set_rate(
+    optimizer: torch.optim.Optimizer, config: FitConfig, step: int, budget: _Budget
+) -> None:
     rate = learning_rate(
         step,
         peak=config.learning_rate,
         steps=config.steps,
         warmup=config.warmup_steps,
         schedule=config.schedule,
+        progress=budget.progress(step),
     )
     for group in optimizer.param_groups:
         group["lr"] = rate

@@ -8,7 +8,15 @@ from typing import Literal
 Schedule = Literal["constant", "cosine"]
 
 
-def learning_rate(step: int, *, peak: float, steps: int, warmup: int, schedule: Schedule) -> float:
+def learning_rate(
+    step: int,
+    *,
+    peak: float,
+    steps: int,
+    warmup: int,
+    schedule: Schedule,
+    progress: float | None = None,
+) -> float:
     """Learning rate of one step: a linear warm-up, then constant or half a cosine to zero.
 
     Args:
@@ -17,6 +25,7 @@ def learning_rate(step: int, *, peak: float, steps: int, warmup: int, schedule: 
         steps: Steps of the whole run.
         warmup: Steps until the peak is reached.
         schedule: What follows the warm-up.
+        progress: Share of the run that is done, from 0 to 1, where time ends it and not ``steps``.
 
     Example:
         >>> learning_rate(0, peak=1.0, steps=10, warmup=2, schedule="cosine")
@@ -28,5 +37,6 @@ def learning_rate(step: int, *, peak: float, steps: int, warmup: int, schedule: 
         return peak * (step + 1) / warmup
     if schedule == "constant":
         return peak
-    progress = (step - warmup) / max(1, steps - warmup)
+    if progress is None:
+        progress = (step - warmup) / max(1, steps - warmup)
     return peak * 0.5 * (1.0 + math.cos(math.pi * progress))

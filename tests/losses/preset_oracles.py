@@ -59,6 +59,24 @@ def check(name, oracle, atol=1e-10):
     return ours.item()
 
 
+def draw(*shape, seed=0):
+    """A leaf of standard normal numbers."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(*shape, generator=generator, dtype=torch.float64).requires_grad_()
+
+
+def agree(ours, theirs, inputs):
+    """Values and gradients of two graphs are the same."""
+    assert abs((ours - theirs).item()) < 1e-10
+    pairs = zip(
+        torch.autograd.grad(ours, inputs, retain_graph=True),
+        torch.autograd.grad(theirs, inputs),
+        strict=True,
+    )
+    for mine, other in pairs:
+        torch.testing.assert_close(mine, other, rtol=0, atol=1e-10)
+
+
 def cos(u, v):
     return (u * v).sum() / ((u * u).sum().sqrt() * (v * v).sum().sqrt())
 

@@ -4,6 +4,8 @@ import math
 
 import pytest
 import torch
+from preset_oracles import agree, draw
+from preset_oracles import cos as cosine
 
 from equivariant.errors import ConventionError, ShapeError
 from equivariant.groups import SO3
@@ -26,25 +28,6 @@ def seed():
 
 def source(seed=5):
     return torch.Generator().manual_seed(seed)
-
-
-def draw(*shape, seed=0):
-    return torch.randn(*shape, generator=source(seed), dtype=torch.float64).requires_grad_()
-
-
-def agree(ours, theirs, inputs):
-    assert abs((ours - theirs).item()) < 1e-10
-    pairs = zip(
-        torch.autograd.grad(ours, inputs, retain_graph=True),
-        torch.autograd.grad(theirs, inputs),
-        strict=True,
-    )
-    for mine, other in pairs:
-        torch.testing.assert_close(mine, other, rtol=0, atol=1e-10)
-
-
-def cosine(u, v):
-    return sum(u * v) / (sum(u * u) * sum(v * v)).sqrt()
 
 
 def softmax_loss(positive, logits):

@@ -18,6 +18,7 @@ from equivariant.nn import (
     element_features,
     load_sie_encoder,
 )
+from equivariant.nn.image_encoder import Convolution
 
 
 def count(module):
@@ -45,6 +46,23 @@ def test_encoder_has_the_published_shape():
 def test_encoder_takes_any_size_and_a_batch_of_one(topology, size):
     encoder = ImageEncoderConfig(width=4, topology=topology).build().eval()
     assert encoder(torch.rand(1, 3, size, size)).shape == (1, 32)
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (3, 1), (1, 4), (2, 2)])
+def test_strides_over_single_pixels_have_gradients_in_bfloat16(height, width):
+    torch.manual_seed(0)
+    layer = Convolution(16, 32, 3, 2, padding=1, bias=False)
+    x = torch.randn(4, 16, height, width)
+    exact = x.double(), layer.weight.detach().double().requires_grad_()
+    y = torch.nn.functional.conv2d(*exact, stride=2, padding=1)
+    torch.testing.assert_close(layer(x), y.float())
+    (wanted,) = torch.autograd.grad(y.square().sum(), exact[1])
+    for _ in range(5):
+        freed = [torch.full_like(layer.weight, math.nan) for _ in range(20)]
+        del freed  # what a kernel forgets to write would be NaN
+        with torch.autocast("cpu", torch.bfloat16):
+            (found,) = torch.autograd.grad(layer(x).float().square().sum(), layer.weight)
+        torch.testing.assert_close(found.double(), wanted, rtol=0, atol=0.05 * wanted.abs().max())
 
 
 def test_sizes_that_do_not_fit_the_published_topology():

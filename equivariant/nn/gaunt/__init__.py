@@ -6,18 +6,28 @@ from equivariant.nn.gaunt.coefficients import (
     poisson_coefficients,
     poisson_constant,
 )
+from equivariant.nn.gaunt.convolution import GauntConvolution
+from equivariant.nn.gaunt.directions import DirectionHarmonics
 from equivariant.nn.gaunt.layer import GauntTensorProduct
 from equivariant.nn.gaunt.paths import ExpressivityReport, Path, expressivity_report
+from equivariant.nn.gaunt.power import GauntPower
 from equivariant.nn.gaunt.product import benchmark_methods, gaunt_product
+from equivariant.nn.gaunt.self_mix import GauntSelfMix
+from equivariant.nn.gaunt.signal import from_signal, to_signal
 from equivariant.nn.gaunt.tables import degree_scales, real_harmonics, sphere_grid
 
 __all__ = [
+    "DirectionHarmonics",
     "ExpressivityReport",
+    "GauntConvolution",
+    "GauntPower",
+    "GauntSelfMix",
     "GauntTensorProduct",
     "Path",
     "benchmark_methods",
     "degree_scales",
     "expressivity_report",
+    "from_signal",
     "gaunt_coefficients",
     "gaunt_constant",
     "gaunt_product",
@@ -25,4 +35,5 @@ __all__ = [
     "poisson_constant",
     "real_harmonics",
     "sphere_grid",
+    "to_signal",
 ]

@@ -1,0 +1,41 @@
+"""equivariant evaluate-force-field"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from equivariant.commands.terminal import say
+from equivariant.recipes.evaluate_force_field import errors_table, evaluate_files
+from equivariant.recipes.gaunt_force_field import load_force_field
+from equivariant.runs import RunFolder, write_json
+
+
+@dataclass(frozen=True)
+class EvaluateForceField:
+    """Compare a trained force field with known energies and forces; writes measures.json.
+
+    Mean absolute and root mean square errors for each file, energies in meV and forces in meV/Å.
+    Files without forces, such as scans along a path, are compared by their energies.
+
+        equivariant evaluate-force-field runs/force-field-gaunt/... test_MD_300K.xyz
+
+    Args:
+        run: Run folder that train-force-field made.
+        tests: Extended xyz files (eV, Å) or npz files of rMD17.
+        batch_size: Molecules at a time.
+    """
+
+    run: Annotated[Path, tyro.conf.Positional]
+    tests: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    batch_size: int = 32
+
+    def __call__(self) -> None:
+        run = RunFolder.open(self.run)
+        model = load_force_field(run.weights)
+        measures = evaluate_files(model, self.tests, batch_size=self.batch_size)
+        write_json(run.path / "measures.json", measures)
+        say(errors_table(measures).text())

@@ -1,0 +1,6 @@
+"""Force fields: energies of molecules that are invariant, and forces as their gradient."""
+
+from equivariant.nn.force_field.network import Calibration, ForceField, ForceFieldConfig, Product
+from equivariant.nn.force_field.radial_basis import RadialBasis
+
+__all__ = ["Calibration", "ForceField", "ForceFieldConfig", "Product", "RadialBasis"]

@@ -1,0 +1,365 @@
+"""Convolution of features with filters that depend on the direction and length of edges."""
+
+from __future__ import annotations
+
+from collections import Counter
+from itertools import product
+from typing import Literal
+
+import torch
+from e3nn.o3 import Irrep, Irreps
+from torch import Tensor, nn
+
+from equivariant.errors import ConventionError, ShapeError
+from equivariant.nn.gaunt.blocks import (
+    Blocks,
+    Layout,
+    check_equal_channels,
+    check_option,
+)
+from equivariant.nn.gaunt.constants import Constants
+from equivariant.nn.gaunt.directions import DirectionHarmonics
+from equivariant.nn.gaunt.filter_matrices import FilterMatrices, Piece, convolve
+from equivariant.nn.gaunt.incidence import Incidence, incidence_of
+from equivariant.nn.gaunt.paths import Parity, Path, expressivity_report
+from equivariant.nn.gaunt.precision import working_dtype
+from equivariant.nn.gaunt.product import gaunt_product
+from equivariant.nn.gaunt.tables import Kind, Normalization, check_degree, dense_table
+from equivariant.shapes import Float, Int
+
+Weights = Literal["none", "degree"]
+FilterMethod = Literal["filter", "grid"]
+
+
+class GauntConvolution(nn.Module):
+    """Multiply features by filters on the sphere, one per edge, and add up where edges end.
+
+        y_t = Σ_{e: source s, target t} x_s ⊗ F_e,    F_e = Σ_l R_el Σ_m Y_lm(r_e/|r_e|) Y_lm
+
+    ⊗ is the product of functions on the sphere, :func:`gaunt_product`, with true and pseudo parts
+    as in :class:`GauntTensorProduct`; a filter is true. All channels share the filter, so that
+    the filter is contracted first, into one matrix per edge,
+
+        M_e[a, c] = Σ_b F_eb G_abc,   y_e = x_s M_e
+
+    and the rest is a batch of matrix products: (L+1)⁴ multiply-adds per channel, no grid.
+    Derivatives of every order are exact and made of the same operations; those by the edge
+    vectors are forces. Edges are worked through in chunks, so that matrices of all edges never
+    exist together where they exceed ``filter_bytes``, nor the features and messages of all edges;
+    matrices are then made again in the backward.
+
+    A weight per degree of the filter, R_el, is a true function; a weight per coupling
+    (l1, l2, l3) is a general convolution of Clebsch and Gordan over the couplings present. With
+    ``parity="even"`` these have l1+l2+l3 even, with "full" they are all.
+
+    An edge of length 0 has no direction: only degree 0 of its filter counts, and its gradient
+    is 0. See :class:`DirectionHarmonics`.
+
+    Args:
+        irreps_in: For example ``"8x0e + 8x1o"``: every irrep once, equal multiplicities.
+        lmax: Largest degree of the filter, at least 0.
+        irreps_out: Irreps of the result, with the same multiplicity, in any order; those that no
+            coupling reaches are refused. None takes all that are reached, up to degree
+            l1+lmax, in e3nn's order.
+        parity: "even" or "full": with brackets, the cross product among them.
+        normalization: Of the harmonics that features and filter are coefficients of, see
+            :func:`real_harmonics`.
+        layout: "mul_ir", e3nn's, or "ir_mul", which needs no copies. Of x and the result.
+        method: "filter" as above. "grid" multiplies at points, edge by edge, by
+            :func:`gaunt_product`: for comparison and for large degrees; weights per degree only,
+            and all messages exist together.
+        weights: "none", or "degree": one factor per channel and irrep of input and result,
+            shared by edges, which start at 1.
+        filter_bytes: Memory that the matrices may take at a time, and, on top of it, features
+            and messages of edges; at least 1. A chunk has at least one edge.
+
+    Attributes:
+        paths: The couplings, in the order of weights per coupling: by input irrep, then output
+            irrep, then degree of the filter.
+
+    Raises:
+        ConventionError: Irreps are not as above, or an option or number is out of range.
+
+    Example:
+        >>> layer = GauntConvolution("8x0e + 8x1o", 2, "8x0e + 8x1o")
+        >>> vectors, weights = torch.randn(6, 3), torch.randn(6, 3)
+        >>> edges = torch.tensor([[0, 0, 1, 2, 3, 3], [1, 2, 0, 0, 0, 2]])
+        >>> layer(torch.randn(4, 32), vectors, weights, edge_index=edges).shape
+        torch.Size([4, 32])
+        >>> len(layer.paths), str(layer.paths[2])
+        (5, '1o x 1o -> 0e')
+
+    Source: Luo et al. 2024, equivariant convolution; without rotations, filter first.
+    """
+
+    weight_of_column: Tensor
+    harmonic_of_column: Tensor
+
+    def __init__(
+        self,
+        irreps_in: str | Irreps,
+        lmax: int,
+        irreps_out: str | Irreps | None = None,
+        *,
+        parity: Parity = "even",
+        normalization: Normalization = "component",
+        layout: Layout = "mul_ir",
+        method: FilterMethod = "filter",
+        weights: Weights = "none",
+        filter_bytes: int = 1 << 26,
+    ) -> None:
+        super().__init__()
+        check_option(parity, ("even", "full"), "parity")
+        check_option(method, ("filter", "grid"), "method")
+        check_option(weights, ("none", "degree"), "weights")
+        check_degree(lmax, "lmax")
+        _check_bytes(filter_bytes)
+        self._in = Blocks(irreps_in, "irreps_in", layout=layout)
+        self._filter = Blocks(Irreps.spherical_harmonics(lmax), "lmax")
+        multiplicity = self._in.multiplicity
+        reached = expressivity_report(self._in.irreps, self._filter.irreps).outputs(parity)
+        if irreps_out is None:
+            irreps_out = Irreps([(multiplicity, irrep) for irrep in reached])
+        self._out = Blocks(irreps_out, "irreps_out", layout=layout)
+        check_equal_channels(self._out, multiplicity, "irreps_out")
+        _check_reached(self._out, reached)
+        self.irreps_in, self.irreps_out = self._in.irreps, self._out.irreps
+        self.irreps_filter = self._filter.irreps
+        self.lmax = lmax
+        self.parity: Parity = parity
+        self.normalization: Normalization = normalization
+        self.layout: Layout = layout
+        self.method: FilterMethod = method
+        self.weights: Weights = weights
+        self.filter_bytes = filter_bytes
+        report = expressivity_report(self.irreps_in, self.irreps_filter, self.irreps_out)
+        self.paths = _ordered(report.reachable(parity), self._in, self._out)
+        self.harmonics = DirectionHarmonics(lmax, normalization=normalization)
+        self._build_tables()
+        if weights == "degree":
+            self.weight_in = nn.Parameter(torch.ones(len(self._in.each), multiplicity))
+            self.weight_out = nn.Parameter(torch.ones(len(self._out.each), multiplicity))
+
+    def _build_tables(self) -> None:
+        """Coefficients, and which weight and harmonic makes each coefficient of a filter."""
+        table = self._coupling_table()
+        inside, outside = (dict(zip(b.each, b.slices, strict=True)) for b in (self._in, self._out))
+        pieces: dict[str, Tensor] = {"whole": table.flatten(1)}
+        self._pieces: list[tuple[slice, slice, slice]] = []
+        weights: list[Tensor] = []
+        harmonics: list[Tensor] = []
+        start = 0
+        for (first, out), number in Counter((p.first, p.out) for p in self.paths).items():
+            rows = []
+            for path in self.paths[len(weights) : len(weights) + number]:
+                span = path.second.l**2, (path.second.l + 1) ** 2
+                rows.append(torch.arange(*span, device="cpu"))
+                weights.append(torch.full_like(rows[-1], len(weights)))
+            harmonics += rows
+            stop = start + sum(map(len, rows))
+            where = slice(start, stop), inside[first], outside[out]
+            block = table[torch.cat(rows)][:, where[1], where[2]]
+            pieces[f"piece{len(self._pieces)}"] = block.flatten(1)
+            self._pieces.append(where)
+            start = stop
+        self._constants = Constants(**pieces)
+        for name, index in (
+            ("weight_of_column", torch.cat(weights)),
+            ("harmonic_of_column", torch.cat(harmonics)),
+        ):
+            self.register_buffer(name, index, persistent=False)
+
+    def _coupling_table(self) -> Tensor:
+        """Coefficient of each component of the filter, the input and the output, float64."""
+        shape = (self.lmax + 1) ** 2, self._in.width, self._out.width
+        table = torch.zeros(shape, dtype=torch.float64, device="cpu")
+        for sign, other in product((1, -1), repeat=2):
+            degrees = self._in.degree(sign), self.lmax, self._out.degree(other)
+            kind: Kind = "even" if sign == other else "odd"
+            if min(degrees) < 0 or (kind == "odd" and self.parity == "even"):
+                continue
+            settings = (self.normalization, torch.float64, torch.device("cpu"))
+            whole = dense_table(degrees, kind, *settings).unflatten(0, (-1, len(table)))
+            rows, columns = (
+                torch.tensor([part == s for part, _ in blocks.parts], device="cpu")[blocks.owner]
+                for blocks, s in ((self._in, sign), (self._out, other))
+            )
+            part = whole.transpose(0, 1)[:, self._in.positions[rows]]
+            part = part[:, :, self._out.positions[columns]]
+            table[:, rows.nonzero(), columns.nonzero().T] = part
+        return table
+
+    def forward(
+        self,
+        x: Float[Tensor, "rows in"],
+        edge_vectors: Float[Tensor, "edges 3"] | None,
+        radial_weights: Float[Tensor, "edges weights"],
+        *,
+        edge_index: Int[Tensor, "2 edges"] | None = None,
+        num_nodes: int | None = None,
+        harmonics: Float[Tensor, "edges coefficients"] | None = None,
+    ) -> Float[Tensor, "out_rows out"]:
+        """Convolve.
+
+        Args:
+            x: Shape (nodes, irreps_in.dim), or (edges, irreps_in.dim) without ``edge_index``.
+            edge_vectors: Shape (edges, 3), float32 or float64, any unit; lengths do not matter.
+                None where ``harmonics`` are given.
+            radial_weights: Shape (edges, lmax+1), one per degree of the filter, or
+                (edges, len(paths)), one per coupling. Where both numbers are equal: per degree.
+            edge_index: Shape (2, edges), int64: the node that an edge leaves, and the one where
+                its result is added. None: x has a row per edge, and so has the result.
+            num_nodes: Number of rows of the result, with ``edge_index`` only. None: those of x.
+            harmonics: ``layer.harmonics(edge_vectors)``, shape (edges, (lmax+1)²), in place of the
+                vectors: layers with one lmax and normalization can share it.
+
+        Returns:
+            Shape (num_nodes, irreps_out.dim), or (edges, irreps_out.dim) without ``edge_index``,
+            in the wider dtype of x and radial_weights. Nodes where no edge ends are 0.
+
+        Raises:
+            ShapeError: Shapes are not as above.
+            ConventionError: Not floating point, or indices not int64 or out of range.
+        """
+        if harmonics is None and edge_vectors is not None:
+            harmonics = self.harmonics(edge_vectors)
+        harmonics = self._checked(x, harmonics, radial_weights)
+        incidence = incidence_of(x, len(harmonics), edge_index, num_nodes)
+        dtype, inner = working_dtype(x.dtype, radial_weights.dtype)
+        harmonics, radial = harmonics.to(inner), radial_weights.to(inner)
+        if self.method == "grid":
+            values = self._scaled(self._in.by_channel(x.to(inner)), "weight_in")
+            filters = harmonics * radial.index_select(1, self._filter.owner)
+            y = self._scaled(self._on_grid(values, filters, incidence), "weight_out")
+            return self._out.from_channels(y).to(dtype)
+        values = self._scaled(self._in.by_component(x.to(inner)), "weight_in")
+        y = self._filter_first(values, harmonics, radial, incidence)
+        return self._out.from_components(self._scaled(y, "weight_out")).to(dtype)
+
+    def _scaled(self, values: Tensor, name: Literal["weight_in", "weight_out"]) -> Tensor:
+        """Values times the weight of their channel and irrep, where there are weights."""
+        if self.weights == "none":
+            return values
+        owner = self._in.owner if name == "weight_in" else self._out.owner
+        weight = self.weight_in if name == "weight_in" else self.weight_out
+        factor = weight.to(values.dtype).index_select(0, owner)
+        return values * (factor.mT if self.method == "grid" else factor)
+
+    def _filter_first(
+        self, values: Tensor, harmonics: Tensor, radial: Tensor, incidence: Incidence
+    ) -> Tensor:
+        constants = self._constants.at(values.dtype, values.device)
+        widths = self._in.width, self._out.width
+        if radial.shape[1] == self.lmax + 1:
+            filters = harmonics * radial.index_select(1, self._filter.owner)
+            places = [(slice(None), slice(0, widths[0]), slice(0, widths[1]))]
+            tables = [constants["whole"]]
+        else:
+            filters = radial.index_select(1, self.weight_of_column)
+            filters = filters * harmonics.index_select(1, self.harmonic_of_column)
+            places = self._pieces
+            tables = [constants[f"piece{n}"] for n in range(len(places))]
+        pieces = tuple(Piece(*place, t) for place, t in zip(places, tables, strict=True))
+        form = FilterMatrices(pieces, *widths, filters.shape[1], self.filter_bytes)
+        return convolve(values, filters, form, incidence=incidence)
+
+    def _on_grid(self, values: Tensor, filters: Tensor, incidence: Incidence) -> Tensor:
+        """Every product of the true or pseudo part of x with the filter, edge by edge."""
+        gathered = values if incidence.source is None else values.index_select(0, incidence.source)
+        sums: dict[int, Tensor] = {}
+        for sign, other in product((1, -1), repeat=2):
+            degrees = self._in.degree(sign), self.lmax, self._out.degree(other)
+            kind: Kind = "even" if sign == other else "odd"
+            if min(degrees) < 0 or (kind == "odd" and self.parity == "even"):
+                continue
+            signal = self._in.signal(gathered, sign, degrees[0])
+            z = gaunt_product(
+                signal,
+                filters.unsqueeze(1),
+                *degrees,
+                normalization=self.normalization,
+                kind=kind,
+            )
+            sums[other] = sums[other] + z if other in sums else z
+        messages = torch.cat(
+            [sums[sign][..., n**2 : (n + 1) ** 2] for sign, n in self._out.parts], -1
+        )
+        if incidence.target is None:
+            return messages
+        rest = messages.shape[1:]
+        zeros = messages.new_zeros(incidence.rows_out, *rest)
+        return zeros.index_add(0, incidence.target, messages)
+
+    def _checked(self, x: Tensor, harmonics: Tensor | None, radial_weights: Tensor) -> Tensor:
+        self._in.check(x, "x")
+        if x.dim() != 2:
+            raise ShapeError(
+                expected=f"(rows, {self._in.dim})",
+                got=str(tuple(x.shape)),
+                argument="x",
+                advice="Flatten leading axes; edges then count rows.",
+            )
+        width = (self.lmax + 1) ** 2
+        if harmonics is None or harmonics.dim() != 2 or harmonics.shape[1] != width:
+            raise ShapeError(
+                expected=f"edge vectors (edges, 3), or harmonics (edges, {width})",
+                got="None" if harmonics is None else f"harmonics {tuple(harmonics.shape)}",
+                argument="edge_vectors",
+                advice="One vector per edge; harmonics are those of layer.harmonics.",
+            )
+        edges = len(harmonics)
+        counts = (self.lmax + 1, len(self.paths))[: 1 if self.method == "grid" else 2]
+        shape = tuple(radial_weights.shape)
+        if len(shape) != 2 or shape[0] != edges or shape[1] not in counts:
+            raise ShapeError(
+                expected=f"({edges}, {' or '.join(map(str, counts))})",
+                got=str(shape),
+                argument="radial_weights",
+                advice="One weight per edge and degree of the filter"
+                + (", or per coupling." if len(counts) > 1 else "; couplings need filter first."),
+            )
+        if not radial_weights.is_floating_point():
+            raise ConventionError(
+                expected="real floating point numbers",
+                got=str(radial_weights.dtype),
+                argument="radial_weights",
+                advice="Weights are differentiated.",
+            )
+        return harmonics
+
+    def extra_repr(self) -> str:
+        return (
+            f"{self.irreps_in} x {self.irreps_filter} -> {self.irreps_out}, "
+            f"parity={self.parity}, method={self.method}, weights={self.weights}"
+        )
+
+
+def _ordered(paths: tuple[Path, ...], inside: Blocks, outside: Blocks) -> tuple[Path, ...]:
+    """Couplings by input irrep, output irrep and degree of the filter."""
+    return tuple(
+        sorted(
+            paths,
+            key=lambda p: (inside.each.index(p.first), outside.each.index(p.out), p.second.l),
+        )
+    )
+
+
+def _check_bytes(filter_bytes: int) -> None:
+    if filter_bytes < 1:
+        raise ConventionError(
+            expected="at least 1",
+            got=str(filter_bytes),
+            argument="filter_bytes",
+            advice="A chunk has at least one edge.",
+        )
+
+
+def _check_reached(blocks: Blocks, reached: tuple[Irrep, ...]) -> None:
+    lost = [irrep for irrep in blocks.each if irrep not in reached]
+    if lost:
+        raise ConventionError(
+            expected=f"some of {', '.join(map(str, reached))}",
+            got=", ".join(map(str, lost)),
+            argument="irreps_out",
+            advice='No coupling leads there; parity="full" has more of them.',
+        )

@@ -1,0 +1,262 @@
+"""Many-body features: powers of functions on the sphere."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+from e3nn.o3 import Irrep, Irreps
+from torch import Tensor, nn
+
+from equivariant.errors import ConventionError, ShapeError
+from equivariant.nn.gaunt.blocks import (
+    Blocks,
+    Layout,
+    check_equal_channels,
+    check_option,
+)
+from equivariant.nn.gaunt.constants import Constants
+from equivariant.nn.gaunt.paths import expressivity_report
+from equivariant.nn.gaunt.precision import without_autocast, working_dtype
+from equivariant.nn.gaunt.sphere_powers import SpherePowers, powers
+from equivariant.nn.gaunt.tables import degree_scales, grid_tables
+from equivariant.shapes import Float, Int
+
+PowerNormalization = Literal["integral", "component"]
+
+
+class GauntPower(nn.Module):
+    """Weighted sum of the powers of a feature, each channel by itself.
+
+        B_cl = Σ_ν w[ν, element, c, l] ⟨f_c^ν⟩_l,   ν = 1, ..., correlation
+
+    ⟨f^ν⟩ are the coefficients of the ν-th power of the function on the sphere that has the
+    coefficients f: the ν-fold :func:`gaunt_product` of f with itself, nothing cut off in between.
+    All powers come from one grid, which integrates degree ν·L1+L3; nothing is approximated. Values
+    on the grid exist for a chunk of rows only and are made again in the backward; derivatives
+    of every order are exact.
+
+    With true and pseudo parts f and h, whose ν-fold product has a true part (even in h) and a
+    pseudo part (odd in h), both come from two powers:
+
+        true = ((f+h)^ν + (f−h)^ν)/2,   pseudo = ((f+h)^ν − (f−h)^ν)/2
+
+    Powers are symmetric, so that couplings with odd l1+l2+l3 cancel or are absent: the bracket
+    of f with itself is 0. There is no ``parity`` to choose.
+
+    Args:
+        irreps_in: For example ``"8x0e + 8x1o + 8x2e"``: every irrep once, equal multiplicities.
+        irreps_out: The same for the result; irreps that no power reaches are refused.
+        correlation: Largest power, at least 1.
+        num_elements: Number of kinds of rows that have weights of their own, at least 1.
+        normalization: "integral" or "component", of the harmonics that features are
+            coefficients of, see :func:`real_harmonics`. With "norm" the mean of a product is not
+            the product's coefficient, and powers would not chain.
+        layout: "mul_ir", e3nn's, or "ir_mul". Of x and the result.
+
+    Attributes:
+        weight: Shape (correlation, num_elements, multiplicity, irreps in irreps_out). It starts so
+            that every power of standard normal coefficients of all degrees has, in the mean over
+            the sphere, the variance of f.
+
+    Raises:
+        ConventionError: Irreps are not as above, or an option or number is out of range.
+
+    Example:
+        >>> layer = GauntPower("8x0e + 8x1o", "8x0e + 8x1o", 3, num_elements=2)
+        >>> layer.weight.shape
+        torch.Size([3, 2, 8, 2])
+        >>> layer(torch.randn(5, 32), torch.tensor([0, 1, 1, 0, 1])).shape
+        torch.Size([5, 32])
+
+    Source: Luo et al. 2024, many-body interaction, on a grid in place of Fourier series; the
+    weights are those of MACE, Batatia et al. 2022, summed over couplings.
+    """
+
+    def __init__(
+        self,
+        irreps_in: str | Irreps,
+        irreps_out: str | Irreps,
+        correlation: int,
+        *,
+        num_elements: int = 1,
+        normalization: PowerNormalization = "component",
+        layout: Layout = "mul_ir",
+    ) -> None:
+        super().__init__()
+        check_option(normalization, ("integral", "component"), "normalization")
+        _check_counts(correlation, num_elements)
+        self._in = Blocks(irreps_in, "irreps_in", layout=layout)
+        self._out = Blocks(irreps_out, "irreps_out", layout=layout)
+        check_equal_channels(self._out, self._in.multiplicity, "irreps_out")
+        _check_reached(self._in, self._out, correlation)
+        self.irreps_in, self.irreps_out = self._in.irreps, self._out.irreps
+        self.correlation, self.num_elements = correlation, num_elements
+        self.normalization: PowerNormalization = normalization
+        self.layout: Layout = layout
+        self._degree_in = max(self._in.degree(1), self._in.degree(-1))
+        self._degree_out = max(self._out.degree(1), self._out.degree(-1))
+        exact = correlation * self._degree_in + self._degree_out
+        self._constants = Constants(
+            **_tables(self._degree_in, self._degree_out, exact, normalization)
+        )
+        shape = (num_elements, self._in.multiplicity, len(self._out.each))
+        starts = self._starts()
+        self.weight = nn.Parameter(torch.stack([torch.full(shape, start) for start in starts]))
+
+    def _starts(self) -> list[float]:
+        """Standard deviation of f to the power 1−ν, over √(2ν−1)!!."""
+        scales = degree_scales(self._degree_in, self.normalization)[self._in.positions]
+        variance = float(scales.square().sum()) / (4 * math.pi)
+        odd = [math.prod(range(1, 2 * power, 2)) for power in range(1, self.correlation + 1)]
+        return [variance ** (-n / 2) / math.sqrt(odd[n]) for n in range(self.correlation)]
+
+    def forward(
+        self, x: Float[Tensor, "*rows in"], element: Int[Tensor, "*rows"] | None = None
+    ) -> Float[Tensor, "*rows out"]:
+        """Powers of features.
+
+        Args:
+            x: Shape (..., irreps_in.dim), floating point.
+            element: Kind of each row, int64, shape (...), from 0 to num_elements−1. May be
+                left out where there is one kind.
+
+        Returns:
+            Shape (..., irreps_out.dim), in the wider dtype of x and the weights.
+
+        Raises:
+            ShapeError: Shapes are not as above, or kinds are missing.
+            ConventionError: Not floating point, or kinds not int64 or out of range.
+        """
+        self._in.check(x, "x")
+        rows = x.flatten(0, -2) if x.dim() != 1 else x.unsqueeze(0)
+        kinds = self._kinds(x, element)
+        dtype, inner = working_dtype(x.dtype, self.weight.dtype)
+        with without_autocast(x.device):
+            result = self._summed(self._in.by_channel(rows.to(inner)), kinds)
+        return result.view(*x.shape[:-1], self._out.dim).to(dtype)
+
+    def _summed(self, values: Tensor, kinds: Tensor | None) -> Tensor:
+        weight = self.weight.to(values.dtype).index_select(-1, self._out.owner)
+        weight = weight[:, 0] if kinds is None else weight.index_select(1, kinds)
+        first, *factors = weight.unbind(0)
+        values, *higher = self._powers(values)
+        total = values * first
+        for power, factor in zip(higher, factors, strict=True):
+            total = torch.addcmul(total, power, factor)
+        return self._out.from_channels(total)
+
+    def _powers(self, values: Tensor) -> list[Tensor]:
+        """All powers, each (rows, channels, components of the result)."""
+        parts = [
+            self._in.signal(values, sign, self._degree_in)
+            for sign in (1, -1)
+            if self._in.degree(sign) >= 0
+        ]
+        if len(parts) == 2:
+            sums, differences = self._raised(parts[0] + parts[1]), self._raised(parts[0] - parts[1])
+            pairs = zip(sums, differences, strict=True)
+            return [self._selected((s + d) / 2, (s - d) / 2) for s, d in pairs]
+        raised = self._raised(parts[0])
+        if self._in.degree(-1) < 0:
+            return [self._selected(z, z) for z in raised]
+        return [
+            self._selected(torch.zeros_like(z), z)
+            if power % 2
+            else self._selected(z, torch.zeros_like(z))
+            for power, z in enumerate(raised, 1)
+        ]
+
+    def _selected(self, true: Tensor, pseudo: Tensor) -> Tensor:
+        """The components of the result, in its order."""
+        if self._out.parts == tuple((1, n) for n in range(self._degree_out + 1)):
+            return true
+        columns = [
+            (true if sign > 0 else pseudo)[..., n**2 : (n + 1) ** 2] for sign, n in self._out.parts
+        ]
+        return torch.cat(columns, -1)
+
+    def _raised(self, signal: Tensor) -> list[Tensor]:
+        """All powers of one function; the first needs no grid."""
+        width = (self._degree_out + 1) ** 2
+        first = signal[..., :width]
+        if first.shape[-1] < width:
+            first = nn.functional.pad(first, (0, width - first.shape[-1]))
+        if self.correlation == 1:
+            return [first]
+        tables = self._constants.at(signal.dtype, signal.device)
+        form = SpherePowers(tables["values"], tables["projection"], self.correlation)
+        higher = powers(signal.flatten(0, 1), form)
+        return [first, *(z.view(*signal.shape[:2], width) for z in higher.unbind(0))]
+
+    def _kinds(self, x: Tensor, element: Tensor | None) -> Tensor | None:
+        if element is None:
+            if self.num_elements > 1:
+                raise ShapeError(
+                    expected=str(tuple(x.shape[:-1])),
+                    got="None",
+                    argument="element",
+                    advice=f"Say which of {self.num_elements} kinds each row is.",
+                )
+            return None
+        if element.shape != x.shape[:-1]:
+            raise ShapeError(
+                expected=str(tuple(x.shape[:-1])),
+                got=str(tuple(element.shape)),
+                argument="element",
+                advice="One number per row of x.",
+            )
+        known = element.device.type == "cpu" and not torch.compiler.is_compiling()
+        outside = known and bool(((element < 0) | (element >= self.num_elements)).any())
+        if element.dtype != torch.int64 or outside:
+            raise ConventionError(
+                expected=f"int64 from 0 to {self.num_elements - 1}",
+                got=str(element.dtype) + (" out of range" if outside else ""),
+                argument="element",
+                advice="Number the kinds from 0; they are no atomic numbers.",
+            )
+        return element.flatten()
+
+    def extra_repr(self) -> str:
+        return (
+            f"{self.irreps_in} -> {self.irreps_out}, correlation={self.correlation}, "
+            f"num_elements={self.num_elements}"
+        )
+
+
+def _tables(
+    degree_in: int, degree_out: int, exact: int, normalization: PowerNormalization
+) -> dict[str, Tensor]:
+    settings = (exact, normalization, torch.float64, torch.device("cpu"))
+    values, projection = grid_tables(degree_in, *settings)[0], grid_tables(degree_out, *settings)[3]
+    return {"values": values, "projection": projection}
+
+
+def _check_counts(correlation: int, num_elements: int) -> None:
+    for value, argument in ((correlation, "correlation"), (num_elements, "num_elements")):
+        if value < 1:
+            raise ConventionError(
+                expected="at least 1",
+                got=str(value),
+                argument=argument,
+                advice="One kind and the first power are the least.",
+            )
+
+
+def _check_reached(inside: Blocks, outside: Blocks, correlation: int) -> None:
+    """Couplings with even l1+l2+l3 lead from power to power."""
+    found: set[Irrep] = set(inside.each)
+    latest = found
+    for _ in range(correlation - 1):
+        report = expressivity_report(Irreps([(1, n) for n in sorted(latest)]), inside.irreps)
+        latest = set(report.outputs("even"))
+        found = found | latest
+    lost = [irrep for irrep in outside.each if irrep not in found]
+    if lost:
+        raise ConventionError(
+            expected=f"some of {', '.join(map(str, sorted(found)))}",
+            got=", ".join(map(str, lost)),
+            argument="irreps_out",
+            advice="No power leads there; brackets of a feature with itself are 0.",
+        )
