@@ -57,7 +57,7 @@ class GauntSelfMix(nn.Module):
         *,
         parity: Parity = "even",
         normalization: Normalization = "component",
-        method: Method = "grid",
+        method: Method = "auto",
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
