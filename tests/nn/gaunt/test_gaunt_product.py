@@ -215,10 +215,10 @@ def test_the_bracket_of_vectors_is_the_cross_product(method):
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("kind", KINDS)
 def test_derivatives_of_first_and_second_order(kind, method):
-    x1, x2 = coefficients(1, 2, 1).requires_grad_(), coefficients(2, 3, seed=1).requires_grad_()
+    x1, x2 = coefficients(1, 2).requires_grad_(), coefficients(1, seed=1).requires_grad_()
 
     def f(a, b):
-        return gaunt_product(a, b, 1, 2, 2, kind=kind, method=method)
+        return gaunt_product(a, b, 1, 1, 2, kind=kind, method=method)
 
     assert torch.autograd.gradcheck(f, (x1, x2), check_forward_ad=True)
     assert torch.autograd.gradgradcheck(f, (x1, x2))
