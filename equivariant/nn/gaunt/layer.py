@@ -15,7 +15,7 @@ from equivariant.nn.gaunt.channels import (
     check_multiplicity,
     check_reached,
 )
-from equivariant.nn.gaunt.kernels.choice import case_of, choose
+from equivariant.nn.gaunt.kernels.choice import prefers_sparse
 from equivariant.nn.gaunt.kernels.engine import COMPILER, check_sparse
 from equivariant.nn.gaunt.kernels.irreps_form import IrrepsForm
 from equivariant.nn.gaunt.kernels.irreps_terms import IrrepsProduct
@@ -239,10 +239,11 @@ class GauntTensorProduct(nn.Module):
         """The product without weights."""
         method = self.method
         if method == "auto":
-            many = torch.compiler.is_compiling()
-            vectors = 4096 if many else max(x1.numel(), x2.numel()) // self._lengths[0]
-            method = choose(case_of(self._degrees, "even", vectors, x1))
-        if method == "sparse":
+            tracing = torch.compiler.is_compiling()
+            vectors = 4096 if tracing else max(x1.numel(), x2.numel()) // self._lengths[0]
+            if prefers_sparse(self._degrees, vectors, x1):
+                return derivative(self._form, 2, (x1, x2))
+        elif method == "sparse":
             check_sparse(x1)
             return derivative(self._form, 2, (x1, x2))
         return self._signals(x1, x2, method)
@@ -291,6 +292,8 @@ def _factor_index(irreps: Irreps, order: Order) -> Tensor:
 
 
 def _check_leading(x1: Tensor, x2: Tensor, weight: Tensor | None) -> None:
+    if weight is None and x1.shape[:-1] == x2.shape[:-1]:
+        return
     shapes = [x1.shape[:-1], x2.shape[:-1]]
     if weight is not None and weight.dim() > 1:
         shapes.append(weight.shape[:-1])

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from equivariant.nn.gaunt.forms import MultilinearForm, swapped
 from equivariant.nn.gaunt.operators import form_derivative
@@ -26,8 +27,15 @@ def derivative(form: MultilinearForm, slot: int, operands: Sequence[Tensor]) -> 
     if torch.compiler.is_compiling():
         found: Tensor = form_derivative(form.name, slot, list(operands))
         return found
-    kind = _Functional if torch._C._are_functorch_transforms_active() else _Eager
-    result: Tensor = kind.apply(form, slot, *operands)  # type: ignore[no-untyped-call]
+    if torch._C._are_functorch_transforms_active():
+        kind: Any = _Functional
+    elif forward_ad._current_level < 0 and not (
+        torch.is_grad_enabled() and any(operand.requires_grad for operand in operands)
+    ):
+        return form.derivative(slot, operands)
+    else:
+        kind = _Eager
+    result: Tensor = kind.apply(form, slot, *operands)
     return result
 
 

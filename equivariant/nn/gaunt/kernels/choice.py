@@ -12,8 +12,10 @@ from equivariant.nn.gaunt.kernels.engine import sparse_fits
 from equivariant.nn.gaunt.kernels.methods import Method
 from equivariant.nn.gaunt.tables import Kind
 
-SPARSE_UP_TO = 8
-SEPARABLE_FROM = 30  # the sum of all three degrees
+# Sums of all three degrees, where methods took equal time on one core in single precision.
+SPARSE_UP_TO = 33
+HALF_GRID_FROM = 27
+SEPARABLE_FROM = 36
 
 
 class Case(NamedTuple):
@@ -65,14 +67,32 @@ def choose(case: Case) -> Method:
     """
     if case in MEASURED:
         return MEASURED[case]
-    largest, total = max(case.degrees), sum(case.degrees)
-    if sparse_fits(torch.device(case.device), case.dtype) and largest <= SPARSE_UP_TO:
+    total = sum(case.degrees)
+    if total <= SPARSE_UP_TO and sparse_fits(torch.device(case.device), case.dtype):
         return "sparse"
-    if largest <= 1:
-        return "dense"
     if total >= SEPARABLE_FROM:
         return "separable"
-    return "half_grid" if total >= 12 else "grid"
+    return "half_grid" if total >= HALF_GRID_FROM else "grid"
+
+
+def prefers_sparse(degrees: tuple[int, int, int], vectors: int, like: torch.Tensor) -> bool:
+    """Whether "auto" takes compiled kernels for a product of functions, at the least cost.
+
+    Args:
+        degrees: L1, L2 and L3.
+        vectors: Number of products.
+        like: An operand.
+
+    Returns:
+        Whether :func:`choose` says "sparse".
+
+    Example:
+        >>> prefers_sparse((20, 20, 20), 100, torch.ones(1))
+        False
+    """
+    if MEASURED:
+        return choose(case_of(degrees, "even", vectors, like)) == "sparse"
+    return sum(degrees) <= SPARSE_UP_TO and sparse_fits(like.device, like.dtype)
 
 
 def measure(case: Case, candidates: dict[Method, Callable[[], object]]) -> dict[Method, float]:

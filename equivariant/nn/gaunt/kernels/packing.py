@@ -113,21 +113,33 @@ def join(lane: int, record: int, width: int, channels: int, size: int, like: Any
 
 @kernel
 def split_piece(record: int, lane: int, width: int, like: Any) -> None:
-    """One register's worth of records, by shuffles; the others number by number."""
-    if width == 3:
+    """One register's worth of records of 2 to ``WIDEST`` numbers, by shuffles."""
+    if width == 2:
+        unweave(record, lane, 2, like)
+    elif width == 3:
         unweave(record, lane, 3, like)
     elif width == 4:
         unweave(record, lane, 4, like)
     elif width == 5:
         unweave(record, lane, 5, like)
+    elif width == 6:
+        unweave(record, lane, 6, like)
     elif width == 7:
         unweave(record, lane, 7, like)
+    elif width == 8:
+        unweave(record, lane, 8, like)
     elif width == 9:
         unweave(record, lane, 9, like)
+    elif width == 10:
+        unweave(record, lane, 10, like)
     elif width == 11:
         unweave(record, lane, 11, like)
+    elif width == 12:
+        unweave(record, lane, 12, like)
     elif width == 13:
         unweave(record, lane, 13, like)
+    elif width == 14:
+        unweave(record, lane, 14, like)
     elif width == 15:
         unweave(record, lane, 15, like)
     elif width == 16:
@@ -137,20 +149,32 @@ def split_piece(record: int, lane: int, width: int, like: Any) -> None:
 @kernel
 def join_piece(lane: int, record: int, width: int, like: Any) -> None:
     """The inverse of :func:`split_piece`."""
-    if width == 3:
+    if width == 2:
+        weave(lane, record, 2, like)
+    elif width == 3:
         weave(lane, record, 3, like)
     elif width == 4:
         weave(lane, record, 4, like)
     elif width == 5:
         weave(lane, record, 5, like)
+    elif width == 6:
+        weave(lane, record, 6, like)
     elif width == 7:
         weave(lane, record, 7, like)
+    elif width == 8:
+        weave(lane, record, 8, like)
     elif width == 9:
         weave(lane, record, 9, like)
+    elif width == 10:
+        weave(lane, record, 10, like)
     elif width == 11:
         weave(lane, record, 11, like)
+    elif width == 12:
+        weave(lane, record, 12, like)
     elif width == 13:
         weave(lane, record, 13, like)
+    elif width == 14:
+        weave(lane, record, 14, like)
     elif width == 15:
         weave(lane, record, 15, like)
     elif width == 16:

@@ -14,13 +14,14 @@ import torch
 from torch import Tensor
 
 Samples = tuple[Tensor, ...]
-CHUNK = 480_000  # bytes of one operand's samples; three such fit into a cache of 2 MB
+CHUNK = 960_000  # bytes of one operand's samples, which stay in the cache
 
 
 class Sampling(ABC):
     """How functions on the sphere are sampled, multiplied and projected back."""
 
     points: int
+    chunk = CHUNK
 
     @abstractmethod
     def sample(self, x: Tensor, degree: int) -> Samples:
@@ -79,7 +80,7 @@ def multiply(sampling: Sampling, x1: Tensor, x2: Tensor, degrees: tuple[int, int
         ]
         return [sampling.project(sampling.combine(*samples), third)]
 
-    return _in_chunks(work, (x1, x2), [(third + 1) ** 2], sampling.points)[0]
+    return _in_chunks(work, (x1, x2), [(third + 1) ** 2], sampling)[0]
 
 
 def gradients(
@@ -108,14 +109,14 @@ def gradients(
         ]
 
     sizes = [(degree + 1) ** 2 for degree in degrees[:2]]
-    return _in_chunks(work, (x1, x2, g), sizes, sampling.points)
+    return _in_chunks(work, (x1, x2, g), sizes, sampling)
 
 
 Work = Callable[[Sequence[Tensor]], list[Tensor]]
 
 
 def _in_chunks(
-    work: Work, operands: Sequence[Tensor], sizes: list[int], points: int
+    work: Work, operands: Sequence[Tensor], sizes: list[int], sampling: Sampling
 ) -> list[Tensor]:
     """Results of shape (..., size) from operands whose leading axes broadcast."""
     lead = torch.broadcast_shapes(*(operand.shape[:-1] for operand in operands))
@@ -129,7 +130,7 @@ def _in_chunks(
         parts = [_batched(operand.mT, lead[:-1], 2) for operand in operands]
         shapes = [(*lead[:-1], size, lead[-1]) for size in sizes]
         results = [some.new_empty(lead[:-1].numel(), size, lead[-1]) for size in sizes]
-        step = max(1, CHUNK // (points * some.element_size() * lead[-1]))
+        step = max(1, sampling.chunk // (sampling.points * some.element_size() * lead[-1]))
         for start in range(0, lead[:-1].numel(), step):
             here = slice(start, start + step)
             found = work([part if len(part) == 1 else part[here] for part in parts])
@@ -138,7 +139,7 @@ def _in_chunks(
         return [result.view(shape).mT for result, shape in zip(results, shapes, strict=True)]
     rows = [_batched(operand, lead, 1) for operand in operands]
     results = [some.new_empty(lead.numel(), size) for size in sizes]
-    step = max(16, CHUNK // (points * some.element_size()))
+    step = max(16, sampling.chunk // (sampling.points * some.element_size()))
     for start in range(0, lead.numel(), step):
         here = slice(start, start + step)
         found = work([(row if len(row) == 1 else row[here]).mT[None] for row in rows])

@@ -10,19 +10,21 @@ import torch
 from torch import Tensor
 
 from equivariant.nn.gaunt.kernels.grid import bracket
-from equivariant.nn.gaunt.kernels.sampling import Samples, Sampling
+from equivariant.nn.gaunt.kernels.sampling import CHUNK, Samples, Sampling
 from equivariant.nn.gaunt.tables import Kind, Normalization, grid_tables, sphere_grid
 
 
 class Factors(NamedTuple):
-    """Tables of one operand: Y_lm = P_lm(β) T_m(α) with P from row m of a list, m >= 0.
+    """Tables of one operand: Y_lm = P_lm(β) T_m(α), sorted by order m = 0, 1, −1, 2, −2, ...
 
-    ``places`` are those of the coefficients of order m and of order −m; ``along`` and ``divided``
-    are ∂_β P and P / sin β. ``circle`` is T, orders −L..L by angles, and ``turned`` its
-    derivative; ``project`` holds P times weights, ``back`` is T times the step in α.
+    ``sort`` are the places of coefficients in that order and ``unsort`` leads back. For each
+    m >= 0, (rows of the grid, L+1−m): ``values`` is P, ``along`` ∂_β P and ``divided`` P / sin β;
+    ``project`` is P times weights, transposed. ``circle`` is T, (angles, orders), and ``turned``
+    its derivative; ``back`` is T times the step in α, transposed.
     """
 
-    places: list[Tensor]
+    sort: Tensor
+    unsort: Tensor
     values: list[Tensor]
     along: list[Tensor]
     divided: list[Tensor]
@@ -46,6 +48,8 @@ class Separable(Sampling):
         device: Of the operands.
     """
 
+    chunk = 2 * CHUNK  # many small products: fewer of them
+
     def __init__(
         self,
         exact: int,
@@ -60,27 +64,27 @@ class Separable(Sampling):
         self.points = self.rows * self.count
 
     def sample(self, x: Tensor, degree: int) -> Samples:
-        """See :class:`Sampling`; points of one row lie on an axis of their own."""
+        """See :class:`Sampling`; the axis of vectors also holds the rows of the grid."""
         tables = _factors(degree, *self.settings)
+        ordered = x.index_select(-2, tables.sort)
         if self.kind == "even":
-            return (self._values(x, tables.places, tables.values, tables.circle),)
+            return (self._values(ordered, tables.values, tables.circle),)
         return (
-            self._values(x, tables.places, tables.along, tables.circle),
-            self._values(x, tables.places, tables.divided, tables.turned),
+            self._values(ordered, tables.along, tables.circle),
+            self._values(ordered, tables.divided, tables.turned),
         )
 
-    def _values(
-        self, x: Tensor, places: list[Tensor], legendre: list[Tensor], circle: Tensor
-    ) -> Tensor:
-        batch, _, vectors = x.shape
-        degree = len(legendre) - 1
-        orders = x.new_empty(batch, 2 * degree + 1, self.rows, vectors)
+    def _values(self, ordered: Tensor, legendre: list[Tensor], circle: Tensor) -> Tensor:
+        batch, _, vectors = ordered.shape
+        orders = ordered.new_empty(batch, 2 * len(legendre) - 1, self.rows, vectors)
+        start = 0
         for order, table in enumerate(legendre):
-            rows = x.index_select(-2, places[order])
-            for side, sign in enumerate((1, -1) if order else (1,)):
-                part = rows[:, side * table.shape[1] : (side + 1) * table.shape[1]]
-                orders[:, degree + sign * order] = table @ part
-        return circle.T @ orders.view(batch, 2 * degree + 1, self.rows * vectors)
+            first, signs = max(0, 2 * order - 1), 2 if order else 1
+            stop = start + signs * table.shape[1]
+            part = ordered[:, start:stop].unflatten(1, (signs, -1))
+            orders[:, first : first + signs] = table @ part
+            start = stop
+        return circle @ orders.flatten(-2)
 
     def combine(self, first: Samples, second: Samples) -> Samples:
         """See :class:`Sampling`."""
@@ -95,15 +99,12 @@ class Separable(Sampling):
     def project(self, samples: Samples, degree: int) -> Tensor:
         """See :class:`Sampling`."""
         tables = _factors(degree, *self.settings)
-        batch, _, length = samples[0].shape
-        orders = (tables.back @ samples[0]).view(batch, 2 * degree + 1, self.rows, -1)
-        result = orders.new_empty(batch, (degree + 1) ** 2, length // self.rows)
+        orders = (tables.back @ samples[0]).unflatten(-1, (self.rows, -1))
+        parts = []
         for order, table in enumerate(tables.project):
-            sides = [
-                table @ orders[:, degree + sign * order] for sign in ((1, -1) if order else (1,))
-            ]
-            result.index_copy_(-2, tables.places[order], torch.cat(sides, -2))
-        return result
+            first, signs = max(0, 2 * order - 1), 2 if order else 1
+            parts.append((table @ orders[:, first : first + signs]).flatten(1, 2))
+        return torch.cat(parts, -2).index_select(-2, tables.unsort)
 
 
 @lru_cache(maxsize=256)
@@ -119,30 +120,34 @@ def _factors(
         whole = grid_tables(degree, exact, normalization, torch.float64, torch.device("cpu"))
         count = exact + 1
         angle = torch.arange(count, dtype=torch.float64, device="cpu") * (2 * math.pi / count)
-        orders = torch.arange(-degree, degree + 1, dtype=torch.float64, device="cpu")[:, None]
-        phase = orders.abs() * angle
+        orders = torch.tensor([0, *(s * m for m in range(1, degree + 1) for s in (1, -1))])
+        orders = orders.double()
+        phase = angle[:, None] * orders.abs()
         cosine, sine = math.sqrt(2) * phase.cos(), math.sqrt(2) * phase.sin()
         circle = torch.where(orders > 0, cosine, torch.where(orders < 0, sine, 1.0))
-        turned = -orders * circle.flip(0)
+        turned = orders.abs() * torch.where(orders > 0, -sine, cosine)
         step = 2 * math.pi / count
         shaped = [table.T.reshape(-1, count, table.shape[0])[:, 0] for table in whole[:2]]
         weighted = whole[3].reshape(-1, count, whole[3].shape[1])[:, 0] / step
         sphere = (1 - _heights(exact) ** 2).sqrt()[:, None]
-        places: list[Tensor] = []
+        sort: list[int] = []
         lists: tuple[list[Tensor], ...] = ([], [], [], [])
         for order in range(degree + 1):
-            here = torch.tensor([n * n + n + order for n in range(order, degree + 1)])
-            there = torch.tensor([n * n + n - order for n in range(order, degree + 1)])
-            places.append((torch.cat([here, there]) if order else here).to(device))
+            here = [n * n + n + order for n in range(order, degree + 1)]
+            sort += [*here, *(place - 2 * order for place in here if order)]
             scale = math.sqrt(2) if order else 1.0
             values, along = (table[:, here] / scale for table in shaped)
             found = (values, along, values / sphere, (weighted[:, here] / scale).T)
             for rows, table in zip(lists, found, strict=True):
                 rows.append(table.contiguous().to(device, dtype))
-        around = (circle, turned, circle * step)
+        places = torch.tensor(sort)
+        around = (circle, turned, (circle * step).T)
         first, second, third = (table.contiguous().to(device, dtype) for table in around)
         legendre, slopes, divided, project = lists
-        return Factors(places, legendre, slopes, divided, project, first, second, third)
+        return Factors(
+            places.to(device), places.argsort().to(device),
+            legendre, slopes, divided, project, first, second, third,
+        )  # fmt: skip
 
 
 def _heights(exact: int) -> Tensor:

@@ -125,7 +125,7 @@ class SparseForm(MultilinearForm):
         plan = self._plan("deep", (one, other, slot), call)
         to.append(call.row(3, weights[0] if once else weights))
         call.run(derive_all_weighted, [*rows, call.rows[3], *to], plan, apart=once)
-        return [*results, weights.sum(0) if once else weights]
+        return [*results, weights.sum(0).view(whole[3].shape) if once else weights]
 
     def _new(self, slot: int, lead: torch.Size, like: Tensor, *, zeros: bool = False) -> Tensor:
         """Memory for a result; sums over shared channels start from zeros."""
