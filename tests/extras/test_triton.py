@@ -9,7 +9,8 @@ os.environ["TRITON_INTERPRET"] = "1"
 import pytest
 import torch
 
-from equivariant.nn.gaunt import gaunt_product
+from equivariant.errors import ConventionError
+from equivariant.nn.gaunt import GauntTensorProduct, gaunt_product
 
 pytest.importorskip("triton")
 
@@ -81,6 +82,30 @@ def test_a_table_with_a_wrong_coefficient_is_found(monkeypatch):
     )
     with pytest.raises(AssertionError):
         check(draw(4, 4), draw(4, 4, seed=1), (1, 1, 1))
+
+
+@pytest.mark.parametrize("kind", ["even", "odd"])
+def test_derivatives_of_both_orders_are_those_of_the_grid(kind):
+    def found(method):
+        x, y = draw(3, 4).requires_grad_(), draw(3, 9, seed=1).requires_grad_()
+        z = gaunt_product(x, y, 1, 2, 2, kind=kind, method=method)
+        first = torch.autograd.grad(z, (x, y), draw(3, 9, seed=2), create_graph=True)
+        second = torch.autograd.grad(sum(g.square().sum() for g in first), (x, y))
+        return z, *first, *second
+
+    for ours, theirs in zip(found("triton"), found("grid"), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-12)
+
+
+def test_a_layer_takes_it_and_other_devices_do_not(monkeypatch):
+    layer, twin = (
+        GauntTensorProduct("2x0e+2x1o", "2x0e+2x1o", method=m) for m in ("triton", "grid")
+    )
+    x, y = draw(5, 8, dtype=torch.float32), draw(5, 8, dtype=torch.float32, seed=1)
+    torch.testing.assert_close(layer(x, y), twin(x, y))
+    monkeypatch.setenv("TRITON_INTERPRET", "0")
+    with pytest.raises(ConventionError, match="CUDA"):
+        layer(x, y)
 
 
 COMPILE = """

@@ -11,6 +11,7 @@ from equivariant.errors import ConventionError, ShapeError
 from equivariant.nn.gaunt.kernels.choice import case_of, measure
 from equivariant.nn.gaunt.kernels.engine import check_sparse, sparse_fits
 from equivariant.nn.gaunt.kernels.methods import METHODS, Method
+from equivariant.nn.gaunt.kernels.triton_contraction import TRITON
 from equivariant.nn.gaunt.multilinear import derivative
 from equivariant.nn.gaunt.tables import Kind, Normalization, check_degree, degree_scales
 from equivariant.nn.gaunt.trilinear import TrilinearForm
@@ -60,8 +61,10 @@ def gaunt_product(
             ``((x1 T1) * (x2 T2)) T3``; "half_grid" does so on half of the sphere, even and odd
             degrees apart; "separable" sums over degrees and orders one after the other, for high
             degrees. "sparse" sums over the coefficients that are not zero, in compiled kernels on
-            the CPU; "dense" over all (L1+1)²(L2+1)²(L3+1)², for the lowest degrees. "fft" and
-            "fft_real" convolve Fourier series: the published algorithm, kept as a reference.
+            the CPU; "dense" over all (L1+1)²(L2+1)²(L3+1)², for the lowest degrees. "triton"
+            sums as "sparse" does, on CUDA devices; "auto" takes it only where
+            :func:`benchmark_methods` found it fastest. "fft" and "fft_real" convolve Fourier
+            series: the published algorithm, kept as a reference.
 
     Returns:
         Coefficients, shape (..., (L3+1)²), in the wider dtype of x1 and x2.
@@ -69,7 +72,9 @@ def gaunt_product(
     Raises:
         ShapeError: The last axis is not (L+1)², or the leading axes do not broadcast.
         ConventionError: An option is unknown, a degree negative, an input not floating point, or
-            "sparse" is asked for on another device than the CPU or without Numba.
+            "sparse" is asked for on another device than the CPU or without Numba, "triton" on
+            another than CUDA.
+        MissingExtraError: "triton" is asked for and Triton is not installed.
 
     Example:
         >>> x, y = torch.tensor([0.0, 1.0, 0.0, 0.0]), torch.tensor([0.0, 0.0, 1.0, 0.0])
@@ -147,6 +152,7 @@ def benchmark_methods(
         "auto": False,
         "dense": entries <= 10**7,
         "sparse": sparse_fits(x1.device, dtype),
+        "triton": x1.is_cuda and TRITON,
     }
 
     def call(method: Method) -> Callable[[], object]:

@@ -14,6 +14,7 @@ from equivariant.nn.gaunt.kernels.dense import multiply_densely
 from equivariant.nn.gaunt.kernels.engine import sparse_product
 from equivariant.nn.gaunt.kernels.methods import Method, sampling_of
 from equivariant.nn.gaunt.kernels.sampling import gradients, multiply
+from equivariant.nn.gaunt.kernels.triton_contraction import triton_contract
 from equivariant.nn.gaunt.multilinear import derivative
 from equivariant.nn.gaunt.tables import Kind, Normalization
 
@@ -99,6 +100,10 @@ class TrilinearForm(MultilinearForm):
                 return multiply_densely(
                     x1, x2, form.degrees, kind=self.kind, normalization=self.normalization
                 )
+            if method == "triton":
+                return triton_contract(
+                    x1, x2, form.degrees, kind=self.kind, normalization=self.normalization
+                )
             sampling = sampling_of(method, self.degrees, self.kind, self.normalization, x1)
             return multiply(sampling, x1, x2, form.degrees)
 
@@ -115,7 +120,7 @@ class TrilinearForm(MultilinearForm):
         if method == "sparse":
             sparse = sparse_product(*self.degrees, self.kind, self.normalization)
             return sparse.gradients(slot, operands, cotangent, needs)
-        if method == "dense" or not all(needs):
+        if method in ("dense", "triton") or not all(needs):
             whole = [*operands[:slot], cotangent, *operands[slot:]]
             places = [place for place in range(3) if place != slot]
             return [

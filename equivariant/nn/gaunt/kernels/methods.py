@@ -13,7 +13,9 @@ from equivariant.nn.gaunt.kernels.sampling import Sampling
 from equivariant.nn.gaunt.kernels.separable import separable
 from equivariant.nn.gaunt.tables import Kind, Normalization
 
-Method = Literal["auto", "grid", "half_grid", "dense", "separable", "sparse", "fft", "fft_real"]
+Method = Literal[
+    "auto", "grid", "half_grid", "dense", "separable", "sparse", "triton", "fft", "fft_real"
+]  # fmt: skip
 METHODS: tuple[Method, ...] = get_args(Method)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from functools import lru_cache
+from importlib.util import find_spec
 from types import ModuleType
 
 import torch
@@ -15,6 +16,7 @@ from equivariant.shapes import Float
 
 BLOCK = 128  # vectors of one program
 PROGRAMS = 512  # enough to occupy a GPU: with fewer blocks, rows are divided among programs
+TRITON = find_spec("triton") is not None
 _NEGLIGIBLE = 1e-12
 
 
