@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from dataclasses import replace
 from itertools import pairwise, product
 
 import numpy as np
@@ -14,6 +15,7 @@ from equivariant.nn.gaunt import gaunt_coefficients, poisson_coefficients
 from equivariant.nn.gaunt.kernels import threads
 from equivariant.nn.gaunt.kernels.couplings import Couplings, harmonic_couplings
 from equivariant.nn.gaunt.kernels.layouts import Layout
+from equivariant.nn.gaunt.kernels.schedules import is_symmetric
 from equivariant.nn.gaunt.kernels.sparse import SparseForm
 from equivariant.nn.gaunt.kernels.threads import cut, number_of_parts
 from equivariant.nn.gaunt.multilinear import derivative
@@ -32,8 +34,8 @@ def two_threads(monkeypatch):
     torch.set_num_threads(before)
 
 
-def layouts(channels, order, *, shared=False):
-    widths = [tuple(2 * n + 1 for n in range(degree + 1)) for degree in DEGREES]
+def layouts(channels, order, *, shared=False, degrees=DEGREES):
+    widths = [tuple(2 * n + 1 for n in range(degree + 1)) for degree in degrees]
     return (
         Layout(widths[0], channels, order),
         Layout(widths[1], channels, order, shared),
@@ -105,6 +107,11 @@ def close(one, other, tolerance):
 
 
 def all_ways(batch, channels, order, dtype):
+    same = harmonic_couplings(2, 2, 3, "even", "integral")
+    kinds = layouts(channels, order, degrees=(2, 2, 3))
+    form = SparseForm(same, kinds)
+    assert form.symmetric
+    compare(form, kinds, drawn(form, batch, dtype), dtype=dtype)
     terms = harmonic_couplings(*DEGREES, "even", "integral")
     for shared in (False, True) if channels > 1 else (False,):
         kinds = layouts(channels, order, shared=shared)
@@ -203,6 +210,20 @@ def compare_plans(form, short, kinds, operands):
     found = derivative(form, 2, operands[:2])
     (expected,) = torch.autograd.grad(value(whole_terms, kinds, operands), operands[2])
     close(found, expected, 1e-12)
+
+
+def test_which_forms_are_symmetric():
+    even = harmonic_couplings(2, 2, 3, "even", "integral")
+    assert is_symmetric(even)
+    assert not is_symmetric(harmonic_couplings(2, 2, 3, "odd", "integral"))
+    assert not is_symmetric(harmonic_couplings(2, 1, 3, "even", "integral"))
+    assert not is_symmetric(replace(even, value=even.value * np.linspace(1, 2, len(even.value))))
+    first, second, third = layouts(4, "mul_ir", degrees=(2, 2, 3))
+    turned = Layout(second.widths[::-1], 4, "mul_ir")
+    assert SparseForm(even, (first, second, third)).symmetric
+    assert not SparseForm(even, (first, turned, third)).symmetric
+    shared = Layout(second.widths, 4, "mul_ir", shared=True)
+    assert not SparseForm(even, (first, shared, third)).symmetric
 
 
 def test_rows_that_are_not_contiguous_and_broadcast():

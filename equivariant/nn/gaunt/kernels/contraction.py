@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from equivariant.nn.gaunt.kernels.compiled import kernel
-from equivariant.nn.gaunt.kernels.lanes import fused, load, multiply, splat, store
+from equivariant.nn.gaunt.kernels.lanes import add, fused, load, multiply, splat, store
 
 Offsets = NDArray[np.int64]
 Numbers = NDArray[Any]
@@ -22,7 +22,8 @@ class Nested(NamedTuple):
     """Row r has the groups from rows[r] to rows[r+1], group k the terms groups[k] to groups[k+1].
 
     A term is a coefficient times the entry at ``term_at``; a group multiplies the sum of its terms
-    by the entry at ``group_at``.
+    by the entry at ``group_at``. ``mirrored`` lists hold each pair of a row and a group once, for
+    a form that is symmetric in them, with half the coefficient where both are equal.
     """
 
     rows: Offsets
@@ -31,6 +32,7 @@ class Nested(NamedTuple):
     group_at: Offsets
     term_at: Offsets
     coefficients: Numbers
+    mirrored: bool
 
 
 class Flat(NamedTuple):
@@ -94,6 +96,47 @@ def derive(x: int, y: int, g: int, to_x: int, to_y: int, plan: Nested) -> None:
             there = to_y + plan.group_at[group]
             store(there, fused(own, inner, load(there, like)))
         store(to_x + plan.row_at[row], total)
+
+
+@kernel
+def contract_mirrored(x: int, y: int, z: int, plan: Nested) -> None:
+    """z_c += Σ_a<=b G_abc (x_a y_b + x_b y_a): rows are a, groups b, terms c."""
+    like = plan.coefficients[0]
+    for row in range(plan.row_at.shape[0]):
+        own_x, own_y = load(x + plan.row_at[row], like), load(y + plan.row_at[row], like)
+        for group in range(plan.rows[row], plan.rows[row + 1]):
+            other = plan.group_at[group]
+            pair = multiply(own_y, load(x + other, like))
+            pair = fused(own_x, load(y + other, like), pair)
+            for term in range(plan.groups[group], plan.groups[group + 1]):
+                there = z + plan.term_at[term]
+                store(there, fused(splat(plan.coefficients[term]), pair, load(there, like)))
+
+
+@kernel
+def derive_mirrored(x: int, y: int, g: int, to_x: int, to_y: int, plan: Nested) -> None:
+    """Both gradients from one sweep over unordered pairs: rows are a, groups b, terms c.
+
+    With t_ab = Σ_c G_abc g_c, to_x_a += t_ab y_b and to_x_b += t_ab y_a, and so for to_y.
+    """
+    like = plan.coefficients[0]
+    for row in range(plan.row_at.shape[0]):
+        here = plan.row_at[row]
+        own_x, own_y = load(x + here, like), load(y + here, like)
+        sum_x, sum_y = splat(like - like), splat(like - like)
+        for group in range(plan.rows[row], plan.rows[row + 1]):
+            first = plan.groups[group]
+            inner = multiply(splat(plan.coefficients[first]), load(g + plan.term_at[first], like))
+            for term in range(first + 1, plan.groups[group + 1]):
+                factor = load(g + plan.term_at[term], like)
+                inner = fused(splat(plan.coefficients[term]), factor, inner)
+            other = plan.group_at[group]
+            sum_x = fused(load(y + other, like), inner, sum_x)
+            sum_y = fused(load(x + other, like), inner, sum_y)
+            store(to_x + other, fused(own_y, inner, load(to_x + other, like)))
+            store(to_y + other, fused(own_x, inner, load(to_y + other, like)))
+        store(to_x + here, add(sum_x, load(to_x + here, like)))
+        store(to_y + here, add(sum_y, load(to_y + here, like)))
 
 
 @kernel

@@ -92,6 +92,16 @@ def multiply(typing: Any, a: Any, b: Any) -> Any:
 
 
 @instruction
+def add(typing: Any, a: Any, b: Any) -> Any:
+    """Lane by lane a + b."""
+
+    def write(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        return builder.fadd(*values)
+
+    return a(a, a), write
+
+
+@instruction
 def fused(typing: Any, a: Any, b: Any, c: Any) -> Any:
     """Lane by lane a * b + c, rounded once where the machine can."""
 

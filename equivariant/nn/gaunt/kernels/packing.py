@@ -24,7 +24,6 @@ from equivariant.nn.gaunt.kernels.lanes import (
 )
 
 Blocks = NDArray[np.int64]
-WIDEST = 16  # records up to this width are split by shuffles
 
 
 @kernel
@@ -82,7 +81,7 @@ def split(record: int, lane: int, width: int, channels: int, size: int, like: An
         while done + count <= channels:
             unweave(record + done * size, lane + done * size, 1, like)
             done += count
-    elif width <= WIDEST:
+    elif woven(width):
         while done + count <= channels:
             split_piece(record + done * width * size, lane + done * size, width, like)
             done += count
@@ -101,7 +100,7 @@ def join(lane: int, record: int, width: int, channels: int, size: int, like: Any
         while done + count <= channels:
             weave(lane + done * size, record + done * size, 1, like)
             done += count
-    elif width <= WIDEST:
+    elif woven(width):
         while done + count <= channels:
             join_piece(lane + done * size, record + done * width * size, width, like)
             done += count
@@ -112,36 +111,31 @@ def join(lane: int, record: int, width: int, channels: int, size: int, like: Any
 
 
 @kernel
+def woven(width: int) -> bool:
+    """Whether records of a width are shuffled: those of irreps, and of (L+1)² in one channel.
+
+    Others are moved number by number: each width costs time at compilation.
+    """
+    return width in (3, 4, 5, 7, 9, 11, 13, 16)
+
+
+@kernel
 def split_piece(record: int, lane: int, width: int, like: Any) -> None:
-    """One register's worth of records of 2 to ``WIDEST`` numbers, by shuffles."""
-    if width == 2:
-        unweave(record, lane, 2, like)
-    elif width == 3:
+    """One register's worth of records, by shuffles; see :func:`woven`."""
+    if width == 3:
         unweave(record, lane, 3, like)
     elif width == 4:
         unweave(record, lane, 4, like)
     elif width == 5:
         unweave(record, lane, 5, like)
-    elif width == 6:
-        unweave(record, lane, 6, like)
     elif width == 7:
         unweave(record, lane, 7, like)
-    elif width == 8:
-        unweave(record, lane, 8, like)
     elif width == 9:
         unweave(record, lane, 9, like)
-    elif width == 10:
-        unweave(record, lane, 10, like)
     elif width == 11:
         unweave(record, lane, 11, like)
-    elif width == 12:
-        unweave(record, lane, 12, like)
     elif width == 13:
         unweave(record, lane, 13, like)
-    elif width == 14:
-        unweave(record, lane, 14, like)
-    elif width == 15:
-        unweave(record, lane, 15, like)
     elif width == 16:
         unweave(record, lane, 16, like)
 
@@ -149,33 +143,19 @@ def split_piece(record: int, lane: int, width: int, like: Any) -> None:
 @kernel
 def join_piece(lane: int, record: int, width: int, like: Any) -> None:
     """The inverse of :func:`split_piece`."""
-    if width == 2:
-        weave(lane, record, 2, like)
-    elif width == 3:
+    if width == 3:
         weave(lane, record, 3, like)
     elif width == 4:
         weave(lane, record, 4, like)
     elif width == 5:
         weave(lane, record, 5, like)
-    elif width == 6:
-        weave(lane, record, 6, like)
     elif width == 7:
         weave(lane, record, 7, like)
-    elif width == 8:
-        weave(lane, record, 8, like)
     elif width == 9:
         weave(lane, record, 9, like)
-    elif width == 10:
-        weave(lane, record, 10, like)
     elif width == 11:
         weave(lane, record, 11, like)
-    elif width == 12:
-        weave(lane, record, 12, like)
     elif width == 13:
         weave(lane, record, 13, like)
-    elif width == 14:
-        weave(lane, record, 14, like)
-    elif width == 15:
-        weave(lane, record, 15, like)
     elif width == 16:
         weave(lane, record, 16, like)

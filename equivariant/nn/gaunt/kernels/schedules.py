@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -40,8 +41,50 @@ def nested(
     at = [offsets.operands[role] for role in roles]
     return Nested(
         rows, at[0], _ends(starts, row), at[1][group[starts]], at[2][term],
-        terms.value[order].astype(dtype),
+        terms.value[order].astype(dtype), False,
     )  # fmt: skip
+
+
+def mirrored(
+    terms: Couplings, roles: tuple[int, int, int], offsets: Offsets, dtype: np.dtype[np.generic]
+) -> Nested:
+    """Order for kernels without weights, of a form that is symmetric in its first two operands.
+
+    Args:
+        terms: The coefficients, see :func:`is_symmetric`.
+        roles: (0, 1, 2).
+        offsets: Where coefficients lie, alike for the first two operands.
+        dtype: Of the coefficients.
+
+    Returns:
+        The lists, over pairs that are not ordered.
+    """
+    kept = terms.first <= terms.second
+    first, second, third = (places[kept] for places in _places(terms))
+    value = terms.value[kept] * np.where(first == second, 0.5, 1.0)
+    half = replace(terms, first=first, second=second, third=third, value=value)
+    return nested(half, roles, offsets, dtype)._replace(mirrored=True)
+
+
+def is_symmetric(terms: Couplings) -> bool:
+    """Whether the first two operands can change places.
+
+    Args:
+        terms: The coefficients.
+
+    Returns:
+        True if every coefficient stands for both orders.
+    """
+    if terms.sizes[0] != terms.sizes[1]:
+        return False
+    there = np.lexsort((terms.third, terms.second, terms.first))
+    back = np.lexsort((terms.third, terms.first, terms.second))
+    return (
+        np.array_equal(terms.first[there], terms.second[back])
+        and np.array_equal(terms.second[there], terms.first[back])
+        and np.array_equal(terms.third[there], terms.third[back])
+        and np.allclose(terms.value[there], terms.value[back], rtol=1e-10, atol=0)
+    )
 
 
 def flat(

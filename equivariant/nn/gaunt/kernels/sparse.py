@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,7 +15,14 @@ from equivariant.nn.gaunt.kernels.blocks import Extent, Operand
 from equivariant.nn.gaunt.kernels.couplings import Couplings, Integers
 from equivariant.nn.gaunt.kernels.lanes import BYTES
 from equivariant.nn.gaunt.kernels.layouts import Layout
-from equivariant.nn.gaunt.kernels.schedules import Offsets, deep, flat, nested
+from equivariant.nn.gaunt.kernels.schedules import (
+    Offsets,
+    deep,
+    flat,
+    is_symmetric,
+    mirrored,
+    nested,
+)
 from equivariant.nn.gaunt.kernels.sweeps import (
     derive_all,
     derive_all_weighted,
@@ -23,6 +31,7 @@ from equivariant.nn.gaunt.kernels.sweeps import (
 )
 from equivariant.nn.gaunt.kernels.threads import cut, in_parts, number_of_parts
 
+MAKERS = {"nested": nested, "mirrored": mirrored, "flat": flat, "deep": deep}
 NUMPY = {torch.float32: np.dtype(np.float32), torch.float64: np.dtype(np.float64)}
 
 
@@ -69,6 +78,12 @@ class SparseForm(MultilinearForm):
         """Leave out what is made again when needed."""
         return {**self.__dict__, "_plans": {}, "_places": {}}
 
+    @cached_property
+    def symmetric(self) -> bool:
+        """Whether the first two operands can change places, coefficients and layout alike."""
+        alike = self.layouts[0] == self.layouts[1] and not self.layouts[0].shared
+        return alike and is_symmetric(self.terms)
+
     def length(self, slot: int) -> int:
         """See :class:`MultilinearForm`."""
         length: int = self.layouts[slot].length
@@ -83,7 +98,12 @@ class SparseForm(MultilinearForm):
         call = _Call(self, [*operands[:slot], result, *operands[slot:]], lead)
         if not self.weighted:
             one, other = [place for place in range(3) if place != slot]
-            plan = self._plan("nested", (slot, one, other), call)
+            even = slot == 2 and self.symmetric
+            plan = (
+                self._plan("mirrored", (0, 1, 2), call)
+                if even
+                else self._plan("nested", (slot, one, other), call)
+            )
             call.run(multiply_all, [call.rows[one], call.rows[other], call.rows[slot]], plan)
             return result
         segment = 3 if slot != 3 else 2
@@ -115,7 +135,8 @@ class SparseForm(MultilinearForm):
         to = [call.row(place, result) for place, result in zip((one, other), results, strict=True)]
         rows = [call.rows[place] for place in (one, other, slot)]
         if not self.weighted:
-            plan = self._plan("nested", (one, other, slot), call)
+            kind = "mirrored" if slot == 2 and self.symmetric else "nested"
+            plan = self._plan(kind, (one, other, slot), call)
             call.run(derive_all, [*rows, *to], plan)
             return [*results]
         once = whole[3].numel() == self.layouts[3].length
@@ -161,7 +182,7 @@ class SparseForm(MultilinearForm):
                 for place in call.places
             ]
             offsets = Offsets((at[0], at[1], at[2]), at[-1])
-            make: Any = {"nested": nested, "flat": flat, "deep": deep}[kind]
+            make: Any = MAKERS[kind]
             arguments = roles if kind == "flat" else (roles,)
             self._plans[key] = tuple(make(self.terms, *arguments, offsets, NUMPY[call.dtype]))
         return self._plans[key]

@@ -25,8 +25,10 @@ from equivariant.nn.gaunt.kernels.contraction import (
     Flat,
     Nested,
     contract,
+    contract_mirrored,
     contract_weighted,
     derive,
+    derive_mirrored,
     derive_weighted,
 )
 from equivariant.nn.gaunt.kernels.lanes import BYTES
@@ -53,7 +55,12 @@ def multiply_all(to: Operands, lists: Lists, numbers: Span) -> None:
         for first in range(0, extent.channels, BYTES // extent.size):
             here_x = fetch(space_x, x, extent, entry, first, like)
             here_y = fetch(space_y, y, extent, entry, first, like)
-            contract(here_x, here_y, place(space_z, z, extent, entry, first), plan)
+            here_z = place(space_z, z, extent, entry, first)
+            if plan.mirrored:
+                clear(here_z, z, like)
+                contract_mirrored(here_x, here_y, here_z, plan)
+            else:
+                contract(here_x, here_y, here_z, plan)
             settle(space_z, z, extent, entry, first, like)
 
 
@@ -82,7 +89,11 @@ def derive_all(to: Operands, lists: Lists, numbers: Span) -> None:
             there_x = place(space_to_x, to_x, extent, entry, first)
             there_y = place(space_to_y, to_y, extent, entry, first)
             clear(there_y, to_y, like)
-            derive(here_x, here_y, here_g, there_x, there_y, plan)
+            if plan.mirrored:
+                clear(there_x, to_x, like)
+                derive_mirrored(here_x, here_y, here_g, there_x, there_y, plan)
+            else:
+                derive(here_x, here_y, here_g, there_x, there_y, plan)
             settle(space_to_x, to_x, extent, entry, first, like)
             settle(space_to_y, to_y, extent, entry, first, like)
 

@@ -15,7 +15,8 @@ from equivariant.nn.gaunt.kernels.lanes import BYTES
 
 SMALLEST = 100_000  # terms times blocks of lanes for which a thread pays
 _pools: dict[int, ThreadPoolExecutor] = {}
-os.register_at_fork(after_in_child=_pools.clear)
+if hasattr(os, "register_at_fork"):  # not on Windows, which has no fork
+    os.register_at_fork(after_in_child=_pools.clear)
 
 
 def number_of_parts(extent: Extent, terms: int, *, single: bool) -> int:
