@@ -61,14 +61,12 @@ def _backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
 
 def _jvp(ctx: Any, *tangents: Tensor | None) -> Tensor:
     operands = ctx.saved_tensors
-    change = None
-    for place, tangent in enumerate(tangents[2:]):
-        if tangent is not None:
-            moved = [*operands[:place], tangent, *operands[place + 1 :]]
-            part = derivative(ctx.form, ctx.slot, moved)
-            change = part if change is None else change + part
-    assert change is not None
-    return change
+    changes = [
+        derivative(ctx.form, ctx.slot, [*operands[:place], tangent, *operands[place + 1 :]])
+        for place, tangent in enumerate(tangents[2:])
+        if tangent is not None
+    ]
+    return sum(changes[1:], changes[0])
 
 
 class _Eager(torch.autograd.Function):
