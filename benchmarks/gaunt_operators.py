@@ -33,7 +33,6 @@ import math
 import os
 import subprocess
 import sys
-import time
 import warnings
 from pathlib import Path
 
@@ -41,6 +40,7 @@ import e3nn
 import torch
 from e3nn.o3 import Irreps, TensorProduct, spherical_harmonics
 
+from benchmarks.turns import forget_peak, peak_bytes, seconds
 from equivariant.nn import GauntConvolution, GauntPower, gaunt_product
 from equivariant.nn.gaunt import gaunt_constant
 from equivariant.runs import environment, write_json
@@ -138,23 +138,6 @@ def power(name, degree):
     return chained
 
 
-def seconds(calls, *, least):
-    """Shortest time of each call; in turns of five calls (one where slow), three at least."""
-    for call in calls.values():
-        for _ in range(3):
-            call()
-    best = dict.fromkeys(calls, math.inf)
-    started, turn = time.perf_counter(), 0
-    while turn < 3 or (time.perf_counter() - started < least and turn < 200):
-        for name, call in calls.items():
-            for _ in range(5 if best[name] < 0.05 else 1):
-                before = time.perf_counter()
-                call()
-                best[name] = min(best[name], time.perf_counter() - before)
-        turn += 1
-    return best
-
-
 def check(outputs):
     """All ways must agree."""
     first = next(iter(outputs.values()))
@@ -223,12 +206,6 @@ def power_row(degree, least):
     return row
 
 
-def peak_bytes():
-    """Peak of the resident set since it was last reset."""
-    status = Path("/proc/self/status").read_text()
-    return int(status.split("VmHWM:")[1].split()[0]) * 1024
-
-
 def work(name, degree):
     """Memory of one power; prints JSON."""
     torch.set_num_threads(1)
@@ -237,7 +214,7 @@ def work(name, degree):
     x = torch.randn(MEMORY_ROWS, dim, generator=torch.Generator().manual_seed(0))
     x.requires_grad_()
     torch.autograd.grad(way(x[:1]).sum(), (x, way.weight))
-    Path("/proc/self/clear_refs").write_text("5")
+    forget_peak()
     before = peak_bytes()
     torch.autograd.grad(way(x).sum(), (x, way.weight))
     print(json.dumps(peak_bytes() - before))

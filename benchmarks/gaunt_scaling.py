@@ -29,7 +29,8 @@ from pathlib import Path
 import torch
 from e3nn.o3 import FullTensorProduct, Irreps
 
-from benchmarks.gaunt import irreps, peak_bytes, seconds
+from benchmarks.gaunt import irreps
+from benchmarks.turns import forget_peak, peak_bytes, seconds
 from equivariant.nn.gaunt import GauntTensorProduct, gaunt_product
 from equivariant.runs import environment, write_json
 
@@ -61,7 +62,7 @@ def work(method, degree):
     x, y, g = operands(degree)
     if method == "sparse":  # what is compiled once for all degrees is not this degree's memory
         gradients(1, method, *(t[:, :4] for t in (x, y, g)))
-    Path("/proc/self/clear_refs").write_text("5")
+    forget_peak()
     before = peak_bytes()
     started = time.perf_counter()
     gradients(degree, method, x, y, g)

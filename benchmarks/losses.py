@@ -35,6 +35,7 @@ import torch
 from torch.nn.functional import cross_entropy, normalize
 from torch.utils.checkpoint import checkpoint
 
+from benchmarks.turns import forget_peak, peak_bytes
 from equivariant.losses import Pairs, Side, contrast, preset
 from equivariant.runs import environment, write_json
 
@@ -116,19 +117,13 @@ def way(name):
     }[name]
 
 
-def peak_bytes():
-    """Peak of the resident set since it was last reset."""
-    status = Path("/proc/self/status").read_text()
-    return int(status.split("VmHWM:")[1].split()[0]) * 1024
-
-
 def work(name, n, repeats):
     """Measure one way at one size; prints JSON."""
     torch.set_num_threads(1)
     loss = way(name)
     loss(*inputs(64)).backward()
     q, k = inputs(n)
-    Path("/proc/self/clear_refs").write_text("5")
+    forget_peak()
     before = peak_bytes()
     seconds = []
     for _ in range(repeats):

@@ -72,7 +72,8 @@ def test_a_hidden_axis_is_found(seed):
     assert found.dimension() == 1
     unit = torch.nn.functional.normalize(found.directions[0], dim=0)
     assert min((unit - axis).norm(), (unit + axis).norm()) < 1e-6
-    assert found.eigenvalues[0] < 1e-20
+    # eigh knows an eigenvalue to the rounding of the largest, whatever its own size
+    assert found.eigenvalues[0] < 1e-15 * found.eigenvalues[-1]
     assert found.closure() == 0.0
     assert found.dimension(1e9) == 3
 
