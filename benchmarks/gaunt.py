@@ -1,6 +1,6 @@
 """Products of functions on the sphere beside e3nn: the same bilinear map, time and memory.
 
-    python -m benchmarks.gaunt                                # all, about half an hour
+    python -m benchmarks.gaunt                                # all, a quarter of an hour and more
     python -m benchmarks.gaunt --degrees 2 3 --channels 64    # some; the rest stays in the file
     python -m benchmarks.gaunt --table                        # of the results on disk
 
