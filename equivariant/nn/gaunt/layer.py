@@ -70,7 +70,8 @@ class GauntTensorProduct(nn.Module):
             kernels prefer.
         method: See :func:`gaunt_product`. Weights per path take "auto" or "sparse", which run in
             compiled kernels, or "dense": coupling by coupling in PyTorch, where "auto" goes if
-            kernels cannot.
+            kernels cannot. Whether features are where "sparse" or "triton" can run is checked
+            when the layer is called.
         internal_weights: Whether weights are parameters of the layer, which start at 1. None: if
             there are weights and they are shared.
         shared_weights: Whether weights passed to ``forward`` serve the whole batch. None: yes.
@@ -181,6 +182,13 @@ class GauntTensorProduct(nn.Module):
                 self.register_buffer(f"_{name}", index, persistent=False)
         elif self.weights == "path":
             self.weight_numel = self._form.length(3)
+        if not self.weight_numel and (internal or shared is False):
+            raise ConventionError(
+                expected='weights="degree" or "path" where something is said of weights',
+                got=f"internal_weights={internal}, shared_weights={shared}",
+                argument="internal_weights" if internal else "shared_weights",
+                advice='Leave it out: weights="none" has none.',
+            )
         self.shared_weights = shared is None or shared
         self.internal_weights = bool(self.weight_numel) and (
             self.shared_weights if internal is None else internal
@@ -213,8 +221,11 @@ class GauntTensorProduct(nn.Module):
             Shape (..., irreps_out.dim), in the wider dtype of x1 and x2.
 
         Raises:
-            ShapeError: A last axis is not that of the irreps, or leading axes do not broadcast.
-            ConventionError: Weights are missing, or passed where none are expected.
+            ShapeError: A last axis is not that of the irreps, leading axes do not broadcast, or
+                weights are missing or of another shape.
+            ConventionError: Weights are passed where none are expected, or the method cannot run
+                where the features are.
+            MissingExtraError: The method is "triton", and Triton is not installed.
         """
         check_features(x1, self._lengths[0], "x1")
         check_features(x2, self._lengths[1], "x2")

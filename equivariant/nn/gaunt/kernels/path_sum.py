@@ -60,7 +60,7 @@ class PathSum(MultilinearForm):
                 chosen = [pieces[place][(*path, number)[place]] for place in range(4)]
                 factors = [chosen[place] for place in inputs]
                 chosen[slot] += torch.einsum(rule, *factors, block)
-        return whole[slot].reshape(*lead, -1)
+        return whole[slot].reshape(*lead, self.length(slot))
 
     def gradients(
         self, slot: int, operands: Sequence[Tensor], cotangent: Tensor, needs: Needs
