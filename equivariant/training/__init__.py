@@ -3,9 +3,11 @@
 from equivariant.training.averaging import WeightAverage
 from equivariant.training.cached import CachedStep, cached_step
 from equivariant.training.checkpoint import load_weights, read_header, save_weights
+from equivariant.training.config import FitConfig
 from equivariant.training.learners import Learner, PairLearner, SupervisedLearner
-from equivariant.training.loop import Batch, BatchStream, FitConfig, PairStream, fit, launch
+from equivariant.training.loop import Batch, BatchStream, PairStream, fit
 from equivariant.training.potential import PotentialLearner
+from equivariant.training.processes import launch, leave
 from equivariant.training.recorder import Recorder, read_metrics
 
 __all__ = [
@@ -23,6 +25,7 @@ __all__ = [
     "cached_step",
     "fit",
     "launch",
+    "leave",
     "load_weights",
     "read_header",
     "read_metrics",

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
-from typing import Any, Literal, Protocol, runtime_checkable
+from dataclasses import asdict
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from lightning_fabric import Fabric
@@ -18,9 +18,11 @@ from equivariant.pairs import PairBatch
 from equivariant.runs import RunFolder
 from equivariant.training.averaging import WeightAverage
 from equivariant.training.checkpoint import load_state, save_state, save_weights
+from equivariant.training.config import FitConfig
 from equivariant.training.learners import Learner
+from equivariant.training.processes import launch
 from equivariant.training.recorder import Recorder
-from equivariant.training.schedule import Schedule, learning_rate
+from equivariant.training.schedule import learning_rate
 
 
 class Batch(Protocol):
@@ -54,97 +56,6 @@ class PairStream(BatchStream, Protocol):
         self, batch_size: int, *, start: int = 0, rank: int = 0, world: int = 1
     ) -> Iterator[PairBatch]:
         """As :meth:`BatchStream.stream`."""
-
-
-@dataclass(frozen=True)
-class FitConfig:
-    """How to train.
-
-    Args:
-        steps: Optimizer steps of the whole run; 0 for as many as ``minutes`` allow.
-        minutes: Time of the whole run, pauses between resumed parts not counted; the run
-            ends at this or at ``steps``, whichever is first. 0 for no limit. How many steps a
-            time holds is not the same twice: such a run is not repeated bit for bit.
-        clock: What minutes count: "wall", or "processor" for the time this process computes, on
-            machines that others use as well.
-        batch_size: Pairs (or other items) per step, over all processes together.
-        learning_rate: Peak rate of Adam.
-        weight_decay: L2 weight decay of Adam, on all parameters.
-        warmup_steps: Steps of linear warm-up.
-        schedule: What follows the warm-up: constant, or half a cosine to zero.
-        amsgrad: Use the variant of Adam whose step sizes never grow again.
-        gradient_clip: Largest norm of the gradient of all parameters together; 0 for no limit.
-        average_decay: Decay of a moving average of the weights, see ``WeightAverage``; probes
-            see the average, and it is what the weights file holds. 0 for none.
-        precision: "32"; "bf16" for mixed precision, whose objective stays in 32 bits.
-        accelerator: "cpu", "cuda", or "auto" for a GPU where there is one.
-        devices: Processes, one per device.
-        log_every: Steps between lines of metrics.
-        probe_every: Steps between probes on held-out data; 0 for none.
-        checkpoint_every: Steps between checkpoints; the last step always has one.
-        tensorboard: Also write TensorBoard's event files into the run folder.
-    """
-
-    steps: int = 2000
-    minutes: float = 0.0
-    clock: Literal["wall", "processor"] = "wall"
-    batch_size: int = 256
-    learning_rate: float = 1e-3
-    weight_decay: float = 1e-6
-    warmup_steps: int = 0
-    schedule: Schedule = "constant"
-    amsgrad: bool = False
-    gradient_clip: float = 0.0
-    average_decay: float = 0.0
-    precision: Literal["32", "bf16"] = "32"
-    accelerator: Literal["auto", "cpu", "cuda"] = "auto"
-    devices: int = 1
-    log_every: int = 20
-    probe_every: int = 0
-    checkpoint_every: int = 500
-    tensorboard: bool = False
-
-    def __post_init__(self) -> None:
-        low = {name: getattr(self, name) for name in ("batch_size", "devices", "log_every")}
-        wrong = [f"{name}={value}" for name, value in low.items() if value < 1]
-        if self.steps < 0 or not (self.steps or self.minutes > 0):
-            wrong.append(f"steps={self.steps}, minutes={self.minutes}")
-        if min(self.minutes, self.gradient_clip) < 0 or not 0 <= self.average_decay < 1:
-            wrong.append(
-                f"minutes={self.minutes}, gradient_clip={self.gradient_clip}, "
-                f"average_decay={self.average_decay}"
-            )
-        if self.batch_size % max(1, self.devices):
-            wrong.append(f"batch_size={self.batch_size} over {self.devices} devices")
-        if wrong or not self.learning_rate > 0:
-            raise ConventionError(
-                expected="positive steps or minutes, batch_size, devices, log_every and "
-                "learning_rate, gradient_clip of at least 0, average_decay in [0, 1), the batch "
-                "a multiple of the devices",
-                got=", ".join(wrong) or f"learning_rate={self.learning_rate}",
-                argument="config",
-                advice="batch_size counts the pairs of all devices together.",
-            )
-
-
-def launch(config: FitConfig) -> Fabric:
-    """Start the processes that training runs in; under torchrun, join those it started.
-
-    With several devices the calling script is started again for each of them, so call it before
-    anything that only one process should do.
-
-    Args:
-        config: Devices and precision.
-    """
-    fabric = Fabric(
-        accelerator=config.accelerator,
-        devices=config.devices,
-        # A method may leave parts of a model unused: a supervised one its projectors.
-        strategy="ddp_find_unused_parameters_true" if config.devices > 1 else "auto",
-        precision="bf16-mixed" if config.precision == "bf16" else "32-true",
-    )
-    fabric.launch()
-    return fabric
 
 
 def fit(
