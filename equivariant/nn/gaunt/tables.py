@@ -31,7 +31,8 @@ def real_harmonics(
 
     Args:
         degree: Largest l, at least 0.
-        directions: Shape (..., 3), floating point, not zero; lengths are divided out.
+        directions: Shape (..., 3), floating point, finite and not zero; lengths are divided
+            out, however small or large.
         normalization: "integral": ∫Y² = 1 over the sphere. "component": times √(4π), so that
             Σ_m Y_lm² = 2l+1. "norm": times √(4π/(2l+1)), so that Σ_m Y_lm² = 1.
 
@@ -49,8 +50,8 @@ def real_harmonics(
     Featherstone 2002.
     """
     check_degree(degree, "degree")
-    unit = directions.double()
-    x, y, z = (unit / unit.norm(dim=-1, keepdim=True)).unbind(-1)
+    scaled = _near_one(directions.double())
+    x, y, z = (scaled / scaled.norm(dim=-1, keepdim=True)).unbind(-1)
     legendre = _legendre(degree, y)
     cosine, sine = [torch.ones_like(x)], [torch.zeros_like(x)]
     for _ in range(degree):
@@ -61,7 +62,16 @@ def real_harmonics(
         for m in range(-n, n + 1):
             circle = math.sqrt(2) * (cosine[m] if m > 0 else sine[-m]) if m else cosine[0]
             columns.append(legendre[abs(m)][n - abs(m)] * circle)
-    return torch.stack(columns, -1) * degree_scales(degree, normalization).to(unit.device)
+    return torch.stack(columns, -1) * degree_scales(degree, normalization).to(scaled.device)
+
+
+def _near_one(vectors: Tensor) -> Tensor:
+    """Vectors times a power of two, so that squares neither overflow nor underflow."""
+    largest = vectors.detach().abs().amax(-1, keepdim=True)
+    exponent = torch.frexp(largest).exponent
+    half = exponent // 2  # two factors: their product may overflow
+    one = torch.ones_like(largest)
+    return vectors * torch.ldexp(one, -half) * torch.ldexp(one, half - exponent)
 
 
 def _legendre(degree: int, cosine: Tensor) -> list[list[Tensor]]:

@@ -54,6 +54,20 @@ def test_harmonics_have_gradients_at_the_pole():
     assert torch.autograd.gradcheck(lambda p: real_harmonics(4, p), points)
 
 
+@pytest.mark.parametrize("length", [1e-300, 1e-200, 1e-160, 1.0, 1e160, 1e307])
+def test_harmonics_of_directions_whose_squares_under_or_overflow(length):
+    points = directions(5) / 4
+    scaled = (points * length).requires_grad_()
+    torch.testing.assert_close(real_harmonics(6, scaled), real_harmonics(6, points), **FLOAT64)
+    points.requires_grad_()
+    of_scaled, of_points = (
+        torch.autograd.grad(real_harmonics(3, p).square() @ torch.arange(16.0).double(), p,
+                            torch.ones(len(p), dtype=torch.float64))[0]
+        for p in (scaled, points)
+    )  # fmt: skip
+    torch.testing.assert_close(of_scaled * length, of_points, rtol=1e-10, atol=1e-10)
+
+
 @pytest.mark.parametrize("degrees", DEGREES)
 def test_coefficients_are_positive_multiples_of_wigner(degrees):
     expected = torch.zeros([2 * degree + 1 for degree in degrees], dtype=torch.float64)
