@@ -12,9 +12,10 @@ import pytest
 import torch
 
 from equivariant.nn.gaunt import gaunt_coefficients, poisson_coefficients
-from equivariant.nn.gaunt.kernels import threads
+from equivariant.nn.gaunt.kernels import sparse, threads, unrolled
 from equivariant.nn.gaunt.kernels.couplings import Couplings, harmonic_couplings
 from equivariant.nn.gaunt.kernels.layouts import Layout
+from equivariant.nn.gaunt.kernels.machine_code import Processor
 from equivariant.nn.gaunt.kernels.schedules import is_symmetric
 from equivariant.nn.gaunt.kernels.sparse import SparseForm
 from equivariant.nn.gaunt.kernels.threads import cut, number_of_parts
@@ -32,6 +33,13 @@ def two_threads(monkeypatch):
     monkeypatch.setattr(threads, "SMALLEST", 1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(params=["written out", "tables"])
+def code(request, monkeypatch):
+    """Both kinds of kernels; the long lists that tables serve would take long here."""
+    if request.param == "tables":
+        monkeypatch.setattr(sparse, "MOST_TERMS", 0)
 
 
 def layouts(channels, order, *, shared=False, degrees=DEGREES):
@@ -124,20 +132,20 @@ def all_ways(batch, channels, order, dtype):
 
 @pytest.mark.parametrize("order", ["mul_ir", "ir_mul"])
 @pytest.mark.parametrize("channels", CHANNELS)
-def test_values_and_gradients_in_double_precision(channels, order):
+def test_values_and_gradients_in_double_precision(channels, order, code):
     for batch in (1, 7):
         all_ways(batch, channels, order, torch.float64)
 
 
 @pytest.mark.parametrize("order", ["mul_ir", "ir_mul"])
 @pytest.mark.parametrize("channels", CHANNELS)
-def test_values_and_gradients_in_single_precision(channels, order):
+def test_values_and_gradients_in_single_precision(channels, order, code):
     all_ways(70 if channels < 32 else 5, channels, order, torch.float32)
 
 
 @pytest.mark.parametrize("order", ["mul_ir", "ir_mul"])
 @pytest.mark.parametrize("channels", [1, 3, 64, 100])
-def test_several_threads_compute_the_same(channels, order, two_threads):
+def test_several_threads_compute_the_same(channels, order, two_threads, code):
     all_ways(130 if channels == 1 else 9, channels, order, torch.float64)
 
 
@@ -153,6 +161,59 @@ def test_records_of_every_width(width, dtype):
     rows = [torch.randn(150, width, generator=generator).to(dtype) for _ in range(3)]
     expected = rows[0] * rows[1] * rows[2] * torch.arange(1, width + 1)
     close(derivative(form, 2, rows), expected, TOLERANCE[dtype])
+
+
+PROCESSORS = [None, Processor(64, 32), Processor(32, 16), Processor(16, 32), Processor(16, 16)]
+
+
+@pytest.mark.parametrize("processor", PROCESSORS, ids=str)
+@pytest.mark.parametrize("kind", ["even", "odd"])
+@pytest.mark.parametrize(
+    "degrees",
+    [(0, 0, 0), (0, 3, 3), (1, 1, 3), (4, 1, 2), (2, 2, 2), (3, 3, 5), (4, 4, 2)],
+)  # fmt: skip
+def test_written_out_and_by_tables(degrees, kind, processor, monkeypatch):
+    """Registers enough for all, for sums alone, and too few; places that nothing reaches."""
+    if processor:
+        monkeypatch.setattr(unrolled, "processor", lambda: processor)
+    terms = harmonic_couplings(*degrees, kind, "integral")
+    kinds = layouts(3, "mul_ir", degrees=degrees)
+    form = SparseForm(terms, kinds)
+    with monkeypatch.context() as patch:
+        patch.setattr(sparse, "MOST_TERMS", 0)
+        by_tables = SparseForm(terms, kinds)
+        operands = drawn(form, 24, torch.float64)
+        expected = everything(by_tables, operands)
+    for one, other in zip(everything(form, operands), expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-13, atol=1e-13)
+    if len(terms.value):
+        made = [plan[-1] for plan in form._plans.values()]
+        assert all(made)
+        assert not any(plan[-1] for plan in by_tables._plans.values())
+
+
+def everything(form, operands):
+    """A product for each slot, and the gradients of each."""
+    found = []
+    for slot in range(3):
+        others = [operand for place, operand in enumerate(operands) if place != slot]
+        z = derivative(form, slot, others)
+        found += [z.detach(), *torch.autograd.grad(z, others, operands[slot].detach())]
+    return found
+
+
+def test_equal_lists_share_their_code_and_others_do_not():
+    terms = harmonic_couplings(2, 2, 2, "even", "integral")
+    kinds = layouts(64, "ir_mul", degrees=(2, 2, 2))
+    x = torch.ones(1, kinds[0].length)
+    codes = []
+    for value in (terms.value, terms.value, 2 * terms.value):
+        form = SparseForm(replace(terms, value=value), kinds)
+        codes.append(int(abs(derivative(form, 2, (x, x))).sum()))
+        codes.append(next(iter(form._plans.values()))[-1])
+    assert codes[:2] == codes[2:4]
+    assert codes[5] != codes[1]
+    assert codes[4] == pytest.approx(2 * codes[0], abs=1)
 
 
 def test_threads_share_out_everything_once():

@@ -24,6 +24,9 @@ class Nested(NamedTuple):
     A term is a coefficient times the entry at ``term_at``; a group multiplies the sum of its terms
     by the entry at ``group_at``. ``mirrored`` lists hold each pair of a row and a group once, for
     a form that is symmetric in them, with half the coefficient where both are equal.
+
+    Where ``code`` is not 0 it is the address of a function with all of this written out, see
+    :mod:`unrolled`, and the lists are empty; ``coefficients`` are its last argument.
     """
 
     rows: Offsets
@@ -33,6 +36,7 @@ class Nested(NamedTuple):
     term_at: Offsets
     coefficients: Numbers
     mirrored: bool
+    code: int
 
 
 class Flat(NamedTuple):

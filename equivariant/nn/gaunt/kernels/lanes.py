@@ -115,6 +115,21 @@ def fused(typing: Any, a: Any, b: Any, c: Any) -> Any:
 
 
 @instruction
+def call(typing: Any, address: Any, arguments: Any) -> Any:
+    """Call a function at an address, which takes addresses and returns nothing."""
+
+    def write(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        count, word = len(arguments), ir.IntType(64)
+        pointer = builder.inttoptr(
+            values[0], ir.FunctionType(ir.VoidType(), [word] * count).as_pointer()
+        )
+        builder.call(pointer, cgutils.unpack_tuple(builder, values[1], count))
+        return context.get_dummy_value()
+
+    return types.void(types.int64, arguments), write
+
+
+@instruction
 def unweave(typing: Any, source: Any, target: Any, width: Any, like: Any) -> Any:
     """Split a register's worth of records of ``width`` numbers into rows, one per number.
 

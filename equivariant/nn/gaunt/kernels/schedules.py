@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from equivariant.nn.gaunt.kernels.contraction import Deep, Flat, Nested
 from equivariant.nn.gaunt.kernels.couplings import Couplings, Integers
+from equivariant.nn.gaunt.kernels.unrolled import Purpose, written_out
 
 
 class Offsets(NamedTuple):
@@ -41,8 +42,37 @@ def nested(
     at = [offsets.operands[role] for role in roles]
     return Nested(
         rows, at[0], _ends(starts, row), at[1][group[starts]], at[2][term],
-        terms.value[order].astype(dtype), False,
+        terms.value[order].astype(dtype), False, 0,
     )  # fmt: skip
+
+
+def unrolled(
+    terms: Couplings, roles: tuple[int, int, int], offsets: Offsets, dtype: np.dtype[np.generic],
+    *, purpose: Purpose, symmetric: bool,
+) -> Nested:  # fmt: skip
+    """No order: everything written out.
+
+    Args:
+        terms: The coefficients, at most ``MOST_TERMS``.
+        roles: Which operands are the factors, and which the result or the cotangent.
+        offsets: Where coefficients lie.
+        dtype: Of the coefficients.
+        purpose: "product" or "gradients".
+        symmetric: Whether the factors can change places, coefficients and offsets alike.
+
+    Returns:
+        Lists of which only the address and the coefficients count.
+    """
+    places, sizes = _places(terms), terms.sizes
+    one, other, third = roles
+    turned = replace(
+        terms, first=places[one], second=places[other], third=places[third],
+        sizes=(sizes[one], sizes[other], sizes[third]),
+    )  # fmt: skip
+    at = (offsets.operands[one], offsets.operands[other], offsets.operands[third])
+    made = written_out(turned, at, dtype, purpose=purpose, symmetric=symmetric)
+    empty = np.zeros(0, np.int64)
+    return Nested(empty, empty, empty, empty, empty, made.coefficients, symmetric, made.code)
 
 
 def mirrored(

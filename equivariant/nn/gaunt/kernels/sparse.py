@@ -22,6 +22,7 @@ from equivariant.nn.gaunt.kernels.schedules import (
     is_symmetric,
     mirrored,
     nested,
+    unrolled,
 )
 from equivariant.nn.gaunt.kernels.sweeps import (
     derive_all,
@@ -30,9 +31,13 @@ from equivariant.nn.gaunt.kernels.sweeps import (
     multiply_all_weighted,
 )
 from equivariant.nn.gaunt.kernels.threads import cut, in_parts, number_of_parts
+from equivariant.nn.gaunt.kernels.unrolled import MOST_TERMS, Purpose
 
-MAKERS = {"nested": nested, "mirrored": mirrored, "flat": flat, "deep": deep}
-NUMPY = {torch.float32: np.dtype(np.float32), torch.float64: np.dtype(np.float64)}
+MAKERS = {"flat": flat, "deep": deep}
+NUMPY: dict[torch.dtype, np.dtype[Any]] = {
+    torch.float32: np.dtype(np.float32),
+    torch.float64: np.dtype(np.float64),
+}
 
 
 class Place(NamedTuple):
@@ -98,17 +103,12 @@ class SparseForm(MultilinearForm):
         call = _Call(self, [*operands[:slot], result, *operands[slot:]], lead)
         if not self.weighted:
             one, other = [place for place in range(3) if place != slot]
-            even = slot == 2 and self.symmetric
-            plan = (
-                self._plan("mirrored", (0, 1, 2), call)
-                if even
-                else self._plan("nested", (slot, one, other), call)
-            )
+            plan = self._plan("product", slot, call)
             call.run(multiply_all, [call.rows[one], call.rows[other], call.rows[slot]], plan)
             return result
         segment = 3 if slot != 3 else 2
         one, other = sorted({0, 1, 2} - {slot, segment})
-        plan = self._plan("flat", (slot, segment), call)
+        plan = self._weighted_plan("flat", (slot, segment), call)
         rows = [call.rows[place] for place in (one, other, segment, slot)]
         call.run(multiply_all_weighted, rows, plan)
         return result
@@ -135,15 +135,14 @@ class SparseForm(MultilinearForm):
         to = [call.row(place, result) for place, result in zip((one, other), results, strict=True)]
         rows = [call.rows[place] for place in (one, other, slot)]
         if not self.weighted:
-            kind = "mirrored" if slot == 2 and self.symmetric else "nested"
-            plan = self._plan(kind, (one, other, slot), call)
+            plan = self._plan("gradients", slot, call)
             call.run(derive_all, [*rows, *to], plan)
             return [*results]
         once = whole[3].numel() == self.layouts[3].length
         parts = call.parts if once else 1
         shape = torch.Size((parts,)) if once else lead
         weights = self._new(3, shape, whole[0], zeros=once)
-        plan = self._plan("deep", (one, other, slot), call)
+        plan = self._weighted_plan("deep", (one, other, slot), call)
         to.append(call.row(3, weights[0] if once else weights))
         call.run(derive_all_weighted, [*rows, call.rows[3], *to], plan, apart=once)
         return [*results, weights.sum(0).view(whole[3].shape) if once else weights]
@@ -173,19 +172,42 @@ class SparseForm(MultilinearForm):
             self._places[size] = found
         return self._places[size]
 
-    def _plan(self, kind: str, roles: tuple[int, ...], call: _Call) -> Any:
-        """The order of visiting, made once."""
+    def _plan(self, purpose: Purpose, slot: int, call: _Call) -> Any:
+        """What a sweep without weights needs to know, made once."""
+        key = (purpose, slot, call.dtype)
+        if key not in self._plans:
+            one, other = [place for place in range(3) if place != slot]
+            symmetric = slot == 2 and self.symmetric
+            offsets, dtype = self._offsets(call), NUMPY[call.dtype]
+            if len(self.terms.value) <= MOST_TERMS:
+                roles = (one, other, slot)
+                plan = unrolled(
+                    self.terms, roles, offsets, dtype, purpose=purpose, symmetric=symmetric
+                )
+            elif symmetric:
+                plan = mirrored(self.terms, (0, 1, 2), offsets, dtype)
+            else:
+                roles = (one, other, slot) if purpose == "gradients" else (slot, one, other)
+                plan = nested(self.terms, roles, offsets, dtype)
+            self._plans[key] = tuple(plan)
+        return self._plans[key]
+
+    def _weighted_plan(self, kind: str, roles: tuple[int, ...], call: _Call) -> Any:
+        """The same for a sweep with weights."""
         key = (kind, roles, call.dtype)
         if key not in self._plans:
-            at = [
-                place.blocks[:, 0] if place.direct else np.arange(place.rows) * BYTES
-                for place in call.places
-            ]
-            offsets = Offsets((at[0], at[1], at[2]), at[-1])
             make: Any = MAKERS[kind]
             arguments = roles if kind == "flat" else (roles,)
-            self._plans[key] = tuple(make(self.terms, *arguments, offsets, NUMPY[call.dtype]))
+            plan = make(self.terms, *arguments, self._offsets(call), NUMPY[call.dtype])
+            self._plans[key] = tuple(plan)
         return self._plans[key]
+
+    def _offsets(self, call: _Call) -> Offsets:
+        at = [
+            place.blocks[:, 0] if place.direct else np.arange(place.rows) * BYTES
+            for place in call.places
+        ]
+        return Offsets((at[0], at[1], at[2]), at[-1])
 
 
 class _Call:

@@ -31,7 +31,7 @@ from equivariant.nn.gaunt.kernels.contraction import (
     derive_mirrored,
     derive_weighted,
 )
-from equivariant.nn.gaunt.kernels.lanes import BYTES
+from equivariant.nn.gaunt.kernels.lanes import BYTES, call
 
 Operands = tuple[tuple[Any, ...], ...]
 Lists = tuple[Any, ...]
@@ -39,14 +39,15 @@ Span = tuple[int, int, int, int, int]
 
 
 @kernel
-def multiply_all(to: Operands, lists: Lists, numbers: Span) -> None:
+def multiply_all(to: Operands, lists: Lists, span: Span) -> None:
     """:func:`contract` for every entry and channel; z must be zeros where it is shared."""
     x = Operand(*to[0])
     y = Operand(*to[1])
     z = Operand(*to[2])
     plan = Nested(*lists)
-    extent = Extent(*numbers)
+    extent = Extent(*span)
     like = plan.coefficients[0]
+    numbers = plan.coefficients.ctypes.data
     memory = workspace(x.rows + y.rows + z.rows)
     space_x = start(memory)
     space_y = space_x + x.rows * BYTES
@@ -56,7 +57,9 @@ def multiply_all(to: Operands, lists: Lists, numbers: Span) -> None:
             here_x = fetch(space_x, x, extent, entry, first, like)
             here_y = fetch(space_y, y, extent, entry, first, like)
             here_z = place(space_z, z, extent, entry, first)
-            if plan.mirrored:
+            if plan.code:
+                call(plan.code, (here_x, here_y, here_z, numbers))
+            elif plan.mirrored:
                 clear(here_z, z, like)
                 contract_mirrored(here_x, here_y, here_z, plan)
             else:
@@ -65,7 +68,7 @@ def multiply_all(to: Operands, lists: Lists, numbers: Span) -> None:
 
 
 @kernel
-def derive_all(to: Operands, lists: Lists, numbers: Span) -> None:
+def derive_all(to: Operands, lists: Lists, span: Span) -> None:
     """:func:`derive` for every entry and channel; shared gradients must be zeros before."""
     x = Operand(*to[0])
     y = Operand(*to[1])
@@ -73,8 +76,9 @@ def derive_all(to: Operands, lists: Lists, numbers: Span) -> None:
     to_x = Operand(*to[3])
     to_y = Operand(*to[4])
     plan = Nested(*lists)
-    extent = Extent(*numbers)
+    extent = Extent(*span)
     like = plan.coefficients[0]
+    numbers = plan.coefficients.ctypes.data
     memory = workspace(2 * x.rows + 2 * y.rows + g.rows)
     space_x = start(memory)
     space_y = space_x + x.rows * BYTES
@@ -88,25 +92,28 @@ def derive_all(to: Operands, lists: Lists, numbers: Span) -> None:
             here_g = fetch(space_g, g, extent, entry, first, like)
             there_x = place(space_to_x, to_x, extent, entry, first)
             there_y = place(space_to_y, to_y, extent, entry, first)
-            clear(there_y, to_y, like)
-            if plan.mirrored:
+            if plan.code:
+                call(plan.code, (here_x, here_y, here_g, there_x, there_y, numbers))
+            elif plan.mirrored:
+                clear(there_y, to_y, like)
                 clear(there_x, to_x, like)
                 derive_mirrored(here_x, here_y, here_g, there_x, there_y, plan)
             else:
+                clear(there_y, to_y, like)
                 derive(here_x, here_y, here_g, there_x, there_y, plan)
             settle(space_to_x, to_x, extent, entry, first, like)
             settle(space_to_y, to_y, extent, entry, first, like)
 
 
 @kernel
-def multiply_all_weighted(to: Operands, lists: Lists, numbers: Span) -> None:
+def multiply_all_weighted(to: Operands, lists: Lists, span: Span) -> None:
     """:func:`contract_weighted` for every entry and channel."""
     x = Operand(*to[0])
     y = Operand(*to[1])
     w = Operand(*to[2])
     z = Operand(*to[3])
     plan = Flat(*lists)
-    extent = Extent(*numbers)
+    extent = Extent(*span)
     like = plan.coefficients[0]
     memory = workspace(x.rows + y.rows + w.rows + z.rows)
     space_x = start(memory)
@@ -124,7 +131,7 @@ def multiply_all_weighted(to: Operands, lists: Lists, numbers: Span) -> None:
 
 
 @kernel
-def derive_all_weighted(to: Operands, lists: Lists, numbers: Span) -> None:
+def derive_all_weighted(to: Operands, lists: Lists, span: Span) -> None:
     """:func:`derive_weighted` for every entry and channel.
 
     Weights of stride 0 serve the whole batch, and their gradient is summed over it.
@@ -137,7 +144,7 @@ def derive_all_weighted(to: Operands, lists: Lists, numbers: Span) -> None:
     to_y = Operand(*to[5])
     to_w = Operand(*to[6])
     plan = Deep(*lists)
-    extent = Extent(*numbers)
+    extent = Extent(*span)
     like = plan.coefficients[0]
     memory = workspace(2 * (x.rows + y.rows + w.rows) + g.rows)
     space_x = start(memory)
