@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from equivariant.nn.gaunt.forms import form_named, swapped
+from equivariant.nn.gaunt.forms import form_named, leading_axes, swapped
 
 
 @torch.library.custom_op(
@@ -59,7 +59,7 @@ def form_gradients(
 
 @form_derivative.register_fake
 def _fake_derivative(name: str, slot: int, operands: list[Tensor]) -> Tensor:
-    lead = torch.broadcast_shapes(*(operand.shape[:-1] for operand in operands))
+    lead = leading_axes(operands)
     return operands[0].new_empty(*lead, form_named(name).length(slot))
 
 

@@ -86,15 +86,7 @@ def gaunt_product(
     _check_options(L1, L2, L3, normalization, kind, method)
     _check_coefficients(x1, L1, "x1")
     _check_coefficients(x2, L2, "x2")
-    try:
-        torch.broadcast_shapes(x1.shape[:-1], x2.shape[:-1])
-    except RuntimeError as error:
-        raise ShapeError(
-            expected=f"leading axes that broadcast with {tuple(x1.shape[:-1])}",
-            got=str(tuple(x2.shape[:-1])),
-            argument="x2",
-            advice="Insert axes of size 1 where one operand serves many of the other.",
-        ) from error
+    _check_leading(x1, x2)
     dtype = torch.promote_types(x1.dtype, x2.dtype)
     if method == "sparse":
         check_sparse(x1)
@@ -193,3 +185,17 @@ def _check_coefficients(x: Tensor, degree: int, argument: str) -> None:
             argument=argument,
             advice="Absent degrees are filled with zeros.",
         )
+
+
+def _check_leading(x1: Tensor, x2: Tensor) -> None:
+    if x1.shape[:-1] == x2.shape[:-1]:
+        return
+    try:
+        torch.broadcast_shapes(x1.shape[:-1], x2.shape[:-1])
+    except RuntimeError as error:
+        raise ShapeError(
+            expected=f"leading axes that broadcast with {tuple(x1.shape[:-1])}",
+            got=str(tuple(x2.shape[:-1])),
+            argument="x2",
+            advice="Insert axes of size 1 where one operand serves many of the other.",
+        ) from error

@@ -34,4 +34,7 @@ def multiply_densely(
         tensor([1.])
     """
     table = dense_table(degrees, kind, normalization, x1.dtype, x1.device)
+    if min(x1.dim(), x2.dim()) > 1 and min(x1.stride(-1), x2.stride(-1)) > 1:
+        pairs = x1.mT.unsqueeze(-2) * x2.mT.unsqueeze(-3)  # channels stay last in memory
+        return (table.mT @ pairs.flatten(-3, -2)).mT
     return (x1.unsqueeze(-1) * x2.unsqueeze(-2)).flatten(-2) @ table

@@ -10,7 +10,7 @@ import torch
 from e3nn.o3 import Irreps
 from torch import Tensor
 
-from equivariant.nn.gaunt.forms import MultilinearForm, Needs, swapped
+from equivariant.nn.gaunt.forms import MultilinearForm, Needs, leading_axes, swapped
 from equivariant.nn.gaunt.kernels.irreps_terms import IrrepsProduct, irreps_couplings
 from equivariant.nn.gaunt.kernels.layouts import Layout
 from equivariant.nn.gaunt.paths import irreps_of
@@ -41,7 +41,7 @@ class PathSum(MultilinearForm):
     def derivative(self, slot: int, operands: Sequence[Tensor]) -> Tensor:
         """See :class:`MultilinearForm`."""
         some = operands[0]
-        lead = torch.broadcast_shapes(*(operand.shape[:-1] for operand in operands))
+        lead = leading_axes(operands)
         count = lead.numel()
         whole = [
             operand.expand(*lead, -1).reshape(count, operand.shape[-1]) for operand in operands

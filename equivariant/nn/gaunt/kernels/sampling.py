@@ -13,6 +13,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from equivariant.nn.gaunt.forms import leading_axes
+
 Samples = tuple[Tensor, ...]
 CHUNK = 960_000  # bytes of one operand's samples, which stay in the cache
 
@@ -119,7 +121,7 @@ def _in_chunks(
     work: Work, operands: Sequence[Tensor], sizes: list[int], sampling: Sampling
 ) -> list[Tensor]:
     """Results of shape (..., size) from operands whose leading axes broadcast."""
-    lead = torch.broadcast_shapes(*(operand.shape[:-1] for operand in operands))
+    lead = leading_axes(operands)
     some = operands[0]
     if lead.numel() == 0:
         return [some.new_zeros(*lead, size) for size in sizes]

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from equivariant.nn.gaunt.forms import MultilinearForm, Needs
+from equivariant.nn.gaunt.forms import MultilinearForm, Needs, leading_axes
 from equivariant.nn.gaunt.kernels.blocks import Extent, Operand
 from equivariant.nn.gaunt.kernels.couplings import Couplings, Integers
 from equivariant.nn.gaunt.kernels.lanes import BYTES
@@ -96,7 +96,7 @@ class SparseForm(MultilinearForm):
 
     def derivative(self, slot: int, operands: Sequence[Tensor]) -> Tensor:
         """Gradient by one operand, see :class:`MultilinearForm`."""
-        lead = _lead(operands)
+        lead = leading_axes(operands)
         result = self._new(slot, lead, operands[0])
         if result.numel() == 0 or not len(self.terms.value):
             return result.zero_()
@@ -119,7 +119,7 @@ class SparseForm(MultilinearForm):
         """Gradients by the operands of a derivative, see :class:`MultilinearForm`."""
         whole = [*operands[:slot], cotangent, *operands[slot:]]
         places = [place for place in range(len(whole)) if place != slot]
-        lead = _lead(whole)
+        lead = leading_axes(whole)
         if sum(needs) > 1 and slot != 3 and lead.numel() and len(self.terms.value):
             return self._sweep(slot, whole, lead)
         return [
@@ -272,12 +272,3 @@ class _Call:
                 part = [*part[:-1], last._replace(address=last.address + number * step)]
             parts.append((tuple(tuple(one) for one in part), plan, tuple(extent)))
         in_parts(function, parts)
-
-
-def _lead(operands: Sequence[Tensor]) -> torch.Size:
-    """Leading axes, broadcast together."""
-    first = operands[0].shape[:-1]
-    if all(operand.shape[:-1] == first for operand in operands[1:]):
-        return first
-    lead: torch.Size = torch.broadcast_shapes(*(operand.shape[:-1] for operand in operands))
-    return lead

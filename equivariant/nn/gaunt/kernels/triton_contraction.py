@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from equivariant.errors import ConventionError, MissingExtraError
+from equivariant.nn.gaunt.forms import leading_axes
 from equivariant.nn.gaunt.tables import Kind, Normalization, dense_table
 from equivariant.shapes import Float
 
@@ -62,7 +63,7 @@ def triton_contract(
             expected="tensors on a CUDA device", got=str(x1.device), argument="x1",
             advice="On a CPU method='auto' has compiled kernels of its own.",
         )  # fmt: skip
-    lead = torch.broadcast_shapes(x1.shape[:-1], x2.shape[:-1])
+    lead = leading_axes((x1, x2))
     rows = (degrees[2] + 1) ** 2
     z = x1.new_empty(*lead, rows)
     if z.numel() == 0:
