@@ -60,8 +60,9 @@ def gaunt_product(
             :func:`benchmark_methods` say is fastest. "grid" multiplies values at points,
             ``((x1 T1) * (x2 T2)) T3``; "half_grid" does so on half of the sphere, even and odd
             degrees apart; "separable" sums over degrees and orders one after the other, for high
-            degrees. "sparse" sums over the coefficients that are not zero, in compiled kernels on
-            the CPU; "dense" over all (L1+1)²(L2+1)²(L3+1)², for the lowest degrees. "triton"
+            degrees. "sparse" sums over the coefficients that are not zero, in kernels on the CPU:
+            machine code written out for just these coefficients when it is first needed (up to
+            degree 6, in hundredths of a second to one second), tables of them above; "dense" over all (L1+1)²(L2+1)²(L3+1)², for the lowest degrees. "triton"
             sums as "sparse" does, on CUDA devices; "auto" takes it only where
             :func:`benchmark_methods` found it fastest. "fft" and "fft_real" convolve Fourier
             series: the published algorithm, kept as a reference.
