@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
@@ -11,9 +12,11 @@ from torch import Tensor
 
 from equivariant.nn.gaunt.kernels.blocks import Extent
 from equivariant.nn.gaunt.kernels.lanes import BYTES
-from equivariant.nn.gaunt.kernels.power_plans import Fields, PowerShape, fields, plan_of
+from equivariant.nn.gaunt.kernels.layouts import Order
+from equivariant.nn.gaunt.kernels.power_plans import Fields, Parts, PowerShape, fields, plan_of
 from equivariant.nn.gaunt.kernels.power_sweeps import derive_all_powers, raise_all
 from equivariant.nn.gaunt.kernels.threads import in_parts, number_of_parts
+from equivariant.nn.gaunt.tables import Normalization
 
 NUMPY = {torch.float32: np.dtype(np.float32), torch.float64: np.dtype(np.float64)}
 NO_KINDS = np.zeros(0, np.int64)
@@ -106,6 +109,33 @@ class PowerForm:
         parts, blocks = number_of_parts(whole, terms, single=False), (count + group - 1) // group
         edges = [min(count, blocks * part // parts * group) for part in range(parts + 1)]
         return [tuple(whole._replace(first=a, last=b)) for a, b in pairwise(edges)]
+
+
+@lru_cache(maxsize=64)
+def power_form(
+    inside: Parts,
+    outside: Parts,
+    correlation: int,
+    *,
+    channels: int,
+    order: Order,
+    normalization: Normalization,
+) -> PowerForm:
+    """The form for given irreps, kept: see :class:`PowerShape` for the arguments.
+
+    Args:
+        inside: Sign and degree of each irrep of the features.
+        outside: The same of the result.
+        correlation: Largest power, 2 or 3.
+        channels: Multiplicity of every irrep.
+        order: Of features and result in memory.
+        normalization: See :func:`real_harmonics`; not "norm".
+
+    Returns:
+        One object per set of arguments.
+    """
+    shape = PowerShape(inside, outside, correlation, channels, order, normalization)
+    return PowerForm(shape)
 
 
 def _numbers(kinds: Tensor | None) -> np.ndarray[Any, np.dtype[np.int64]]:
