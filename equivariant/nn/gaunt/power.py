@@ -20,7 +20,7 @@ from equivariant.nn.gaunt.constants import Constants
 from equivariant.nn.gaunt.kernels.choice import prefers_sparse_powers
 from equivariant.nn.gaunt.kernels.engine import check_sparse
 from equivariant.nn.gaunt.paths import expressivity_report
-from equivariant.nn.gaunt.power_sum import Kernels, power_sum
+from equivariant.nn.gaunt.power_sum import Directions, Kernels, power_sum
 from equivariant.nn.gaunt.precision import without_autocast, working_dtype
 from equivariant.nn.gaunt.sphere_powers import SpherePowers, powers
 from equivariant.nn.gaunt.tables import degree_scales, grid_tables
@@ -198,7 +198,7 @@ class GauntPower(nn.Module):
         x: Tensor,
         weight: Tensor,
         kinds: Tensor | None,
-        by: tuple[Tensor | None, Tensor | None],
+        by: Directions,
     ) -> Tensor:
         """Derivative of :meth:`summed` in a direction, without checks.
 
@@ -233,20 +233,13 @@ class GauntPower(nn.Module):
 
     def _powers(self, values: Tensor, direction: Tensor | None) -> list[Tensor]:
         """All powers or their derivatives, each (rows, channels, components of the result)."""
-        signs = [sign for sign in (1, -1) if self._in.degree(sign) >= 0]
-        parts = [self._in.signal(values, sign, self._degree_in) for sign in signs]
-        by: list[Tensor | None] = [
-            None if direction is None else self._in.signal(direction, sign, self._degree_in)
-            for sign in signs
-        ]
-        if len(parts) == 2:
-            (f, h), (r, s) = parts, by
-            both = r is not None and s is not None
-            sums = self._raised(f + h, r + s if both else None)
-            differences = self._raised(f - h, r - s if both else None)
-            pairs = zip(sums, differences, strict=True)
+        functions = self._functions(values)
+        along = [None] * len(functions) if direction is None else self._functions(direction)
+        both = [self._raised(f, r) for f, r in zip(functions, along, strict=True)]
+        if len(both) == 2:
+            pairs = zip(*both, strict=True)
             return [self._selected((s + d) / 2, (s - d) / 2) for s, d in pairs]
-        raised = self._raised(parts[0], by[0])
+        (raised,) = both
         if self._in.degree(-1) < 0:
             return [self._selected(z, z) for z in raised]
         return [
@@ -255,6 +248,15 @@ class GauntPower(nn.Module):
             else self._selected(z, torch.zeros_like(z))
             for power, z in enumerate(raised, 1)
         ]
+
+    def _functions(self, values: Tensor) -> list[Tensor]:
+        """f+h and f−h of the true and the pseudo part, or the one that there is."""
+        parts = [
+            self._in.signal(values, sign, self._degree_in)
+            for sign in (1, -1)
+            if self._in.degree(sign) >= 0
+        ]
+        return parts if len(parts) == 1 else [parts[0] + parts[1], parts[0] - parts[1]]
 
     def _selected(self, true: Tensor, pseudo: Tensor) -> Tensor:
         """The components of the result, in its order."""

@@ -11,6 +11,7 @@ from torch import Tensor
 from equivariant.nn.gaunt.sphere_powers import transformed
 
 Pair = tuple[Tensor, Tensor]
+Directions = tuple[Tensor | None, Tensor | None]
 
 
 @runtime_checkable
@@ -20,9 +21,7 @@ class Kernels(Protocol):
     def value(self, x: Tensor, weight: Tensor, kinds: Tensor | None) -> Tensor:
         """The sum, from features, weights and the kinds of rows."""
 
-    def gradients(
-        self, x: Tensor, weight: Tensor, kinds: Tensor | None, cotangent: Tensor
-    ) -> Pair:
+    def gradients(self, x: Tensor, weight: Tensor, kinds: Tensor | None, cotangent: Tensor) -> Pair:
         """Gradients by features and weights."""
 
 
@@ -33,9 +32,7 @@ class Plain(Protocol):
     def summed(self, x: Tensor, weight: Tensor, kinds: Tensor | None) -> Tensor:
         """The sum."""
 
-    def changed(
-        self, x: Tensor, weight: Tensor, kinds: Tensor | None, by: tuple[Tensor | None, ...]
-    ) -> Tensor:
+    def changed(self, x: Tensor, weight: Tensor, kinds: Tensor | None, by: Directions) -> Tensor:
         """Its derivative in a direction, that of x and that of the weights."""
 
 
@@ -113,8 +110,8 @@ class _Gradients(torch.autograd.Function):
         if of_x is None and of_weight is None:
             return (None,) * 6
         graph = torch.is_grad_enabled()
-        operands = (x, weight, gradient)
         with torch.enable_grad():
+            x, weight, gradient = operands = _apart(x, weight, gradient)
             if transformed():
                 outputs = _plain_gradients(ctx.plain, x, weight, kinds, gradient)
                 found = _derived(outputs, operands, (of_x, of_weight), graph=graph)
@@ -130,8 +127,17 @@ def _plain_gradients(
     """Gradients by features and weights, by the composition."""
     graph = torch.is_grad_enabled()
     with torch.enable_grad():
+        x, weight = _apart(x, weight)
         value = plain.summed(x, weight, kinds)
     return _derived((value,), (x, weight), (gradient,), graph=graph)
+
+
+def _apart(*operands: Tensor) -> list[Tensor]:
+    """The same numbers under new names, so that derivatives by them are partial ones.
+
+    Where one operand was computed from another, the latter's own name would collect both.
+    """
+    return [operand.view_as(operand) for operand in operands]
 
 
 def _derived(

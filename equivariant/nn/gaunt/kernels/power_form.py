@@ -18,7 +18,10 @@ from equivariant.nn.gaunt.kernels.power_sweeps import derive_all_powers, raise_a
 from equivariant.nn.gaunt.kernels.threads import in_parts, number_of_parts
 from equivariant.nn.gaunt.tables import Normalization
 
-NUMPY = {torch.float32: np.dtype(np.float32), torch.float64: np.dtype(np.float64)}
+NUMPY: dict[torch.dtype, np.dtype[Any]] = {
+    torch.float32: np.dtype(np.float32),
+    torch.float64: np.dtype(np.float64),
+}
 NO_KINDS = np.zeros(0, np.int64)
 Known = tuple[Fields, tuple[Any, ...], int]
 

@@ -18,7 +18,7 @@ from equivariant.nn.gaunt.kernels.schedules import Offsets, mirrored
 from equivariant.nn.gaunt.tables import Normalization
 
 Parts = tuple[tuple[int, int], ...]
-Precision = np.dtype[np.generic]
+Precision = np.dtype[Any]
 
 
 @dataclass(frozen=True)
@@ -104,19 +104,19 @@ def fields(shape: PowerShape, size: int) -> Fields:
         for sign, degree in shape.inside
     ]
     ends = [0, *accumulate(2 * degree + 1 for _, degree in shape.outside)]
-    found = []
-    for parts, rows in ((shape.inside, own), (shape.outside, ends)):
-        widths = [2 * degree + 1 for _, degree in parts]
-        runs = _runs(widths, rows, shape) * (size, 1, 1)
-        found.append((sum(widths) * shape.channels * size, sum(widths), False, False, runs))
     count = shape.correlation * len(shape.outside)
     step = shape.channels * size
     runs = np.array([(step * row, row, 1) for row in range(count)])
-    return Fields(*found, (step * count, count, False, False, runs))
+    return Fields(
+        _field(shape, shape.inside, own, size),
+        _field(shape, shape.outside, ends, size),
+        (step * count, count, False, False, runs),
+    )
 
 
-def _runs(widths: list[int], rows: list[int], shape: PowerShape) -> Integers:
-    """Runs of records in memory, see :mod:`packing`, where irreps have rows of their own."""
+def _field(shape: PowerShape, parts: Parts, rows: list[int], size: int) -> tuple[Any, ...]:
+    """Irreps in memory, see :mod:`packing`, each with rows of lanes of its own."""
+    widths = [2 * degree + 1 for _, degree in parts]
     runs, start = [], 0
     for width, row in zip(widths, rows, strict=False):
         if shape.order == "mul_ir":
@@ -124,7 +124,8 @@ def _runs(widths: list[int], rows: list[int], shape: PowerShape) -> Integers:
         else:
             runs += [((start + m) * shape.channels, row + m, 1) for m in range(width)]
         start += width
-    return np.array(runs)
+    records = np.array(runs) * (size, 1, 1)
+    return start * shape.channels * size, start, False, False, records
 
 
 def plan_of(shape: PowerShape, dtype: Precision) -> Plan:
@@ -197,8 +198,7 @@ def _pairs(shape: PowerShape, degrees: tuple[int, int, int], dtype: Precision) -
     terms = harmonic_couplings(*degrees, "even", shape.normalization)
     first, second, third = (np.arange(size) * BYTES for size in terms.sizes)
     nothing: NDArray[np.int64] = np.zeros(0, np.int64)
-    plain = tuple(mirrored(terms, (0, 1, 2), Offsets((first, second, third), nothing), dtype))
-    return Nested(*plain)
+    return mirrored(terms, (0, 1, 2), Offsets((first, second, third), nothing), dtype)
 
 
 def _nothing(like: Nested) -> Nested:

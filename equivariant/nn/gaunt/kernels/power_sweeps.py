@@ -264,7 +264,7 @@ def bring(
         source = w.address + kinds[entry + place] * w.stride
         fill(lane, source, 0, w.blocks, False, 1, first, channels, extent.size, like)
     if extent.group == 1:
-        return kinds[entry]
+        return int(kinds[entry])
     return -1
 
 
