@@ -26,6 +26,9 @@ run once on one row, in a process of its own.
     power_mul_ir    the same in e3nn's layout
     grid            the same with method="grid"
     chained         f·f up to degree 2L, times f, by gaunt_product; the same weights
+    mace            SymmetricContraction of mace-torch, up to degree 3, where installed: not the
+                    same map but a larger one, with weights for every path and not only for every
+                    degree of the result; measured for its cost alone
 """
 
 from __future__ import annotations
@@ -37,6 +40,8 @@ import os
 import subprocess
 import sys
 import warnings
+from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 
 import e3nn
@@ -52,6 +57,7 @@ CHANNELS, EDGES = 64, (100, 1000)
 POWER_CHANNELS, ROWS, MEMORY_ROWS = 128, 32, 512
 CONVOLUTIONS = ("filter", "filter_mul_ir", "grid", "e3nn", "e3nn_script")
 POWERS = ("power", "power_mul_ir", "grid", "chained")
+MACE, MACE_DEGREES = find_spec("mace") is not None, (1, 2, 3)
 RESULTS = Path(__file__).parent / "results" / "gaunt_operators.json"
 
 
@@ -122,6 +128,8 @@ def convolution(name, degree):
 def power(name, degree):
     """A function of features; all ways share the weights at which layers start."""
     everything = irreps(POWER_CHANNELS, degree)
+    if name == "mace":
+        return contraction(everything)
     layout = "mul_ir" if name == "power_mul_ir" else "ir_mul"
     method = "grid" if name == "grid" else "auto"
     layer = GauntPower(everything, everything, 3, layout=layout, method=method)
@@ -139,8 +147,21 @@ def power(name, degree):
         total = weight[0] * f + weight[1] * square[..., :width] + weight[2] * cube
         return total.mT.flatten(1)
 
-    chained.weight = layer.weight
+    chained.parameters = layer.parameters
     return chained
+
+
+def contraction(everything):
+    """The peer, of features by channel."""
+    from mace.modules.symmetric_contraction import SymmetricContraction  # noqa: PLC0415
+
+    layer = SymmetricContraction(everything, everything, 3, num_elements=1)
+
+    def contracted(x):
+        return layer(x.view(len(x), POWER_CHANNELS, -1), x.new_ones(len(x), 1))
+
+    contracted.parameters = layer.parameters
+    return contracted
 
 
 def check(outputs):
@@ -193,9 +214,10 @@ def power_row(degree, least):
     dim = irreps(POWER_CHANNELS, degree).dim
     ends = [torch.randn(ROWS, dim, generator=generator) for _ in range(2)]
     turned = [swapped(t, POWER_CHANNELS, degree) for t in ends]
-    ways = {name: power(name, degree) for name in POWERS}
-    operands = {name: ends if name == "power_mul_ir" else turned for name in POWERS}
-    outputs = {name: way(operands[name][0]).detach() for name, way in ways.items()}
+    names = (*POWERS, *(("mace",) if MACE and degree in MACE_DEGREES else ()))
+    ways = {name: power(name, degree) for name in names}
+    operands = dict.fromkeys(names, turned) | {"power_mul_ir": ends}
+    outputs = {name: ways[name](operands[name][0]).detach() for name in POWERS}
     outputs["power_mul_ir"] = swapped(outputs["power_mul_ir"], POWER_CHANNELS, degree)
     check(outputs)
 
@@ -205,14 +227,14 @@ def power_row(degree, least):
 
     def both(name):
         x, cotangent = operands[name]
-        leaves = [x.detach().requires_grad_(), ways[name].weight]
+        leaves = [x.detach().requires_grad_(), *ways[name].parameters()]
         torch.autograd.grad(ways[name](leaves[0]), leaves, cotangent)
 
     row = {}
     for passes, f in (("forward", forward), ("both", both)):
         calls = {name: (lambda name=name, f=f: f(name)) for name in ways}
         row[passes] = seconds(calls, least=least)
-    row["bytes"] = {name: memory(name, degree) for name in POWERS}
+    row["bytes"] = {name: memory(name, degree) for name in names}
     return row
 
 
@@ -223,10 +245,11 @@ def work(name, degree):
     dim = irreps(POWER_CHANNELS, degree).dim
     x = torch.randn(MEMORY_ROWS, dim, generator=torch.Generator().manual_seed(0))
     x.requires_grad_()
-    torch.autograd.grad(way(x[:1]).sum(), (x, way.weight))
+    leaves = (x, *way.parameters())
+    torch.autograd.grad(way(x[:1]).sum(), leaves)
     forget_peak()
     before = peak_bytes()
-    torch.autograd.grad(way(x).sum(), (x, way.weight))
+    torch.autograd.grad(way(x).sum(), leaves)
     print(json.dumps(peak_bytes() - before))
 
 
@@ -235,7 +258,7 @@ def memory(name, degree):
     settings = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "benchmarks.gaunt_operators", "--work", name, str(degree)]
     done = subprocess.run(command, capture_output=True, text=True, env=settings, check=True)
-    return json.loads(done.stdout)
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def markdown(heads, rows):
@@ -277,16 +300,26 @@ def power_table(record):
             cells += [f"{times['chained'] / times[name]:.2f}x" for name in POWERS[:3]]
         sizes = row["bytes"]
         names = ("chained", *POWERS[:3])
-        rows.append([*cells, *(f"{sizes[name] / 1e6:,.0f}" for name in names)])
+        cells += [f"{sizes[name] / 1e6:,.0f}" for name in names]
+        peer = [
+            f"{1e3 * row[passes]['mace']:.3g}" for passes in ("forward", "both") if "mace" in sizes
+        ]
+        if peer:
+            peer.append(f"{sizes['mace'] / 1e6:,.0f}")
+        rows.append([*cells, *(peer or ["", "", ""])])
     heads = ["L"]
     for passes in ("forward", "forward+backward"):
         heads += [f"chained {passes}, ms", "power", "power, mul_ir", "grid"]
-    return markdown([*heads, "chained, MB", "power, MB", "power, mul_ir, MB", "grid, MB"], rows)
+    heads += [f"{name}, MB" for name in ("chained", "power", "power, mul_ir", "grid")]
+    heads += ["MACE's larger map, forward, ms", "forward+backward, ms", "MB"]
+    return markdown(heads, rows)
 
 
 def measure_powers(options):
     """Powers alone; all else in the results stays as it is."""
     record = json.loads(options.out.read_text())
+    if MACE:
+        record["mace-torch"] = version("mace-torch")
     for degree in options.degrees:
         record["power"][str(degree)] = power_row(degree, options.seconds)
         print("power", degree, record["power"][str(degree)], flush=True)

@@ -298,12 +298,13 @@ class GauntPower(nn.Module):
                 argument="element",
                 advice="One number per row of x.",
             )
+        whole = element.dtype == torch.int64
         known = element.device.type == "cpu" and not torch.compiler.is_compiling()
         outside = False
-        if known and element.numel():
+        if whole and known and element.numel():
             least, greatest = element.aminmax()
             outside = not (least >= 0 and greatest < self.num_elements)
-        if element.dtype != torch.int64 or outside:
+        if outside or not whole:
             raise ConventionError(
                 expected=f"int64 from 0 to {self.num_elements - 1}",
                 got=str(element.dtype) + (" out of range" if outside else ""),
