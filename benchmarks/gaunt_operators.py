@@ -1,6 +1,7 @@
 """Operators on the sphere beside other ways to the same numbers: time, and memory of powers.
 
     python -m benchmarks.gaunt_operators             # all, a few minutes on one core
+    python -m benchmarks.gaunt_operators --powers    # powers alone
     python -m benchmarks.gaunt_operators --table     # of the results on disk
 
 One thread, float32. Ways take turns of five calls, so that a machine that slows
@@ -21,8 +22,13 @@ Power: correlation 3, 128 channels, degrees 0 to L in and out. Memory is the pea
 resident set during forward and backward above what it was when inputs existed and the code had
 run once on one row, in a process of its own.
 
-    power           GauntPower
+    power           GauntPower: compiled kernels for squares and cubes
+    power_mul_ir    the same in e3nn's layout
+    grid            the same with method="grid"
     chained         f·f up to degree 2L, times f, by gaunt_product; the same weights
+    mace            SymmetricContraction of mace-torch, up to degree 3, where installed: not the
+                    same map but a larger one, with weights for every path and not only for every
+                    degree of the result; measured for its cost alone
 """
 
 from __future__ import annotations
@@ -34,6 +40,8 @@ import os
 import subprocess
 import sys
 import warnings
+from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 
 import e3nn
@@ -48,7 +56,8 @@ from equivariant.runs import environment, write_json
 CHANNELS, EDGES = 64, (100, 1000)
 POWER_CHANNELS, ROWS, MEMORY_ROWS = 128, 32, 512
 CONVOLUTIONS = ("filter", "filter_mul_ir", "grid", "e3nn", "e3nn_script")
-POWERS = ("power", "chained")
+POWERS = ("power", "power_mul_ir", "grid", "chained")
+MACE, MACE_DEGREES = find_spec("mace") is not None, (1, 2, 3)
 RESULTS = Path(__file__).parent / "results" / "gaunt_operators.json"
 
 
@@ -117,10 +126,14 @@ def convolution(name, degree):
 
 
 def power(name, degree):
-    """A function of features; both ways share the weights at which layers start."""
+    """A function of features; all ways share the weights at which layers start."""
     everything = irreps(POWER_CHANNELS, degree)
-    layer = GauntPower(everything, everything, 3, layout="ir_mul")
-    if name == "power":
+    if name == "mace":
+        return contraction(everything)
+    layout = "mul_ir" if name == "power_mul_ir" else "ir_mul"
+    method = "grid" if name == "grid" else "auto"
+    layer = GauntPower(everything, everything, 3, layout=layout, method=method)
+    if name != "chained":
         return layer
     width = (degree + 1) ** 2
     options = {"normalization": "component"}
@@ -134,8 +147,21 @@ def power(name, degree):
         total = weight[0] * f + weight[1] * square[..., :width] + weight[2] * cube
         return total.mT.flatten(1)
 
-    chained.weight = layer.weight
+    chained.parameters = layer.parameters
     return chained
+
+
+def contraction(everything):
+    """The peer, of features by channel."""
+    from mace.modules.symmetric_contraction import SymmetricContraction  # noqa: PLC0415
+
+    layer = SymmetricContraction(everything, everything, 3, num_elements=1)
+
+    def contracted(x):
+        return layer(x.view(len(x), POWER_CHANNELS, -1), x.new_ones(len(x), 1))
+
+    contracted.parameters = layer.parameters
+    return contracted
 
 
 def check(outputs):
@@ -183,26 +209,32 @@ def convolution_row(degree, edges, least):
 
 
 def power_row(degree, least):
-    """Times of both ways at one degree."""
+    """Times and memory of all ways at one degree."""
     generator = torch.Generator().manual_seed(degree)
     dim = irreps(POWER_CHANNELS, degree).dim
-    x, cotangent = (torch.randn(ROWS, dim, generator=generator) for _ in range(2))
-    ways = {name: power(name, degree) for name in POWERS}
-    check({name: way(x).detach() for name, way in ways.items()})
+    ends = [torch.randn(ROWS, dim, generator=generator) for _ in range(2)]
+    turned = [swapped(t, POWER_CHANNELS, degree) for t in ends]
+    names = (*POWERS, *(("mace",) if MACE and degree in MACE_DEGREES else ()))
+    ways = {name: power(name, degree) for name in names}
+    operands = dict.fromkeys(names, turned) | {"power_mul_ir": ends}
+    outputs = {name: ways[name](operands[name][0]).detach() for name in POWERS}
+    outputs["power_mul_ir"] = swapped(outputs["power_mul_ir"], POWER_CHANNELS, degree)
+    check(outputs)
 
     def forward(name):
         with torch.no_grad():
-            ways[name](x)
+            ways[name](operands[name][0])
 
     def both(name):
-        leaves = [x.detach().requires_grad_(), ways[name].weight]
+        x, cotangent = operands[name]
+        leaves = [x.detach().requires_grad_(), *ways[name].parameters()]
         torch.autograd.grad(ways[name](leaves[0]), leaves, cotangent)
 
     row = {}
     for passes, f in (("forward", forward), ("both", both)):
         calls = {name: (lambda name=name, f=f: f(name)) for name in ways}
         row[passes] = seconds(calls, least=least)
-    row["bytes"] = {name: memory(name, degree) for name in POWERS}
+    row["bytes"] = {name: memory(name, degree) for name in names}
     return row
 
 
@@ -213,10 +245,11 @@ def work(name, degree):
     dim = irreps(POWER_CHANNELS, degree).dim
     x = torch.randn(MEMORY_ROWS, dim, generator=torch.Generator().manual_seed(0))
     x.requires_grad_()
-    torch.autograd.grad(way(x[:1]).sum(), (x, way.weight))
+    leaves = (x, *way.parameters())
+    torch.autograd.grad(way(x[:1]).sum(), leaves)
     forget_peak()
     before = peak_bytes()
-    torch.autograd.grad(way(x).sum(), (x, way.weight))
+    torch.autograd.grad(way(x).sum(), leaves)
     print(json.dumps(peak_bytes() - before))
 
 
@@ -225,7 +258,7 @@ def memory(name, degree):
     settings = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "benchmarks.gaunt_operators", "--work", name, str(degree)]
     done = subprocess.run(command, capture_output=True, text=True, env=settings, check=True)
-    return json.loads(done.stdout)
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def markdown(heads, rows):
@@ -252,18 +285,46 @@ def table(record):
         for passes in ("forward", "forward+backward"):
             heads += [f"e3nn {passes}, ms", "filter", "filter, mul_ir", "grid"]
         blocks.append(f"Convolution, {task}\n\n" + markdown(heads, rows))
+    blocks.append("Power 3\n\n" + power_table(record["power"]))
+    return "\n\n".join(blocks)
+
+
+def power_table(record):
+    """Times relative to chained products, and memory."""
     rows = []
-    for degree, row in record["power"].items():
+    for degree, row in record.items():
         cells = [degree]
         for passes in ("forward", "both"):
             times = row[passes]
             cells.append(f"{1e3 * times['chained']:.3g}")
-            cells.append(f"{times['chained'] / times['power']:.2f}x")
+            cells += [f"{times['chained'] / times[name]:.2f}x" for name in POWERS[:3]]
         sizes = row["bytes"]
-        rows.append([*cells, *(f"{sizes[name] / 1e6:,.0f}" for name in ("chained", "power"))])
-    heads = ["L", "chained forward, ms", "power", "chained forward+backward, ms", "power"]
-    blocks.append("Power 3\n\n" + markdown([*heads, "chained, MB", "power, MB"], rows))
-    return "\n\n".join(blocks)
+        names = ("chained", *POWERS[:3])
+        cells += [f"{sizes[name] / 1e6:,.0f}" for name in names]
+        peer = [
+            f"{1e3 * row[passes]['mace']:.3g}" for passes in ("forward", "both") if "mace" in sizes
+        ]
+        if peer:
+            peer.append(f"{sizes['mace'] / 1e6:,.0f}")
+        rows.append([*cells, *(peer or ["", "", ""])])
+    heads = ["L"]
+    for passes in ("forward", "forward+backward"):
+        heads += [f"chained {passes}, ms", "power", "power, mul_ir", "grid"]
+    heads += [f"{name}, MB" for name in ("chained", "power", "power, mul_ir", "grid")]
+    heads += ["MACE's larger map, forward, ms", "forward+backward, ms", "MB"]
+    return markdown(heads, rows)
+
+
+def measure_powers(options):
+    """Powers alone; all else in the results stays as it is."""
+    record = json.loads(options.out.read_text())
+    if MACE:
+        record["mace-torch"] = version("mace-torch")
+    for degree in options.degrees:
+        record["power"][str(degree)] = power_row(degree, options.seconds)
+        print("power", degree, record["power"][str(degree)], flush=True)
+        write_json(options.out, record)
+    return print(power_table(record["power"]))
 
 
 def main():
@@ -272,6 +333,7 @@ def main():
     parser.add_argument("--seconds", type=float, default=2.0, help="of turns per measurement")
     parser.add_argument("--out", type=Path, default=RESULTS)
     parser.add_argument("--table", action="store_true", help="print the table of --out")
+    parser.add_argument("--powers", action="store_true", help="measure powers alone")
     parser.add_argument("--work", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.work:
@@ -280,11 +342,12 @@ def main():
         return print(table(json.loads(options.out.read_text())))
     warnings.filterwarnings("ignore", category=DeprecationWarning)
     torch.set_num_threads(1)
+    if options.powers:
+        return measure_powers(options)
     record = {"convolution": {}, "power": {}, "channels": CHANNELS, "environment": environment()}
     for degree in options.degrees:
-        if degree <= 4:
-            record["power"][str(degree)] = power_row(degree, options.seconds)
-            print("power", degree, record["power"][str(degree)], flush=True)
+        record["power"][str(degree)] = power_row(degree, options.seconds)
+        print("power", degree, record["power"][str(degree)], flush=True)
         for edges in EDGES:
             row = record["convolution"][f"{degree},{edges}"] = convolution_row(
                 degree, edges, options.seconds

@@ -40,7 +40,8 @@ class Constants:
             return {name: tensor.to(device, dtype) for name, tensor in self._tensors.items()}
         key = (dtype, device)
         if key not in self._served:
-            with torch.inference_mode(False), torch.no_grad():
+            # torch.func would wrap them, and wrappers end with the transformation.
+            with torch._C._DisableFuncTorch(), torch.inference_mode(False), torch.no_grad():
                 moved = {name: tensor.to(device, dtype) for name, tensor in self._tensors.items()}
             self._served[key] = moved
         return self._served[key]

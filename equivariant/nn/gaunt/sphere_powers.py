@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from equivariant.nn.gaunt.precision import without_autocast
 from equivariant.shapes import Float
@@ -90,12 +91,15 @@ class SpherePowers:
         return max(1, VALUES_AT_A_TIME // self.values.shape[1])
 
 
-def powers(x: Float[Tensor, "rows inputs"], form: SpherePowers) -> Float[Tensor, "n rows outputs"]:
-    """Coefficients of f², ..., f^n.
+def powers(
+    x: Float[Tensor, "rows inputs"], form: SpherePowers, direction: Tensor | None = None
+) -> Float[Tensor, "n rows outputs"]:
+    """Coefficients of f², ..., f^n, or their derivative in a direction.
 
     Args:
         x: Coefficients of f, shape (rows, inputs), in the dtype of the form.
         form: The grid and the largest power.
+        direction: Of the shape of x; None for the powers themselves.
 
     Returns:
         Shape (n−1, rows, outputs).
@@ -104,11 +108,14 @@ def powers(x: Float[Tensor, "rows inputs"], form: SpherePowers) -> Float[Tensor,
         >>> one = torch.ones(1, 1)
         >>> powers(torch.tensor([[3.0]]), SpherePowers(one, one, 2)).item()
         9.0
+        >>> powers(torch.tensor([[3.0]]), SpherePowers(one, one, 2), one).item()
+        6.0
     """
+    directions = () if direction is None else (direction,)
     if torch.compiler.is_compiling():
         with without_autocast(x.device):
-            return form.out(x, ())
-    return _out(form, x)
+            return form.out(x, directions)
+    return _out(form, x, *directions)
 
 
 class _Out(torch.autograd.Function):
@@ -126,6 +133,7 @@ class _Out(torch.autograd.Function):
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
         ctx.form, *operands = inputs
         ctx.save_for_backward(*operands)
+        ctx.save_for_forward(*operands)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
@@ -139,6 +147,18 @@ class _Out(torch.autograd.Function):
             for n in range(len(directions))
         ]
         return None, of_x, *others
+
+    @staticmethod
+    def jvp(ctx: Any, _: None, *tangents: Tensor | None) -> Tensor:
+        x, *directions = ctx.saved_tensors
+        of_x, *others = tangents
+        found = [] if of_x is None else [_out(ctx.form, x, *directions, of_x)]
+        found += [
+            _out(ctx.form, x, *directions[:n], tangent, *directions[n + 1 :])
+            for n, tangent in enumerate(others)
+            if tangent is not None
+        ]
+        return sum(found[1:], found[0])
 
 
 class _Into(torch.autograd.Function):
@@ -159,6 +179,7 @@ class _Into(torch.autograd.Function):
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
         ctx.form, *operands = inputs
         ctx.save_for_backward(*operands)
+        ctx.save_for_forward(*operands)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
@@ -173,6 +194,20 @@ class _Into(torch.autograd.Function):
             for n in range(len(directions))
         ]
         return None, of_x, of_q, *others
+
+    @staticmethod
+    def jvp(ctx: Any, _: None, *tangents: Tensor | None) -> Tensor:
+        x, q, *directions = ctx.saved_tensors
+        of_x, of_q, *others = tangents
+        found = [] if of_x is None else [_into(ctx.form, x, q, *directions, of_x)]
+        if of_q is not None:
+            found.append(_into(ctx.form, x, of_q, *directions))
+        found += [
+            _into(ctx.form, x, q, *directions[:n], tangent, *directions[n + 1 :])
+            for n, tangent in enumerate(others)
+            if tangent is not None
+        ]
+        return sum(found[1:], found[0])
 
 
 def _chunks(x: Tensor, form: SpherePowers) -> list[slice]:
@@ -197,4 +232,17 @@ def _into(form: SpherePowers, x: Tensor, q: Tensor, *directions: Tensor) -> Tens
 
 
 def _derived(*operands: Tensor) -> bool:
-    return torch.is_grad_enabled() and any(x.requires_grad for x in operands)
+    return transformed() or (torch.is_grad_enabled() and any(x.requires_grad for x in operands))
+
+
+def transformed() -> bool:
+    """Whether torch.func's transformations or forward-mode derivatives are under way.
+
+    Returns:
+        True inside of them; then results must be made of differentiable parts.
+
+    Example:
+        >>> transformed()
+        False
+    """
+    return torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0

@@ -16,6 +16,9 @@ from equivariant.nn.gaunt.tables import Kind
 SPARSE_UP_TO = 33
 HALF_GRID_FROM = 27
 SEPARABLE_FROM = 36
+# Degrees of features up to which kernels raise to a power sooner than the grid, for all sizes
+# of the result, in the sum of forward and backward.
+POWERS_UP_TO = {2: 12, 3: 9}
 
 
 class Case(NamedTuple):
@@ -93,6 +96,24 @@ def prefers_sparse(degrees: tuple[int, int, int], vectors: int, like: torch.Tens
     if MEASURED:
         return choose(case_of(degrees, "even", vectors, like)) == "sparse"
     return sum(degrees) <= SPARSE_UP_TO and sparse_fits(like.device, like.dtype)
+
+
+def prefers_sparse_powers(degree: int, correlation: int, like: torch.Tensor) -> bool:
+    """Whether compiled kernels raise functions to powers in less time than the grid.
+
+    Args:
+        degree: Largest degree of the functions.
+        correlation: Largest power.
+        like: An operand, for its dtype and device.
+
+    Returns:
+        Whether there are kernels for the power, they fit, and they are faster.
+
+    Example:
+        >>> prefers_sparse_powers(2, 4, torch.ones(1))
+        False
+    """
+    return degree <= POWERS_UP_TO.get(correlation, -1) and sparse_fits(like.device, like.dtype)
 
 
 def measure(case: Case, candidates: dict[Method, Callable[[], object]]) -> dict[Method, float]:
