@@ -1,0 +1,183 @@
+"""Rows of features that edges have, and numbers of edges, between memory and blocks of lanes."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from equivariant.nn.gaunt.kernels.compiled import kernel
+from equivariant.nn.gaunt.kernels.lanes import BYTES, PIECE, read, store
+from equivariant.nn.gaunt.kernels.packing import Blocks, fill, spill
+from equivariant.nn.gaunt.kernels.tiles import read_integer, splat_register
+
+
+class Feature(NamedTuple):
+    """Rows in memory: row n starts at ``address + n * stride``, in bytes.
+
+    It has ``width`` components in ``blocks``, see :mod:`packing`; ``direct`` where kernels work
+    on it in place. Edge e has the row that the int64 at ``index + 8 * e`` tells, or, where
+    ``index`` is 0, row e. ``count`` is the number of rows.
+    """
+
+    address: int
+    stride: int
+    width: int
+    direct: bool
+    blocks: Blocks
+    index: int
+    count: int
+
+
+class Factors(NamedTuple):
+    """Harmonics and weights of edges, or their gradients, 0 where not wanted."""
+
+    harmonics: int
+    harmonics_stride: int
+    weights: int
+    weights_stride: int
+
+
+class Span(NamedTuple):
+    """Edges, channels of ``size`` bytes, and blocks of rows that a sweep takes."""
+
+    first: int
+    last: int
+    channels: int
+    size: int
+    first_block: int
+    last_block: int
+
+
+class Place(NamedTuple):
+    """Where a row is worked on: components ``step`` apart, blocks of lanes ``block`` apart."""
+
+    address: int
+    step: int
+    block: int
+
+
+@kernel
+def memory_for(size: int) -> NDArray[np.uint8]:
+    """Memory with anything in it; see :func:`start_of`."""
+    return np.empty(size + BYTES, np.uint8)
+
+
+@kernel
+def start_of(memory: NDArray[np.uint8]) -> int:
+    """Address of its first whole vector."""
+    return (memory.ctypes.data + BYTES - 1) // BYTES * BYTES
+
+
+@kernel
+def wipe(address: int, size: int, like: Any) -> None:
+    """Zeros in whole registers."""
+    for offset in range(0, size, PIECE):
+        store(address + offset, splat_register(like - like))
+
+
+@kernel
+def row_bytes(feature: Feature, span: Span) -> int:
+    """Of one row in blocks of lanes."""
+    lanes = BYTES // span.size
+    return (span.channels + lanes - 1) // lanes * feature.width * BYTES
+
+
+@kernel
+def scratch_bytes(feature: Feature, span: Span) -> int:
+    """Memory that a feature needs besides its own: none, a row, or all rows."""
+    if feature.direct:
+        return 0
+    return row_bytes(feature, span) * (feature.count if feature.index else 1)
+
+
+@kernel
+def unpack(target: int, feature: Feature, span: Span, row: int, like: Any) -> None:
+    """One row into blocks of lanes."""
+    lanes = BYTES // span.size
+    for first in range(0, span.channels, lanes):
+        fill(
+            target + first // lanes * feature.width * BYTES,
+            feature.address + row * feature.stride, 0, feature.blocks, False,
+            1, first, min(lanes, span.channels - first), span.size, like,
+        )  # fmt: skip
+
+
+@kernel
+def pack(source: int, feature: Feature, span: Span, row: int, like: Any) -> None:
+    """One row out of blocks of lanes."""
+    lanes = BYTES // span.size
+    for first in range(0, span.channels, lanes):
+        spill(
+            source + first // lanes * feature.width * BYTES,
+            feature.address + row * feature.stride, 0, feature.blocks, False,
+            1, first, min(lanes, span.channels - first), span.size, like,
+        )  # fmt: skip
+
+
+@kernel
+def unpack_all(space: int, feature: Feature, span: Span, like: Any) -> None:
+    """Rows that several edges may share, once for all of them."""
+    if not feature.direct and feature.index:
+        for row in range(feature.count):
+            unpack(space + row * row_bytes(feature, span), feature, span, row, like)
+
+
+@kernel
+def pack_all(space: int, feature: Feature, span: Span, like: Any) -> None:
+    """The inverse of :func:`unpack_all`."""
+    if not feature.direct and feature.index:
+        for row in range(feature.count):
+            pack(space + row * row_bytes(feature, span), feature, span, row, like)
+
+
+@kernel
+def row_of(feature: Feature, edge: int) -> int:
+    """Number of the row that an edge has."""
+    if feature.index:
+        number: int = read_integer(feature.index + 8 * edge)
+        return number
+    return edge
+
+
+@kernel
+def place_of(space: int, feature: Feature, span: Span, edge: int) -> Place:
+    """Where the row of an edge is worked on."""
+    if feature.direct:
+        address = feature.address + row_of(feature, edge) * feature.stride
+        return Place(address, span.channels * span.size, BYTES)
+    length = row_bytes(feature, span)
+    row = row_of(feature, edge) if feature.index else 0
+    return Place(space + row * length, BYTES, feature.width * BYTES)
+
+
+@kernel
+def brought(space: int, feature: Feature, span: Span, edge: int, like: Any) -> Place:
+    """The same, with the row brought there."""
+    if not feature.direct and not feature.index:
+        unpack(space, feature, span, edge, like)
+    return place_of(space, feature, span, edge)
+
+
+@kernel
+def spread(
+    target: int, source: int, stride: int, width: int, number: int, size: int, like: Any
+) -> None:
+    """Numbers of some edges with edges in lanes; what is beyond them is 0."""
+    wipe(target, width * PIECE, like)
+    for edge in range(number):
+        for place in range(width):
+            value = read(source + edge * stride + place * size, like)
+            store(target + place * PIECE + edge * size, value)
+
+
+@kernel
+def collect(
+    source: int, target: int, stride: int, width: int, number: int, size: int, like: Any
+) -> None:
+    """The inverse of :func:`spread`."""
+    for edge in range(number):
+        for place in range(width):
+            value = read(source + place * PIECE + edge * size, like)
+            store(target + edge * stride + place * size, value)
