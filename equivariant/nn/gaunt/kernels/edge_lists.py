@@ -48,47 +48,52 @@ class EdgeTerms:
 
 
 class Filters(NamedTuple):
-    """Which harmonic and which weight make each number of a filter; how many there are of each."""
+    """Addresses of two lists of integers: which harmonic and which weight make each of ``count``."""
 
-    harmonic: Integers
-    weight: Integers
+    harmonic: int
+    weight: int
+    count: int
     harmonics: int
     weights: int
 
 
 class Matrices(NamedTuple):
-    """Blocks of rows of a result, and the list of entries of the matrices that they need.
+    """How rows of a result are made, in blocks; addresses of lists.
 
-    Block k has ``heights[k]`` rows from ``firsts[k]`` on; it takes the rows ``rows`` of the input
-    from ``starts[k]`` to ``starts[k + 1]``, and the entries of the matrix from ``entries[k]`` on.
-    Entry p is the sum of coefficients times filters from ``terms[p]`` to ``terms[p + 1]``.
-    ``filters`` are offsets in bytes.
+    A block is five integers: how many rows and the first of them, where its list in ``rows``, of
+    rows of the input, starts and how long it is, and where its entries of the matrix start. Entry
+    p is the sum of ``coefficients`` times ``filters``, offsets in bytes, from number ``terms[p]``
+    to ``terms[p + 1]``. ``entries`` is the number of all, rounded up to whole registers.
     """
 
-    heights: Integers
-    firsts: Integers
-    starts: Integers
-    rows: Integers
-    entries: Integers
-    terms: Integers
-    filters: Integers
-    coefficients: NDArray[Any]
+    blocks: int
+    rows: int
+    terms: int
+    filters: int
+    coefficients: int
+    entries: int
+    count: int
 
 
 class Pairs(NamedTuple):
-    """Tiles of pairs of rows of both features, and which pairs make each number of a filter.
+    """Tiles of pairs of rows, and how numbers of a filter are made of pairs; addresses of lists.
 
-    ``tiles`` has a row per tile: four rows of x, and as many of y as make a register of pairs.
-    ``places`` are offsets in bytes.
+    A tile is four rows of x and as many of y as make a register of pairs. Number p of a filter is
+    the sum of ``coefficients`` times products at ``places``, offsets in bytes, from number
+    ``terms[p]`` to ``terms[p + 1]``.
     """
 
-    tiles: Integers
-    terms: Integers
-    places: Integers
-    coefficients: NDArray[Any]
+    tiles: int
+    terms: int
+    places: int
+    coefficients: int
+    count: int
 
 
-def matrices(terms: EdgeTerms, dtype: np.dtype[Any]) -> Matrices:
+Lists = tuple[NDArray[Any], ...]
+
+
+def matrices(terms: EdgeTerms, dtype: np.dtype[Any]) -> tuple[Matrices, Lists]:
     """How y is made of x.
 
     Args:
@@ -96,33 +101,32 @@ def matrices(terms: EdgeTerms, dtype: np.dtype[Any]) -> Matrices:
         dtype: Of the coefficients.
 
     Returns:
-        The lists; every row of y is in one block.
+        Addresses and the arrays that must live as long. Every row of y is in one block.
     """
     present = np.zeros((terms.sizes[2], terms.sizes[0]), bool)
     present[terms.column, terms.row] = True
     entry = np.full(present.shape, -1)
-    heights, firsts, rows, starts, entries = [], [], [], [0], [0]
+    blocks, rows, entries = [], [], 0
     for first, last in _blocks(present):
         taken = np.nonzero(present[first:last].any(0))[0]
         number = np.arange(len(taken) * (last - first)).reshape(len(taken), last - first)
-        entry[first:last, taken] = entries[-1] + number.T
-        heights.append(last - first)
-        firsts.append(first)
-        rows += taken.tolist()
-        starts.append(len(rows))
-        entries.append(entries[-1] + number.size)
+        entry[first:last, taken] = entries + number.T
+        blocks.append((last - first, first, sum(map(len, rows)), len(taken), entries))
+        rows.append(taken)
+        entries += number.size
+    count = PIECE // dtype.itemsize
+    whole = (entries + count - 1) // count * count
     place = entry[terms.column, terms.row]
     order = np.argsort(place, kind="stable")
-    count = PIECE // dtype.itemsize
-    whole = (entries[-1] + count - 1) // count * count
-    ends = np.searchsorted(place[order], np.arange(whole + 1))
-    return Matrices(
-        np.array(heights), np.array(firsts), np.array(starts), np.array(rows, np.int64),
-        np.array(entries), ends, terms.filter[order] * PIECE, terms.value[order].astype(dtype),
+    kept = (
+        np.array(blocks), np.concatenate(rows),
+        np.searchsorted(place[order], np.arange(whole + 1)),
+        terms.filter[order] * PIECE, terms.value[order].astype(dtype),
     )  # fmt: skip
+    return Matrices(*_addresses(kept), whole, len(blocks)), kept
 
 
-def pairs(terms: EdgeTerms, dtype: np.dtype[Any]) -> Pairs:
+def pairs(terms: EdgeTerms, dtype: np.dtype[Any]) -> tuple[Pairs, Lists]:
     """How the gradient by filters is made of products of rows of x and y.
 
     Args:
@@ -130,7 +134,8 @@ def pairs(terms: EdgeTerms, dtype: np.dtype[Any]) -> Pairs:
         dtype: Of the coefficients.
 
     Returns:
-        The lists, without tiles that no coefficient needs.
+        Addresses and the arrays that must live as long. Tiles that no coefficient needs are left
+        out.
     """
     count = PIECE // dtype.itemsize
     height = count // 4
@@ -147,23 +152,30 @@ def pairs(terms: EdgeTerms, dtype: np.dtype[Any]) -> Pairs:
         axis=1,
     )
     order = np.lexsort((place, terms.filter))
-    ends = np.searchsorted(terms.filter[order], np.arange(terms.sizes[1] + 1))
-    return Pairs(
-        np.ascontiguousarray(tiles), ends, place[order], terms.value[order].astype(dtype)
-    )
+    kept = (
+        np.ascontiguousarray(tiles),
+        np.searchsorted(terms.filter[order], np.arange(terms.sizes[1] + 1)),
+        place[order], terms.value[order].astype(dtype),
+    )  # fmt: skip
+    return Pairs(*_addresses(kept), len(tiles)), kept
 
 
-def filters(terms: EdgeTerms) -> Filters:
-    """What filters are made of, for kernels.
+def filters(terms: EdgeTerms) -> tuple[Filters, Lists]:
+    """What filters are made of.
 
     Args:
         terms: The form.
 
     Returns:
-        The lists.
+        Addresses and the arrays that must live as long.
     """
-    harmonics, weights = (int(each.max()) + 1 for each in (terms.harmonic, terms.weight))
-    return Filters(terms.harmonic, terms.weight, harmonics, weights)
+    kept = tuple(np.ascontiguousarray(each, np.int64) for each in (terms.harmonic, terms.weight))
+    numbers = (int(each.max()) + 1 for each in kept)
+    return Filters(*_addresses(kept), len(kept[0]), *numbers), kept
+
+
+def _addresses(arrays: Lists) -> list[int]:
+    return [array.ctypes.data for array in arrays]
 
 
 def _blocks(present: NDArray[np.bool_]) -> list[tuple[int, int]]:

@@ -9,25 +9,25 @@ from numpy.typing import NDArray
 
 from equivariant.nn.gaunt.kernels.compiled import kernel
 from equivariant.nn.gaunt.kernels.lanes import BYTES, PIECE, read, store
-from equivariant.nn.gaunt.kernels.packing import Blocks, fill, spill
+from equivariant.nn.gaunt.kernels.packing import join, split
 from equivariant.nn.gaunt.kernels.tiles import read_integer, splat_register
 
 
 class Feature(NamedTuple):
     """Rows in memory: row n starts at ``address + n * stride``, in bytes.
 
-    It has ``width`` components in ``blocks``, see :mod:`packing`; ``direct`` where kernels work
-    on it in place. Edge e has the row that the int64 at ``index + 8 * e`` tells, or, where
-    ``index`` is 0, row e. ``count`` is the number of rows.
+    It has ``width`` components in ``count`` blocks, see :mod:`packing`, which stand at ``blocks``,
+    or none where kernels work on it in place. Edge e has the row that the int64 at ``index + 8 * e`` tells, or, where
+    ``index`` is 0, row e; there are ``rows``.
     """
 
     address: int
     stride: int
     width: int
-    direct: bool
-    blocks: Blocks
-    index: int
+    blocks: int
     count: int
+    index: int
+    rows: int
 
 
 class Factors(NamedTuple):
@@ -87,9 +87,9 @@ def row_bytes(feature: Feature, span: Span) -> int:
 @kernel
 def scratch_bytes(feature: Feature, span: Span) -> int:
     """Memory that a feature needs besides its own: none, a row, or all rows."""
-    if feature.direct:
+    if feature.count == 0:
         return 0
-    return row_bytes(feature, span) * (feature.count if feature.index else 1)
+    return row_bytes(feature, span) * (feature.rows if feature.index else 1)
 
 
 @kernel
@@ -97,11 +97,13 @@ def unpack(target: int, feature: Feature, span: Span, row: int, like: Any) -> No
     """One row into blocks of lanes."""
     lanes = BYTES // span.size
     for first in range(0, span.channels, lanes):
-        fill(
-            target + first // lanes * feature.width * BYTES,
-            feature.address + row * feature.stride, 0, feature.blocks, False,
-            1, first, min(lanes, span.channels - first), span.size, like,
-        )  # fmt: skip
+        channels = min(lanes, span.channels - first)
+        lane = target + first // lanes * feature.width * BYTES
+        for block in range(feature.blocks, feature.blocks + 24 * feature.count, 24):
+            width = read_integer(block + 16)
+            record = feature.address + row * feature.stride + read_integer(block)
+            record += first * width * span.size
+            split(record, lane + read_integer(block + 8) * BYTES, width, channels, span.size, like)
 
 
 @kernel
@@ -109,26 +111,28 @@ def pack(source: int, feature: Feature, span: Span, row: int, like: Any) -> None
     """One row out of blocks of lanes."""
     lanes = BYTES // span.size
     for first in range(0, span.channels, lanes):
-        spill(
-            source + first // lanes * feature.width * BYTES,
-            feature.address + row * feature.stride, 0, feature.blocks, False,
-            1, first, min(lanes, span.channels - first), span.size, like,
-        )  # fmt: skip
+        channels = min(lanes, span.channels - first)
+        lane = source + first // lanes * feature.width * BYTES
+        for block in range(feature.blocks, feature.blocks + 24 * feature.count, 24):
+            width = read_integer(block + 16)
+            record = feature.address + row * feature.stride + read_integer(block)
+            record += first * width * span.size
+            join(lane + read_integer(block + 8) * BYTES, record, width, channels, span.size, like)
 
 
 @kernel
 def unpack_all(space: int, feature: Feature, span: Span, like: Any) -> None:
     """Rows that several edges may share, once for all of them."""
-    if not feature.direct and feature.index:
-        for row in range(feature.count):
+    if feature.count and feature.index:
+        for row in range(feature.rows):
             unpack(space + row * row_bytes(feature, span), feature, span, row, like)
 
 
 @kernel
 def pack_all(space: int, feature: Feature, span: Span, like: Any) -> None:
     """The inverse of :func:`unpack_all`."""
-    if not feature.direct and feature.index:
-        for row in range(feature.count):
+    if feature.count and feature.index:
+        for row in range(feature.rows):
             pack(space + row * row_bytes(feature, span), feature, span, row, like)
 
 
@@ -144,7 +148,7 @@ def row_of(feature: Feature, edge: int) -> int:
 @kernel
 def place_of(space: int, feature: Feature, span: Span, edge: int) -> Place:
     """Where the row of an edge is worked on."""
-    if feature.direct:
+    if feature.count == 0:
         address = feature.address + row_of(feature, edge) * feature.stride
         return Place(address, span.channels * span.size, BYTES)
     length = row_bytes(feature, span)
@@ -155,7 +159,7 @@ def place_of(space: int, feature: Feature, span: Span, edge: int) -> Place:
 @kernel
 def brought(space: int, feature: Feature, span: Span, edge: int, like: Any) -> Place:
     """The same, with the row brought there."""
-    if not feature.direct and not feature.index:
+    if feature.count and not feature.index:
         unpack(space, feature, span, edge, like)
     return place_of(space, feature, span, edge)
 

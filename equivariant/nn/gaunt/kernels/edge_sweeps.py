@@ -28,17 +28,18 @@ from equivariant.nn.gaunt.kernels.edge_rows import (
     unpack_all,
     wipe,
 )
-from equivariant.nn.gaunt.kernels.lanes import BYTES, PIECE, fused, multiply, store
+from equivariant.nn.gaunt.kernels.lanes import BYTES, PIECE, fused, multiply, read, store
 from equivariant.nn.gaunt.kernels.tiles import (
     combine_rows,
     load_register,
     pair_sums,
+    read_integer,
     splat_register,
     transpose,
 )
 
 Operands = tuple[tuple[Any, ...], ...]
-Lists = tuple[tuple[Any, ...], ...]
+Lists = tuple[Any, ...]
 Numbers = tuple[int, int, int, int, int, int]
 
 
@@ -51,11 +52,12 @@ def multiply_edges(to: Operands, lists: Lists, numbers: Numbers) -> None:
     made_of = Filters(*lists[0])
     plan = Matrices(*lists[1])
     span = Span(*numbers)
-    like = plan.coefficients[0]
+    like = lists[-1]
     edges = PIECE // span.size
+    matrix_bytes = plan.entries * span.size
     scratch_x = scratch_bytes(x, span)
     scratch_y = scratch_bytes(y, span)
-    filters, entries = filter_bytes(made_of), (plan.terms.shape[0] - 1) * PIECE
+    filters, entries = filter_bytes(made_of), plan.entries * PIECE
     memory = memory_for(scratch_x + scratch_y + filters + entries + edges * PIECE)
     space_x = start_of(memory)
     space_y = space_x + scratch_x
@@ -68,11 +70,11 @@ def multiply_edges(to: Operands, lists: Lists, numbers: Numbers) -> None:
         make_filters(space_filters, factors, made_of, first, number, span.size, like)
         make_matrices(space_filters, space_entries, plan, span, like)
         for edge in range(first, first + number):
-            matrix = space_entries + (edge - first) * (entries // edges)
+            matrix = space_entries + (edge - first) * matrix_bytes
             here = brought(space_x, x, span, edge, like)
             there = place_of(space_y, y, span, edge)
             apply(here, there, matrix, plan, span, y.index == 0, like)
-            if not y.direct and not y.index:
+            if y.count and not y.index:
                 pack(space_y, y, span, edge, like)
     pack_all(space_y, y, span, like)
 
@@ -92,14 +94,15 @@ def derive_edges(to: Operands, lists: Lists, numbers: Numbers) -> None:
     plan = Matrices(*lists[1])
     products = Pairs(*lists[2])
     span = Span(*numbers)
-    like = plan.coefficients[0]
+    like = lists[-1]
     edges = PIECE // span.size
+    matrix_bytes = plan.entries * span.size
     scratch_x = scratch_bytes(x, span)
     scratch_g = scratch_bytes(g, span)
     scratch_to = scratch_bytes(to_x, span) if to_x.address else 0
     scratch = scratch_x + scratch_g + scratch_to
-    filters, entries = filter_bytes(made_of), (plan.terms.shape[0] - 1) * PIECE
-    pairs = products.tiles.shape[0] * PIECE
+    filters, entries = filter_bytes(made_of), plan.entries * PIECE
+    pairs = products.count * PIECE
     memory = memory_for(scratch + 2 * filters + entries + (2 * pairs + PIECE) * edges)
     space_x = start_of(memory)
     space_g = space_x + scratch_x
@@ -118,19 +121,19 @@ def derive_edges(to: Operands, lists: Lists, numbers: Numbers) -> None:
         if to_x.address:
             make_matrices(space_filters, space_entries, plan, span, like)
         for edge in range(first, first + number):
-            matrix = space_entries + (edge - first) * (entries // edges)
+            matrix = space_entries + (edge - first) * matrix_bytes
             here_x = brought(space_x, x, span, edge, like)
             here_g = brought(space_g, g, span, edge, like)
             if to_x.address:
                 there = place_of(space_to, to_x, span, edge)
                 apply(here_g, there, matrix, plan, span, to_x.index == 0, like)
-                if not to_x.direct and not to_x.index:
+                if to_x.count and not to_x.index:
                     pack(space_to, to_x, span, edge, like)
             correlate(here_x, here_g, space_pairs + (edge - first) * pairs, products, span, like)
         turn(space_pairs, space_turned, pairs, span.size, like)
         unmake_filters(
-            space_turned, space_filters, space_to_filters, made_of, products, like
-        )  # fmt: skip
+            space_turned, space_filters, space_to_filters, made_of, products, span.size, like
+        )
         settle_factors(space_to_filters, to_factors, made_of, first, number, span.size, like)
     if to_x.address:
         pack_all(space_to, to_x, span, like)
@@ -139,7 +142,7 @@ def derive_edges(to: Operands, lists: Lists, numbers: Numbers) -> None:
 @kernel
 def filter_bytes(made_of: Filters) -> int:
     """Memory for harmonics, weights and filters, with edges in lanes."""
-    return (made_of.harmonics + made_of.weights + made_of.weight.shape[0]) * PIECE
+    return (made_of.harmonics + made_of.weights + made_of.count) * PIECE
 
 
 @kernel
@@ -153,9 +156,9 @@ def make_filters(
     spread(space, source, factors.harmonics_stride, made_of.harmonics, number, size, like)
     source = factors.weights + first * factors.weights_stride
     spread(weights, source, factors.weights_stride, made_of.weights, number, size, like)
-    for place in range(made_of.weight.shape[0]):
-        one = load_register(space + made_of.harmonic[place] * PIECE, like)
-        other = load_register(weights + made_of.weight[place] * PIECE, like)
+    for place in range(made_of.count):
+        one = load_register(space + read_integer(made_of.harmonic + 8 * place) * PIECE, like)
+        other = load_register(weights + read_integer(made_of.weight + 8 * place) * PIECE, like)
         store(filters + place * PIECE, multiply(one, other))
 
 
@@ -166,17 +169,31 @@ def make_matrices(space: int, entries: int, plan: Matrices, span: Span, like: An
     ``space`` is where :func:`make_filters` left its results; filters come last.
     """
     count = PIECE // span.size
-    length = (plan.terms.shape[0] - 1) * span.size
+    length = plan.entries * span.size
     square = entries + length * count
-    low = plan.entries[span.first_block] // count * count
-    for first in range(low, plan.entries[span.last_block], count):
+    low = entry_of(plan, span.first_block) // count * count
+    last = read_integer(plan.terms + 8 * low)
+    for first in range(low, entry_of(plan, span.last_block), count):
         for place in range(first, first + count):
             total = splat_register(like - like)
-            for term in range(plan.terms[place], plan.terms[place + 1]):
-                factor = load_register(space + plan.filters[term], like)
-                total = fused(splat_register(plan.coefficients[term]), factor, total)
+            term = last
+            last = read_integer(plan.terms + 8 * place + 8)
+            while term < last:
+                factor = load_register(space + read_integer(plan.filters + 8 * term), like)
+                coefficient = read(plan.coefficients + term * span.size, like)
+                total = fused(splat_register(coefficient), factor, total)
+                term += 1
             store(square + (place - first) * PIECE, total)
         transpose(square, PIECE, entries + first * span.size, length, like)
+
+
+@kernel
+def entry_of(plan: Matrices, block: int) -> int:
+    """Where the entries of a block start."""
+    if block < plan.count:
+        number: int = read_integer(plan.blocks + 40 * block + 32)
+        return number
+    return plan.entries
 
 
 @kernel
@@ -193,13 +210,14 @@ def apply(
         while done < left:
             pieces = (left - done) // PIECE
             pieces = 4 if pieces >= 4 else min(pieces, 2)
-            for block in range(span.first_block, span.last_block):
-                start = plan.starts[block]
+            for number in range(span.first_block, span.last_block):
+                block = plan.blocks + 40 * number
                 apply_block(
-                    matrix + plan.entries[block] * span.size,
-                    source + done, plan.rows[start:].ctypes.data, plan.starts[block + 1] - start,
-                    here.step, target + done + plan.firsts[block] * there.step, there.step, fresh,
-                    like, plan.heights[block], pieces,
+                    matrix + read_integer(block + 32) * span.size,
+                    source + done, plan.rows + 8 * read_integer(block + 16),
+                    read_integer(block + 24), here.step,
+                    target + done + read_integer(block + 8) * there.step, there.step, fresh,
+                    like, read_integer(block), pieces,
                 )  # fmt: skip
             done += pieces * PIECE
 
@@ -248,15 +266,14 @@ def apply_block(
 def correlate(x: Place, y: Place, target: int, plan: Pairs, span: Span, like: Any) -> None:
     """Products of rows of two features, summed over channels."""
     lanes = BYTES // span.size
-    count = plan.tiles.shape[1] * 8
+    tile_bytes = 8 * (4 + PIECE // span.size // 4)
     for first in range(0, span.channels, lanes):
         pieces = (min(lanes, span.channels - first) * span.size + PIECE - 1) // PIECE
         here_x = x.address + first // lanes * x.block
         here_y = y.address + first // lanes * y.block
-        tile = plan.tiles.ctypes.data
-        for number in range(plan.tiles.shape[0]):
+        for number in range(plan.count):
             pair_sums(
-                tile + number * count, here_x, x.step, here_y, y.step,
+                plan.tiles + number * tile_bytes, here_x, x.step, here_y, y.step,
                 target + number * PIECE, pieces, first == 0, like,
             )  # fmt: skip
 
@@ -271,18 +288,20 @@ def turn(source: int, target: int, length: int, size: int, like: Any) -> None:
 
 @kernel
 def unmake_filters(
-    pairs: int, space: int, target: int, made_of: Filters, plan: Pairs, like: Any
+    pairs: int, space: int, target: int, made_of: Filters, plan: Pairs, size: int, like: Any
 ) -> None:
     """Gradients by harmonics and weights, from products of rows; both as filters lie."""
     wipe(target, (made_of.harmonics + made_of.weights) * PIECE, like)
     weights = made_of.harmonics * PIECE
-    for place in range(made_of.weight.shape[0]):
+    for place in range(made_of.count):
         total = splat_register(like - like)
-        for term in range(plan.terms[place], plan.terms[place + 1]):
-            product = load_register(pairs + plan.places[term], like)
-            total = fused(splat_register(plan.coefficients[term]), product, total)
-        one = made_of.harmonic[place] * PIECE
-        other = weights + made_of.weight[place] * PIECE
+        last = read_integer(plan.terms + 8 * place + 8)
+        for term in range(read_integer(plan.terms + 8 * place), last):
+            product = load_register(pairs + read_integer(plan.places + 8 * term), like)
+            coefficient = read(plan.coefficients + term * size, like)
+            total = fused(splat_register(coefficient), product, total)
+        one = read_integer(made_of.harmonic + 8 * place) * PIECE
+        other = weights + read_integer(made_of.weight + 8 * place) * PIECE
         to_one = fused(load_register(space + other, like), total, load_register(target + one, like))
         to_other = fused(
             load_register(space + one, like), total, load_register(target + other, like)
