@@ -13,6 +13,7 @@ from equivariant.nn.gaunt.kernels.blocks import (
     Operand,
     clear,
     fetch,
+    hold,
     place,
     settle,
     settle_sum,
@@ -62,6 +63,7 @@ def multiply_all(to: Operands, lists: Lists, numbers: Span) -> None:
             else:
                 contract(here_x, here_y, here_z, plan)
             settle(space_z, z, extent, entry, first, like)
+    hold(memory)
 
 
 @kernel
@@ -96,6 +98,7 @@ def derive_all(to: Operands, lists: Lists, numbers: Span) -> None:
                 derive(here_x, here_y, here_g, there_x, there_y, plan)
             settle(space_to_x, to_x, extent, entry, first, like)
             settle(space_to_y, to_y, extent, entry, first, like)
+    hold(memory)
 
 
 @kernel
@@ -121,6 +124,7 @@ def multiply_all_weighted(to: Operands, lists: Lists, numbers: Span) -> None:
             there = place(space_z, z, extent, entry, first)
             contract_weighted(here_x, here_y, here_w, there, plan)
             settle(space_z, z, extent, entry, first, like)
+    hold(memory)
 
 
 @kernel
@@ -171,3 +175,4 @@ def derive_all_weighted(to: Operands, lists: Lists, numbers: Span) -> None:
                 settle(space_to_w, to_w, extent, entry, first, like)
         if to_w.stride == 0:
             settle_sum(space_to_w, to_w, extent, first, like)
+    hold(memory)
