@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from itertools import product
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from e3nn.o3 import Irrep, Irreps
@@ -17,18 +16,21 @@ from equivariant.nn.gaunt.blocks import (
     check_equal_channels,
     check_option,
 )
-from equivariant.nn.gaunt.constants import Constants
 from equivariant.nn.gaunt.directions import DirectionHarmonics
-from equivariant.nn.gaunt.filter_matrices import FilterMatrices, Piece, convolve
+from equivariant.nn.gaunt.edge_form import EdgeForm, convolve
+from equivariant.nn.gaunt.filter_tables import FilterTables
 from equivariant.nn.gaunt.incidence import Incidence, incidence_of
+from equivariant.nn.gaunt.kernels.choice import prefers_edges
+from equivariant.nn.gaunt.kernels.engine import COMPILER, sparse_fits
 from equivariant.nn.gaunt.paths import Parity, Path, expressivity_report
 from equivariant.nn.gaunt.precision import working_dtype
 from equivariant.nn.gaunt.product import gaunt_product
-from equivariant.nn.gaunt.tables import Kind, Normalization, check_degree, dense_table
+from equivariant.nn.gaunt.tables import Kind, Normalization, check_degree
 from equivariant.shapes import Float, Int
 
 Weights = Literal["none", "degree"]
-FilterMethod = Literal["filter", "grid"]
+WeightName = Literal["weight_in", "weight_out"]
+FilterMethod = Literal["filter", "sparse", "matrices", "grid"]
 
 
 class GauntConvolution(nn.Module):
@@ -92,9 +94,6 @@ class GauntConvolution(nn.Module):
     Source: Luo et al. 2024, equivariant convolution; without rotations, filter first.
     """
 
-    weight_of_column: Tensor
-    harmonic_of_column: Tensor
-
     def __init__(
         self,
         irreps_in: str | Irreps,
@@ -110,7 +109,7 @@ class GauntConvolution(nn.Module):
     ) -> None:
         super().__init__()
         check_option(parity, ("even", "full"), "parity")
-        check_option(method, ("filter", "grid"), "method")
+        check_option(method, get_args(FilterMethod), "method")
         check_option(weights, ("none", "degree"), "weights")
         check_degree(lmax, "lmax")
         _check_bytes(filter_bytes)
@@ -135,59 +134,13 @@ class GauntConvolution(nn.Module):
         report = expressivity_report(self.irreps_in, self.irreps_filter, self.irreps_out)
         self.paths = _ordered(report.reachable(parity), self._in, self._out)
         self.harmonics = DirectionHarmonics(lmax, normalization=normalization)
-        self._build_tables()
+        self.tables = FilterTables(
+            self._in, self._filter, self._out, self.paths, parity=parity,
+            normalization=normalization,
+        )  # fmt: skip
         if weights == "degree":
             self.weight_in = nn.Parameter(torch.ones(len(self._in.each), multiplicity))
             self.weight_out = nn.Parameter(torch.ones(len(self._out.each), multiplicity))
-
-    def _build_tables(self) -> None:
-        """Coefficients, and which weight and harmonic makes each coefficient of a filter."""
-        table = self._coupling_table()
-        inside, outside = (dict(zip(b.each, b.slices, strict=True)) for b in (self._in, self._out))
-        pieces: dict[str, Tensor] = {"whole": table.flatten(1)}
-        self._pieces: list[tuple[slice, slice, slice]] = []
-        weights: list[Tensor] = []
-        harmonics: list[Tensor] = []
-        start = 0
-        for (first, out), number in Counter((p.first, p.out) for p in self.paths).items():
-            rows = []
-            for path in self.paths[len(weights) : len(weights) + number]:
-                span = path.second.l**2, (path.second.l + 1) ** 2
-                rows.append(torch.arange(*span, device="cpu"))
-                weights.append(torch.full_like(rows[-1], len(weights)))
-            harmonics += rows
-            stop = start + sum(map(len, rows))
-            where = slice(start, stop), inside[first], outside[out]
-            block = table[torch.cat(rows)][:, where[1], where[2]]
-            pieces[f"piece{len(self._pieces)}"] = block.flatten(1)
-            self._pieces.append(where)
-            start = stop
-        self._constants = Constants(**pieces)
-        for name, index in (
-            ("weight_of_column", torch.cat(weights)),
-            ("harmonic_of_column", torch.cat(harmonics)),
-        ):
-            self.register_buffer(name, index, persistent=False)
-
-    def _coupling_table(self) -> Tensor:
-        """Coefficient of each component of the filter, the input and the output, float64."""
-        shape = (self.lmax + 1) ** 2, self._in.width, self._out.width
-        table = torch.zeros(shape, dtype=torch.float64, device="cpu")
-        for sign, other in product((1, -1), repeat=2):
-            degrees = self._in.degree(sign), self.lmax, self._out.degree(other)
-            kind: Kind = "even" if sign == other else "odd"
-            if min(degrees) < 0 or (kind == "odd" and self.parity == "even"):
-                continue
-            settings = (self.normalization, torch.float64, torch.device("cpu"))
-            whole = dense_table(degrees, kind, *settings).unflatten(0, (-1, len(table)))
-            rows, columns = (
-                torch.tensor([part == s for part, _ in blocks.parts], device="cpu")[blocks.owner]
-                for blocks, s in ((self._in, sign), (self._out, other))
-            )
-            part = whole.transpose(0, 1)[:, self._in.positions[rows]]
-            part = part[:, :, self._out.positions[columns]]
-            table[:, rows.nonzero(), columns.nonzero().T] = part
-        return table
 
     def forward(
         self,
@@ -232,11 +185,45 @@ class GauntConvolution(nn.Module):
             filters = harmonics * radial.index_select(1, self._filter.owner)
             y = self._scaled(self._on_grid(values, filters, incidence), "weight_out")
             return self._out.from_channels(y).to(dtype)
-        values = self._scaled(self._in.by_component(x.to(inner)), "weight_in")
-        y = self._filter_first(values, harmonics, radial, incidence)
-        return self._out.from_components(self._scaled(y, "weight_out")).to(dtype)
+        return self._filter_first(x.to(inner), (harmonics, radial), incidence).to(dtype)
 
-    def _scaled(self, values: Tensor, name: Literal["weight_in", "weight_out"]) -> Tensor:
+    def _filter_first(
+        self, x: Tensor, factors: tuple[Tensor, Tensor], incidence: Incidence
+    ) -> Tensor:
+        per_path = factors[1].shape[1] != self.lmax + 1
+        columns = self.tables.columns(per_path=per_path)
+        matrices = self.tables.matrices(x, self.filter_bytes, per_path=per_path)
+        if self._takes_kernel(x):
+            form = EdgeForm(matrices, incidence, self.tables.kernel(per_path=per_path))
+            y = convolve(form, columns, self._scaled_row(x, self._in, "weight_in"), factors)
+            return self._scaled_row(y, self._out, "weight_out")
+        values = self._scaled(self._in.by_component(x), "weight_in").flatten(1)
+        y = convolve(EdgeForm(matrices, incidence), columns, values, factors)
+        y = self._scaled(y.view(len(y), self._out.width, self._out.multiplicity), "weight_out")
+        return self._out.from_components(y)
+
+    def _takes_kernel(self, x: Tensor) -> bool:
+        if self.method == "matrices" or torch.compiler.is_compiling():
+            return False
+        if self.method == "filter":
+            return prefers_edges(self._in.multiplicity, x)
+        if not sparse_fits(x.device, x.dtype):
+            raise ConventionError(
+                expected="features on the CPU, and Numba installed, for the sparse method",
+                got=f"{x.device.type}, Numba {'present' if COMPILER else 'absent'}",
+                argument="method",
+                advice='Use method="filter", which takes matrices there.',
+            )
+        return True
+
+    def _scaled_row(self, x: Tensor, blocks: Blocks, name: WeightName) -> Tensor:
+        """The same as :meth:`_scaled` for whole rows in their layout."""
+        if self.weights == "none":
+            return x
+        weight = self.weight_in if name == "weight_in" else self.weight_out
+        return x * blocks.from_components(weight.to(x.dtype).index_select(0, blocks.owner))
+
+    def _scaled(self, values: Tensor, name: WeightName) -> Tensor:
         """Values times the weight of their channel and irrep, where there are weights."""
         if self.weights == "none":
             return values
@@ -244,24 +231,6 @@ class GauntConvolution(nn.Module):
         weight = self.weight_in if name == "weight_in" else self.weight_out
         factor = weight.to(values.dtype).index_select(0, owner)
         return values * (factor.mT if self.method == "grid" else factor)
-
-    def _filter_first(
-        self, values: Tensor, harmonics: Tensor, radial: Tensor, incidence: Incidence
-    ) -> Tensor:
-        constants = self._constants.at(values.dtype, values.device)
-        widths = self._in.width, self._out.width
-        if radial.shape[1] == self.lmax + 1:
-            filters = harmonics * radial.index_select(1, self._filter.owner)
-            places = [(slice(None), slice(0, widths[0]), slice(0, widths[1]))]
-            tables = [constants["whole"]]
-        else:
-            filters = radial.index_select(1, self.weight_of_column)
-            filters = filters * harmonics.index_select(1, self.harmonic_of_column)
-            places = self._pieces
-            tables = [constants[f"piece{n}"] for n in range(len(places))]
-        pieces = tuple(Piece(*place, t) for place, t in zip(places, tables, strict=True))
-        form = FilterMatrices(pieces, *widths, filters.shape[1], self.filter_bytes)
-        return convolve(values, filters, form, incidence=incidence)
 
     def _on_grid(self, values: Tensor, filters: Tensor, incidence: Incidence) -> Tensor:
         """Every product of the true or pseudo part of x with the filter, edge by edge."""

@@ -16,6 +16,8 @@ from equivariant.nn.gaunt.tables import Kind
 SPARSE_UP_TO = 33
 HALF_GRID_FROM = 27
 SEPARABLE_FROM = 36
+# Channels from which convolutions over edges are faster edge by edge than by matrix products.
+EDGES_FROM = 1
 
 
 class Case(NamedTuple):
@@ -93,6 +95,23 @@ def prefers_sparse(degrees: tuple[int, int, int], vectors: int, like: torch.Tens
     if MEASURED:
         return choose(case_of(degrees, "even", vectors, like)) == "sparse"
     return sum(degrees) <= SPARSE_UP_TO and sparse_fits(like.device, like.dtype)
+
+
+def prefers_edges(channels: int, like: torch.Tensor) -> bool:
+    """Whether a convolution over edges is faster by the compiled kernel than by matrix products.
+
+    Args:
+        channels: Of the features.
+        like: An operand.
+
+    Returns:
+        True in single and double precision on the CPU, with Numba and enough channels.
+
+    Example:
+        >>> prefers_edges(1, torch.ones(1))
+        False
+    """
+    return channels >= EDGES_FROM and sparse_fits(like.device, like.dtype)
 
 
 def measure(case: Case, candidates: dict[Method, Callable[[], object]]) -> dict[Method, float]:

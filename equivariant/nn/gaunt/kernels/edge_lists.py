@@ -2,57 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from equivariant.nn.gaunt.kernels.couplings import Integers
+from equivariant.nn.gaunt.kernels.edge_terms import EdgeTerms
 from equivariant.nn.gaunt.kernels.lanes import PIECE
 
 ROWS = 5  # of a result that are summed at once; with four registers each, they fill a machine
 
 
-@dataclass(frozen=True, eq=False)
-class EdgeTerms:
-    """The form Σ_e Σ value · x[row] h_e[filter] y[column], and what filters are made of.
-
-    h_e[f] is the number ``harmonic[f]`` of an edge's harmonics times the number ``weight[f]`` of
-    its weights.
-
-    Args:
-        row: Places in x, shape (terms,).
-        filter: Places in h.
-        column: Places in y.
-        value: Coefficients, float64.
-        sizes: Components of x, of h and of y.
-        harmonic: Shape (filters,).
-        weight: Shape (filters,).
-    """
-
-    row: Integers
-    filter: Integers
-    column: Integers
-    value: NDArray[np.float64]
-    sizes: tuple[int, int, int]
-    harmonic: Integers
-    weight: Integers
-
-    def turned(self) -> EdgeTerms:
-        """The same form with x and y exchanged."""
-        sizes = self.sizes[2], self.sizes[1], self.sizes[0]
-        rest = self.value, sizes, self.harmonic, self.weight
-        return EdgeTerms(self.column, self.filter, self.row, *rest)
-
-
 class Filters(NamedTuple):
-    """Addresses of two lists of integers: which harmonic and which weight make each of ``count``."""
+    """Which harmonic and which weight make each number of a filter: addresses of two lists."""
 
     harmonic: int
     weight: int
-    count: int
+    filters: int
     harmonics: int
     weights: int
 
@@ -72,7 +40,7 @@ class Matrices(NamedTuple):
     filters: int
     coefficients: int
     entries: int
-    count: int
+    blocks_in_all: int
 
 
 class Pairs(NamedTuple):
@@ -87,7 +55,7 @@ class Pairs(NamedTuple):
     terms: int
     places: int
     coefficients: int
-    count: int
+    tiles_in_all: int
 
 
 Lists = tuple[NDArray[Any], ...]
@@ -106,12 +74,13 @@ def matrices(terms: EdgeTerms, dtype: np.dtype[Any]) -> tuple[Matrices, Lists]:
     present = np.zeros((terms.sizes[2], terms.sizes[0]), bool)
     present[terms.column, terms.row] = True
     entry = np.full(present.shape, -1)
-    blocks, rows, entries = [], [], 0
+    blocks, entries = [], 0
+    rows: list[NDArray[np.int64]] = []
     for first, last in _blocks(present):
         taken = np.nonzero(present[first:last].any(0))[0]
         number = np.arange(len(taken) * (last - first)).reshape(len(taken), last - first)
         entry[first:last, taken] = entries + number.T
-        blocks.append((last - first, first, sum(map(len, rows)), len(taken), entries))
+        blocks.append((last - first, first, sum(len(each) for each in rows), len(taken), entries))
         rows.append(taken)
         entries += number.size
     count = PIECE // dtype.itemsize
@@ -170,12 +139,11 @@ def filters(terms: EdgeTerms) -> tuple[Filters, Lists]:
         Addresses and the arrays that must live as long.
     """
     kept = tuple(np.ascontiguousarray(each, np.int64) for each in (terms.harmonic, terms.weight))
-    numbers = (int(each.max()) + 1 for each in kept)
-    return Filters(*_addresses(kept), len(kept[0]), *numbers), kept
+    return Filters(*_addresses(kept), len(kept[0]), *terms.factors), kept
 
 
-def _addresses(arrays: Lists) -> list[int]:
-    return [array.ctypes.data for array in arrays]
+def _addresses(arrays: Lists) -> Iterator[int]:
+    return (array.ctypes.data for array in arrays)
 
 
 def _blocks(present: NDArray[np.bool_]) -> list[tuple[int, int]]:

@@ -16,17 +16,17 @@ from equivariant.nn.gaunt.kernels.tiles import read_integer, splat_register
 class Feature(NamedTuple):
     """Rows in memory: row n starts at ``address + n * stride``, in bytes.
 
-    It has ``width`` components in ``count`` blocks, see :mod:`packing`, which stand at ``blocks``,
-    or none where kernels work on it in place. Edge e has the row that the int64 at ``index + 8 * e`` tells, or, where
-    ``index`` is 0, row e; there are ``rows``.
+    It has ``width`` components in ``records`` blocks, see :mod:`packing`, listed at ``blocks``,
+    or no blocks where kernels work on it in place. Edge e has the row whose number is the int64
+    at ``numbers + 8 * e``, or, where ``numbers`` is 0, row e; there are ``rows``.
     """
 
     address: int
     stride: int
     width: int
     blocks: int
-    count: int
-    index: int
+    records: int
+    numbers: int
     rows: int
 
 
@@ -60,14 +60,8 @@ class Place(NamedTuple):
 
 @kernel
 def memory_for(size: int) -> NDArray[np.uint8]:
-    """Memory with anything in it; see :func:`start_of`."""
+    """Memory with anything in it, for :func:`start` and :func:`hold` of :mod:`blocks`."""
     return np.empty(size + BYTES, np.uint8)
-
-
-@kernel
-def start_of(memory: NDArray[np.uint8]) -> int:
-    """Address of its first whole vector."""
-    return (memory.ctypes.data + BYTES - 1) // BYTES * BYTES
 
 
 @kernel
@@ -87,9 +81,9 @@ def row_bytes(feature: Feature, span: Span) -> int:
 @kernel
 def scratch_bytes(feature: Feature, span: Span) -> int:
     """Memory that a feature needs besides its own: none, a row, or all rows."""
-    if feature.count == 0:
+    if feature.records == 0:
         return 0
-    return row_bytes(feature, span) * (feature.rows if feature.index else 1)
+    return row_bytes(feature, span) * (feature.rows if feature.numbers else 1)
 
 
 @kernel
@@ -99,7 +93,7 @@ def unpack(target: int, feature: Feature, span: Span, row: int, like: Any) -> No
     for first in range(0, span.channels, lanes):
         channels = min(lanes, span.channels - first)
         lane = target + first // lanes * feature.width * BYTES
-        for block in range(feature.blocks, feature.blocks + 24 * feature.count, 24):
+        for block in range(feature.blocks, feature.blocks + 24 * feature.records, 24):
             width = read_integer(block + 16)
             record = feature.address + row * feature.stride + read_integer(block)
             record += first * width * span.size
@@ -113,7 +107,7 @@ def pack(source: int, feature: Feature, span: Span, row: int, like: Any) -> None
     for first in range(0, span.channels, lanes):
         channels = min(lanes, span.channels - first)
         lane = source + first // lanes * feature.width * BYTES
-        for block in range(feature.blocks, feature.blocks + 24 * feature.count, 24):
+        for block in range(feature.blocks, feature.blocks + 24 * feature.records, 24):
             width = read_integer(block + 16)
             record = feature.address + row * feature.stride + read_integer(block)
             record += first * width * span.size
@@ -123,7 +117,7 @@ def pack(source: int, feature: Feature, span: Span, row: int, like: Any) -> None
 @kernel
 def unpack_all(space: int, feature: Feature, span: Span, like: Any) -> None:
     """Rows that several edges may share, once for all of them."""
-    if feature.count and feature.index:
+    if feature.records and feature.numbers:
         for row in range(feature.rows):
             unpack(space + row * row_bytes(feature, span), feature, span, row, like)
 
@@ -131,7 +125,7 @@ def unpack_all(space: int, feature: Feature, span: Span, like: Any) -> None:
 @kernel
 def pack_all(space: int, feature: Feature, span: Span, like: Any) -> None:
     """The inverse of :func:`unpack_all`."""
-    if feature.count and feature.index:
+    if feature.records and feature.numbers:
         for row in range(feature.rows):
             pack(space + row * row_bytes(feature, span), feature, span, row, like)
 
@@ -139,8 +133,8 @@ def pack_all(space: int, feature: Feature, span: Span, like: Any) -> None:
 @kernel
 def row_of(feature: Feature, edge: int) -> int:
     """Number of the row that an edge has."""
-    if feature.index:
-        number: int = read_integer(feature.index + 8 * edge)
+    if feature.numbers:
+        number: int = read_integer(feature.numbers + 8 * edge)
         return number
     return edge
 
@@ -148,18 +142,18 @@ def row_of(feature: Feature, edge: int) -> int:
 @kernel
 def place_of(space: int, feature: Feature, span: Span, edge: int) -> Place:
     """Where the row of an edge is worked on."""
-    if feature.count == 0:
+    if feature.records == 0:
         address = feature.address + row_of(feature, edge) * feature.stride
         return Place(address, span.channels * span.size, BYTES)
     length = row_bytes(feature, span)
-    row = row_of(feature, edge) if feature.index else 0
+    row = row_of(feature, edge) if feature.numbers else 0
     return Place(space + row * length, BYTES, feature.width * BYTES)
 
 
 @kernel
 def brought(space: int, feature: Feature, span: Span, edge: int, like: Any) -> Place:
     """The same, with the row brought there."""
-    if feature.count and not feature.index:
+    if feature.records and not feature.numbers:
         unpack(space, feature, span, edge, like)
     return place_of(space, feature, span, edge)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from equivariant.nn.gaunt.kernels.blocks import hold, start
 from equivariant.nn.gaunt.kernels.compiled import kernel
 from equivariant.nn.gaunt.kernels.edge_lists import Filters, Matrices, Pairs
 from equivariant.nn.gaunt.kernels.edge_rows import (
@@ -24,7 +25,6 @@ from equivariant.nn.gaunt.kernels.edge_rows import (
     place_of,
     scratch_bytes,
     spread,
-    start_of,
     unpack_all,
     wipe,
 )
@@ -59,24 +59,26 @@ def multiply_edges(to: Operands, lists: Lists, numbers: Numbers) -> None:
     scratch_y = scratch_bytes(y, span)
     filters, entries = filter_bytes(made_of), plan.entries * PIECE
     memory = memory_for(scratch_x + scratch_y + filters + entries + edges * PIECE)
-    space_x = start_of(memory)
+    space_x = start(memory)
     space_y = space_x + scratch_x
     space_filters = space_y + scratch_y
     space_entries = space_filters + filters
+    space_made = space_filters + filters - made_of.filters * PIECE
     wipe(space_x, scratch_x + scratch_y, like)
     unpack_all(space_x, x, span, like)
     for first in range(span.first, span.last, edges):
         number = min(edges, span.last - first)
         make_filters(space_filters, factors, made_of, first, number, span.size, like)
-        make_matrices(space_filters, space_entries, plan, span, like)
+        make_matrices(space_made, space_entries, plan, span, like)
         for edge in range(first, first + number):
             matrix = space_entries + (edge - first) * matrix_bytes
             here = brought(space_x, x, span, edge, like)
             there = place_of(space_y, y, span, edge)
-            apply(here, there, matrix, plan, span, y.index == 0, like)
-            if y.count and not y.index:
+            apply(here, there, matrix, plan, span, y.numbers == 0, like)
+            if y.records and not y.numbers:
                 pack(space_y, y, span, edge, like)
     pack_all(space_y, y, span, like)
+    hold(memory)
 
 
 @kernel
@@ -102,9 +104,9 @@ def derive_edges(to: Operands, lists: Lists, numbers: Numbers) -> None:
     scratch_to = scratch_bytes(to_x, span) if to_x.address else 0
     scratch = scratch_x + scratch_g + scratch_to
     filters, entries = filter_bytes(made_of), plan.entries * PIECE
-    pairs = products.count * PIECE
+    pairs = products.tiles_in_all * PIECE
     memory = memory_for(scratch + 2 * filters + entries + (2 * pairs + PIECE) * edges)
-    space_x = start_of(memory)
+    space_x = start(memory)
     space_g = space_x + scratch_x
     space_to = space_g + scratch_g
     space_filters = space_to + scratch_to
@@ -112,6 +114,7 @@ def derive_edges(to: Operands, lists: Lists, numbers: Numbers) -> None:
     space_entries = space_to_filters + filters
     space_pairs = space_entries + entries + edges * PIECE
     space_turned = space_pairs + pairs * edges
+    space_made = space_filters + filters - made_of.filters * PIECE
     wipe(space_x, scratch, like)
     unpack_all(space_x, x, span, like)
     unpack_all(space_g, g, span, like)
@@ -119,15 +122,15 @@ def derive_edges(to: Operands, lists: Lists, numbers: Numbers) -> None:
         number = min(edges, span.last - first)
         make_filters(space_filters, factors, made_of, first, number, span.size, like)
         if to_x.address:
-            make_matrices(space_filters, space_entries, plan, span, like)
+            make_matrices(space_made, space_entries, plan, span, like)
         for edge in range(first, first + number):
             matrix = space_entries + (edge - first) * matrix_bytes
             here_x = brought(space_x, x, span, edge, like)
             here_g = brought(space_g, g, span, edge, like)
             if to_x.address:
                 there = place_of(space_to, to_x, span, edge)
-                apply(here_g, there, matrix, plan, span, to_x.index == 0, like)
-                if to_x.count and not to_x.index:
+                apply(here_g, there, matrix, plan, span, to_x.numbers == 0, like)
+                if to_x.records and not to_x.numbers:
                     pack(space_to, to_x, span, edge, like)
             correlate(here_x, here_g, space_pairs + (edge - first) * pairs, products, span, like)
         turn(space_pairs, space_turned, pairs, span.size, like)
@@ -137,12 +140,13 @@ def derive_edges(to: Operands, lists: Lists, numbers: Numbers) -> None:
         settle_factors(space_to_filters, to_factors, made_of, first, number, span.size, like)
     if to_x.address:
         pack_all(space_to, to_x, span, like)
+    hold(memory)
 
 
 @kernel
 def filter_bytes(made_of: Filters) -> int:
     """Memory for harmonics, weights and filters, with edges in lanes."""
-    return (made_of.harmonics + made_of.weights + made_of.count) * PIECE
+    return (made_of.harmonics + made_of.weights + made_of.filters) * PIECE
 
 
 @kernel
@@ -156,7 +160,7 @@ def make_filters(
     spread(space, source, factors.harmonics_stride, made_of.harmonics, number, size, like)
     source = factors.weights + first * factors.weights_stride
     spread(weights, source, factors.weights_stride, made_of.weights, number, size, like)
-    for place in range(made_of.count):
+    for place in range(made_of.filters):
         one = load_register(space + read_integer(made_of.harmonic + 8 * place) * PIECE, like)
         other = load_register(weights + read_integer(made_of.weight + 8 * place) * PIECE, like)
         store(filters + place * PIECE, multiply(one, other))
@@ -166,7 +170,7 @@ def make_filters(
 def make_matrices(space: int, entries: int, plan: Matrices, span: Span, like: Any) -> None:
     """Entries of the matrices of some edges, for the blocks of rows of a span.
 
-    ``space`` is where :func:`make_filters` left its results; filters come last.
+    Filters are at ``space``.
     """
     count = PIECE // span.size
     length = plan.entries * span.size
@@ -190,7 +194,7 @@ def make_matrices(space: int, entries: int, plan: Matrices, span: Span, like: An
 @kernel
 def entry_of(plan: Matrices, block: int) -> int:
     """Where the entries of a block start."""
-    if block < plan.count:
+    if block < plan.blocks_in_all:
         number: int = read_integer(plan.blocks + 40 * block + 32)
         return number
     return plan.entries
@@ -271,7 +275,7 @@ def correlate(x: Place, y: Place, target: int, plan: Pairs, span: Span, like: An
         pieces = (min(lanes, span.channels - first) * span.size + PIECE - 1) // PIECE
         here_x = x.address + first // lanes * x.block
         here_y = y.address + first // lanes * y.block
-        for number in range(plan.count):
+        for number in range(plan.tiles_in_all):
             pair_sums(
                 plan.tiles + number * tile_bytes, here_x, x.step, here_y, y.step,
                 target + number * PIECE, pieces, first == 0, like,
@@ -293,7 +297,7 @@ def unmake_filters(
     """Gradients by harmonics and weights, from products of rows; both as filters lie."""
     wipe(target, (made_of.harmonics + made_of.weights) * PIECE, like)
     weights = made_of.harmonics * PIECE
-    for place in range(made_of.count):
+    for place in range(made_of.filters):
         total = splat_register(like - like)
         last = read_integer(plan.terms + 8 * place + 8)
         for term in range(read_integer(plan.terms + 8 * place), last):
