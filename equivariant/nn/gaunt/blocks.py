@@ -230,6 +230,10 @@ class _Permutation(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
         return _permuted(gradient, ctx.inverse, ctx.order), None, None
 
+    @staticmethod
+    def jvp(ctx: Any, tangent: Tensor, *_: None) -> Tensor:
+        return _permuted(tangent, ctx.order, ctx.inverse)
+
 
 def _permuted(x: Tensor, order: Tensor | None, inverse: Tensor | None) -> Tensor:
     if order is None or inverse is None:

@@ -217,6 +217,7 @@ def convolve(
     eager = forward_ad._current_level < 0 and not torch._C._are_functorch_transforms_active()
     if form.kernel is None or not eager:
         form.keeps = derived
+        form.ends = _bare(form.ends)
         return derivative(form, 2, (x, columns.filters(*factors)))
     if not derived:
         return form.kernel.convolve(x, *factors, form.ends, False)
@@ -255,6 +256,16 @@ class _Convolution(torch.autograd.Function):
             of_filters = derivative(form, 1, (x, gradient))
             of_harmonics, of_weights = columns.gradients(harmonics, weights, of_filters, needs[1:])
         return None, None, of_x, of_harmonics, of_weights
+
+
+def _bare(ends: Incidence) -> Incidence:
+    """The same without what transformations wrap even numbers of rows in."""
+    bare = []
+    for index in (ends.source, ends.target):
+        while index is not None and torch._C._functorch.is_gradtrackingtensor(index):
+            index = torch._C._functorch.get_unwrapped(index)
+        bare.append(index)
+    return Incidence(bare[0], bare[1], ends.rows_in, ends.rows_out)
 
 
 def _by_component(x: Tensor, width: int) -> Tensor:
