@@ -20,8 +20,6 @@ from equivariant.nn.gaunt.directions import DirectionHarmonics
 from equivariant.nn.gaunt.edge_form import EdgeForm, convolve
 from equivariant.nn.gaunt.filter_tables import FilterTables
 from equivariant.nn.gaunt.incidence import Incidence, incidence_of
-from equivariant.nn.gaunt.kernels.choice import prefers_edges
-from equivariant.nn.gaunt.kernels.engine import COMPILER, sparse_fits
 from equivariant.nn.gaunt.paths import Parity, Path, expressivity_report
 from equivariant.nn.gaunt.precision import working_dtype
 from equivariant.nn.gaunt.product import gaunt_product
@@ -30,6 +28,7 @@ from equivariant.shapes import Float, Int
 
 Weights = Literal["none", "degree"]
 WeightName = Literal["weight_in", "weight_out"]
+FULL = (torch.float32, torch.float64)
 FilterMethod = Literal["filter", "sparse", "matrices", "grid"]
 
 
@@ -178,6 +177,9 @@ class GauntConvolution(nn.Module):
             harmonics = self.harmonics(edge_vectors)
         harmonics = self._checked(x, harmonics, radial_weights)
         incidence = incidence_of(x, len(harmonics), edge_index, num_nodes)
+        alike = x.dtype == harmonics.dtype == radial_weights.dtype and x.dtype in FULL
+        if alike and self.method != "grid":  # most calls: nothing to convert
+            return self._filter_first(x, (harmonics, radial_weights), incidence)
         dtype, inner = working_dtype(x.dtype, radial_weights.dtype)
         harmonics, radial = harmonics.to(inner), radial_weights.to(inner)
         if self.method == "grid":
@@ -191,37 +193,24 @@ class GauntConvolution(nn.Module):
         self, x: Tensor, factors: tuple[Tensor, Tensor], incidence: Incidence
     ) -> Tensor:
         per_path = factors[1].shape[1] != self.lmax + 1
-        columns = self.tables.columns(per_path=per_path)
-        matrices = self.tables.matrices(x, self.filter_bytes, per_path=per_path)
-        if self._takes_kernel(x):
-            form = EdgeForm(matrices, incidence, self.tables.kernel(per_path=per_path))
-            y = convolve(form, columns, self._scaled_row(x, self._in, "weight_in"), factors)
-            return self._scaled_row(y, self._out, "weight_out")
+        method = "filter" if self.method == "grid" else self.method
+        work = self.tables.work(x, self.filter_bytes, per_path=per_path, method=method)
+        if work.kernel is not None:
+            form = EdgeForm(work.matrices, incidence, work.kernel)
+            if self.weights == "none":
+                return convolve(form, work.columns, x, factors)
+            x = x * self._row_of_weights(self._in, self.weight_in.to(x.dtype))
+            y = convolve(form, work.columns, x, factors)
+            return y * self._row_of_weights(self._out, self.weight_out.to(x.dtype))
         values = self._scaled(self._in.by_component(x), "weight_in").flatten(1)
-        y = convolve(EdgeForm(matrices, incidence), columns, values, factors)
+        y = convolve(EdgeForm(work.matrices, incidence), work.columns, values, factors)
         y = self._scaled(y.view(len(y), self._out.width, self._out.multiplicity), "weight_out")
         return self._out.from_components(y)
 
-    def _takes_kernel(self, x: Tensor) -> bool:
-        if self.method == "matrices" or torch.compiler.is_compiling():
-            return False
-        if self.method == "filter":
-            return prefers_edges(self._in.multiplicity, x)
-        if not sparse_fits(x.device, x.dtype):
-            raise ConventionError(
-                expected="features on the CPU, and Numba installed, for the sparse method",
-                got=f"{x.device.type}, Numba {'present' if COMPILER else 'absent'}",
-                argument="method",
-                advice='Use method="filter", which takes matrices there.',
-            )
-        return True
-
-    def _scaled_row(self, x: Tensor, blocks: Blocks, name: WeightName) -> Tensor:
-        """The same as :meth:`_scaled` for whole rows in their layout."""
-        if self.weights == "none":
-            return x
-        weight = self.weight_in if name == "weight_in" else self.weight_out
-        return x * blocks.from_components(weight.to(x.dtype).index_select(0, blocks.owner))
+    @staticmethod
+    def _row_of_weights(blocks: Blocks, weight: Tensor) -> Tensor:
+        """One factor for each number of a row of features."""
+        return blocks.from_components(weight.index_select(0, blocks.owner))
 
     def _scaled(self, values: Tensor, name: WeightName) -> Tensor:
         """Values times the weight of their channel and irrep, where there are weights."""

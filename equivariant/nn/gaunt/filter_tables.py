@@ -5,19 +5,21 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from itertools import product
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from equivariant.errors import ConventionError
 from equivariant.nn.gaunt.blocks import Blocks
 from equivariant.nn.gaunt.constants import Constants
 from equivariant.nn.gaunt.edge_form import FilterColumns
 from equivariant.nn.gaunt.filter_matrices import FilterMatrices, Piece
+from equivariant.nn.gaunt.kernels.choice import prefers_edges
 from equivariant.nn.gaunt.kernels.couplings import SMALLEST
 from equivariant.nn.gaunt.kernels.edge_terms import EdgeTerms
-from equivariant.nn.gaunt.kernels.engine import edge_kernel
+from equivariant.nn.gaunt.kernels.engine import COMPILER, edge_kernel, sparse_fits
 from equivariant.nn.gaunt.kernels.layouts import Layout
 from equivariant.nn.gaunt.paths import Parity, Path
 from equivariant.nn.gaunt.tables import Kind, Normalization, dense_table
@@ -27,7 +29,18 @@ if TYPE_CHECKING:
     from equivariant.nn.gaunt.kernels.edge_kernel import EdgeKernel
 
 
-class FilterTables(nn.Module):
+EdgeMethod = Literal["filter", "sparse", "matrices"]
+
+
+class FilterWork(NamedTuple):
+    """What filters are made of, and what they do to features, by matrices or by a kernel."""
+
+    columns: FilterColumns
+    matrices: FilterMatrices
+    kernel: EdgeKernel | None
+
+
+class FilterTables:
     """Tables for weights per degree of the filter, and for weights per coupling.
 
     Args:
@@ -42,13 +55,10 @@ class FilterTables(nn.Module):
         >>> one, scalar = Blocks("2x1o", "irreps"), Blocks("0e + 1o", "filters")
         >>> paths = [Path(*(one.each[0], scalar.each[0], one.each[0]))]
         >>> tables = FilterTables(one, scalar, one, paths, parity="even", normalization="norm")
-        >>> tables.columns(per_path=True).weight
+        >>> work = tables.work(torch.ones(1), 1 << 20, per_path=True, method="matrices")
+        >>> work.columns.weight
         tensor([0])
     """
-
-    owner: Tensor
-    weight_of_column: Tensor
-    harmonic_of_column: Tensor
 
     def __init__(
         self,
@@ -60,10 +70,9 @@ class FilterTables(nn.Module):
         parity: Parity,
         normalization: Normalization,
     ) -> None:
-        super().__init__()
         self._layouts = _layout(inside), _layout(outside)
         self.widths = inside.width, outside.width
-        self.register_buffer("owner", filters.owner.clone(), persistent=False)
+        self._owner = filters.owner.cpu()
         table = coupling_table(inside, filters, outside, parity, normalization)
         self._build(table, inside, outside, paths)
 
@@ -91,61 +100,78 @@ class FilterTables(nn.Module):
             self._pieces.append(where)
             start = stop
         self._constants = Constants(**pieces)
-        for name, index in (
-            ("weight_of_column", torch.cat(weights)),
-            ("harmonic_of_column", torch.cat(harmonics)),
-        ):
-            self.register_buffer(name, index, persistent=False)
+        self._columns = torch.cat(harmonics), torch.cat(weights)
         width = len(table)
         self._terms = (
-            _terms([(table, (0, 0, 0))], self.widths, (torch.arange(width), self.owner), width),
-            _terms(found, self.widths, (self.harmonic_of_column, self.weight_of_column), width),
+            _terms([(table, (0, 0, 0))], self.widths, (torch.arange(width), self._owner), width),
+            _terms(found, self.widths, self._columns, width),
         )
         self._kernels: dict[bool, EdgeKernel] = {}
+        self._work: dict[tuple[object, ...], FilterWork] = {}
 
-    def columns(self, *, per_path: bool) -> FilterColumns:
-        """What filters are made of.
+    def __getstate__(self) -> dict[str, object]:
+        return {**self.__dict__, "_kernels": {}, "_work": {}}
 
-        Args:
-            per_path: Whether weights are per coupling, and not per degree.
-
-        Returns:
-            Numbers of harmonics and weights.
-        """
-        if per_path:
-            return FilterColumns(self.harmonic_of_column, self.weight_of_column)
-        return FilterColumns(None, self.owner)
-
-    def matrices(self, like: Tensor, filter_bytes: int, *, per_path: bool) -> FilterMatrices:
-        """What filters do to features, by matrices.
+    def work(
+        self, like: Tensor, filter_bytes: int, *, per_path: bool, method: EdgeMethod
+    ) -> FilterWork:
+        """What evaluates the convolution.
 
         Args:
             like: A tensor of the dtype and on the device of the features.
             filter_bytes: See :class:`FilterMatrices`.
-            per_path: As for :meth:`columns`.
+            per_path: Whether weights are per coupling, and not per degree.
+            method: "sparse" asks for a kernel, "matrices" for none and "filter" for the faster.
 
         Returns:
-            The form, whose tables are shared.
+            The same object in every call with equal arguments, except while compiling, when
+            there is no kernel.
+
+        Raises:
+            ConventionError: No kernel can take such features.
         """
+        if torch.compiler.is_compiling():
+            return self._made(like, filter_bytes, per_path)
+        key = like.dtype, like.device, filter_bytes, per_path, method
+        found = self._work.get(key)
+        if found is None:
+            found = self._made(like, filter_bytes, per_path)
+            if self._takes_kernel(like, method):
+                found = found._replace(kernel=self._kernel(per_path))
+            self._work[key] = found
+        return found
+
+    def _takes_kernel(self, like: Tensor, method: EdgeMethod) -> bool:
+        if method == "matrices":
+            return False
+        if method == "filter":
+            return prefers_edges(self._layouts[0].channels, like)
+        if not sparse_fits(like.device, like.dtype):
+            raise ConventionError(
+                expected="features on the CPU, and Numba installed, for the sparse method",
+                got=f"{like.device.type}, Numba {'present' if COMPILER else 'absent'}",
+                argument="method",
+                advice='Use method="filter", which takes matrices there.',
+            )
+        return True
+
+    def _made(self, like: Tensor, filter_bytes: int, per_path: bool) -> FilterWork:
         constants = self._constants.at(like.dtype, like.device)
-        places = [(slice(0, len(self.owner)), slice(0, self.widths[0]), slice(0, self.widths[1]))]
-        tables = [constants["whole"]]
         if per_path:
+            harmonic, weight = (index.to(like.device) for index in self._columns)
+            columns = FilterColumns(harmonic, weight)
+            tables = [constants[f"piece{n}"] for n in range(len(self._pieces))]
             places = self._pieces
-            tables = [constants[f"piece{n}"] for n in range(len(places))]
+        else:
+            columns = FilterColumns(None, self._owner.to(like.device))
+            tables = [constants["whole"]]
+            before, after = self.widths
+            places = [(slice(0, len(self._owner)), slice(0, before), slice(0, after))]
         pieces = tuple(Piece(*place, t) for place, t in zip(places, tables, strict=True))
-        width = len(self.weight_of_column if per_path else self.owner)
-        return FilterMatrices(pieces, *self.widths, width, filter_bytes)
+        matrices = FilterMatrices(pieces, *self.widths, len(columns.weight), filter_bytes)
+        return FilterWork(columns, matrices, None)
 
-    def kernel(self, *, per_path: bool) -> EdgeKernel:
-        """What filters do to features, by a compiled kernel.
-
-        Args:
-            per_path: As for :meth:`columns`.
-
-        Returns:
-            The same object in every call.
-        """
+    def _kernel(self, per_path: bool) -> EdgeKernel:
         if per_path not in self._kernels:
             self._kernels[per_path] = edge_kernel(self._terms[per_path], self._layouts)
         return self._kernels[per_path]
@@ -153,7 +179,7 @@ class FilterTables(nn.Module):
 
 def coupling_table(
     inside: Blocks, filters: Blocks, outside: Blocks, parity: Parity, normalization: Normalization
-) -> Float[Tensor, "filter in out"]:
+) -> Float[Tensor, numbers in out]:
     """Coefficient of each component of the filter, the input and the output.
 
     Args:

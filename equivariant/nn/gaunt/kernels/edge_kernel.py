@@ -91,24 +91,24 @@ class EdgeKernel:
         plan = self._plan(x.dtype)
         shape = ends.rows_out, self.layouts[0 if turned else 1].length
         inside, outside = plan.sides[::-1] if turned else plan.sides
-        edges = len(harmonics)
+        edges = harmonics.shape[0]
         if edges == 0:
             return x.new_zeros(shape)
         x, harmonics = _plain(x), _plain(harmonics)
-        weights, source, target = (
-            None if each is None else _plain(each) for each in (weights, ends.source, ends.target)
-        )
-        zero = target is not None and outside.records == 0
-        y = x.new_zeros(shape) if zero else x.new_empty(shape)
+        weights, source, target = _kept(weights), _kept(ends.source), _kept(ends.target)
+        direction = plan.turned if turned else plan.forward
+        direct = outside.records == 0
+        y = x.new_empty(shape) if target is None or not direct else x.new_zeros(shape)
         operands = (
             _feature(x, inside, source),
             _feature(y, outside, target),
             _factors(harmonics, weights, plan),
         )
-        direction = plan.turned if turned else plan.forward
         lists = (plan.filters[weights is None], direction, plan.like)
         span = (0, edges, self.layouts[0].channels, x.itemsize, 0, direction[-1])
-        parts = self._parts(span, direction, by_rows=target is not None, direct=outside.records == 0)
+        parts = self._parts(
+            span, direction, by_rows=target is not None, direct=outside.records == 0
+        )
         in_parts(multiply_edges, [(operands, lists, part) for part in parts])
         return y
 
@@ -131,7 +131,7 @@ class EdgeKernel:
         """
         x, g = features
         plan = self._plan(x.dtype)
-        edges = len(harmonics)
+        edges = harmonics.shape[0]
         if edges == 0:
             wanted = zip((x, harmonics, weights), needs, strict=True)
             return [torch.zeros_like(t) if t is not None and w else None for t, w in wanted]
@@ -143,29 +143,28 @@ class EdgeKernel:
                 _, *rest = self.derive(features, harmonics, weights, ends, (False, *needs[1:]))
             return [to_x, *rest]
         x, g, harmonics = _plain(x), _plain(g), _plain(harmonics)
-        weights, source, target = (
-            None if each is None else _plain(each) for each in (weights, ends.source, ends.target)
-        )
-        zero = source is not None and plan.sides[0].records == 0
-        new = torch.zeros_like if zero else torch.empty_like
-        to_x = new(x) if needs[0] else None
-        found = [
-            torch.empty_like(each) if each is not None and needed else None
-            for each, needed in zip((harmonics, weights), needs[1:], strict=True)
-        ]
+        weights, source, target = _kept(weights), _kept(ends.source), _kept(ends.target)
+        to_x = to_harmonics = to_weights = None
+        if needs[0]:
+            zeros = source is not None and plan.sides[0].records == 0
+            to_x = torch.zeros_like(x) if zeros else torch.empty_like(x)
+        if needs[1]:
+            to_harmonics = torch.empty_like(harmonics)
+        if needs[2] and weights is not None:
+            to_weights = torch.empty_like(weights)
         first = _feature(x, plan.sides[0], source)
         operands = (
             first,
             _feature(g, plan.sides[1], target),
             _factors(harmonics, weights, plan),
             (0 if to_x is None else to_x.data_ptr(), *first[1:]),
-            _gradients(*found),
+            _gradients(to_harmonics, to_weights),
         )
         lists = (plan.filters[weights is None], plan.turned, plan.pairs, plan.like)
         span = (0, edges, self.layouts[0].channels, x.itemsize, 0, plan.turned[-1])
         parts = self._parts(span, plan.turned, by_rows=False, direct=False)
         in_parts(derive_edges, [(operands, lists, part) for part in parts])
-        return [to_x, *found]
+        return [to_x, to_harmonics, to_weights]
 
     def _parts(
         self, span: tuple[int, ...], direction: tuple[int, ...], *, by_rows: bool, direct: bool
@@ -222,7 +221,7 @@ def _side(layout: Layout, blocks: Any, size: int) -> Side:
 
 def _feature(x: Tensor, side: Side, index: Tensor | None) -> tuple[int, ...]:
     """The fields of :class:`Feature`."""
-    return (x.data_ptr(), *side, 0 if index is None else index.data_ptr(), len(x))
+    return (x.data_ptr(), *side, 0 if index is None else index.data_ptr(), x.shape[0])
 
 
 def _factors(harmonics: Tensor, weights: Tensor | None, plan: Plan) -> tuple[int, ...]:
@@ -239,6 +238,10 @@ def _gradients(harmonics: Tensor | None, weights: Tensor | None) -> tuple[int, .
     for each in (harmonics, weights):
         places += (0, 0) if each is None else (each.data_ptr(), each.shape[1] * each.itemsize)
     return places
+
+
+def _kept(tensor: Tensor | None) -> Tensor | None:
+    return None if tensor is None else _plain(tensor)
 
 
 def _plain(tensor: Tensor) -> Tensor:

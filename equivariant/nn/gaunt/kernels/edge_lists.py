@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -92,7 +91,7 @@ def matrices(terms: EdgeTerms, dtype: np.dtype[Any]) -> tuple[Matrices, Lists]:
         np.searchsorted(place[order], np.arange(whole + 1)),
         terms.filter[order] * PIECE, terms.value[order].astype(dtype),
     )  # fmt: skip
-    return Matrices(*_addresses(kept), whole, len(blocks)), kept
+    return Matrices._make([*_addresses(kept), whole, len(blocks)]), kept
 
 
 def pairs(terms: EdgeTerms, dtype: np.dtype[Any]) -> tuple[Pairs, Lists]:
@@ -126,7 +125,7 @@ def pairs(terms: EdgeTerms, dtype: np.dtype[Any]) -> tuple[Pairs, Lists]:
         np.searchsorted(terms.filter[order], np.arange(terms.sizes[1] + 1)),
         place[order], terms.value[order].astype(dtype),
     )  # fmt: skip
-    return Pairs(*_addresses(kept), len(tiles)), kept
+    return Pairs._make([*_addresses(kept), len(tiles)]), kept
 
 
 def filters(terms: EdgeTerms) -> tuple[Filters, Lists]:
@@ -139,11 +138,11 @@ def filters(terms: EdgeTerms) -> tuple[Filters, Lists]:
         Addresses and the arrays that must live as long.
     """
     kept = tuple(np.ascontiguousarray(each, np.int64) for each in (terms.harmonic, terms.weight))
-    return Filters(*_addresses(kept), len(kept[0]), *terms.factors), kept
+    return Filters._make([*_addresses(kept), len(kept[0]), *terms.factors]), kept
 
 
-def _addresses(arrays: Lists) -> Iterator[int]:
-    return (array.ctypes.data for array in arrays)
+def _addresses(arrays: Lists) -> list[int]:
+    return [array.ctypes.data for array in arrays]
 
 
 def _blocks(present: NDArray[np.bool_]) -> list[tuple[int, int]]:
