@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import count
 from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
 
 import torch
 from torch import Tensor
@@ -106,6 +109,13 @@ class EdgeForm(MultilinearForm):
         self.keeps = False
         self._kept: tuple[tuple[Any, ...], Tensor, Tensor] | None = None
 
+    @cached_property
+    def _number(self) -> int:
+        """By which :func:`edge_derivative` knows the form as long as it lives."""
+        number = next(_numbers)
+        _numbered[number] = self
+        return number
+
     def length(self, slot: int) -> int:
         """See :class:`MultilinearForm`; rows of x and y also depend on channels."""
         sizes = self.matrices.width_in, self.matrices.filter_width, self.matrices.width_out
@@ -114,6 +124,9 @@ class EdgeForm(MultilinearForm):
     def derivative(self, slot: int, operands: Sequence[Tensor]) -> Tensor:
         """Gradient by one operand, see :class:`MultilinearForm`."""
         one, other = operands
+        if _is_mapped(one) or _is_mapped(other):
+            found: Tensor = edge_derivative(self._number, slot, one, other)
+            return found
         if one.dim() > 2 or other.dim() > 2:
             return self._batched(slot, operands)
         if slot == 1:
@@ -134,7 +147,8 @@ class EdgeForm(MultilinearForm):
         self, slot: int, operands: Sequence[Tensor], cotangent: Tensor, needs: Needs
     ) -> list[Tensor | None]:
         """Gradients by the operands of a derivative, see :class:`MultilinearForm`."""
-        if slot == 2 and self.kernel is not None and cotangent.dim() == 2:
+        alone = cotangent.dim() == 2 and not _is_mapped(cotangent)
+        if slot == 2 and self.kernel is not None and alone:
             x, filters = operands
             found = self.kernel.derive(
                 (x, cotangent), filters, None, self.ends, (needs[0], needs[1], False)
@@ -245,7 +259,8 @@ class _Convolution(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         x, harmonics, weights = ctx.saved_tensors
         form, columns, needs = ctx.form, ctx.columns, ctx.needs_input_grad[2:]
-        if not torch.is_grad_enabled() and not torch._C._are_functorch_transforms_active():
+        mapped = torch._C._are_functorch_transforms_active() or _is_mapped(gradient)
+        if not torch.is_grad_enabled() and not mapped:
             return (
                 None, None, *form.kernel.derive((x, gradient), harmonics, weights, form.ends, needs)
             )  # fmt: skip
@@ -256,6 +271,35 @@ class _Convolution(torch.autograd.Function):
             of_filters = derivative(form, 1, (x, gradient))
             of_harmonics, of_weights = columns.gradients(harmonics, weights, of_filters, needs[1:])
         return None, None, of_x, of_harmonics, of_weights
+
+
+_numbers = count()
+_numbered: WeakValueDictionary[int, EdgeForm] = WeakValueDictionary()
+
+
+@torch.library.custom_op(
+    "equivariant::edge_derivative",
+    mutates_args=(),
+    schema="(int number, int slot, Tensor one, Tensor other) -> Tensor",
+)
+def edge_derivative(number: int, slot: int, one: Tensor, other: Tensor) -> Tensor:
+    """A derivative of a form as an operator, which torch calls entry by entry of a batch.
+
+    Args:
+        number: Of the form.
+        slot: As for :meth:`EdgeForm.derivative`.
+        one: The first operand.
+        other: The second.
+
+    Returns:
+        A new tensor.
+    """
+    return _numbered[number].derivative(slot, (one, other))
+
+
+def _is_mapped(x: Tensor) -> bool:
+    """Whether a tensor is a batch in disguise, as those of ``is_grads_batched`` are."""
+    return torch._C._functorch.is_legacy_batchedtensor(x)
 
 
 def _bare(ends: Incidence) -> Incidence:
