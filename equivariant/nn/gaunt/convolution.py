@@ -43,11 +43,16 @@ class GauntConvolution(nn.Module):
 
         M_e[a, c] = Σ_b F_eb G_abc,   y_e = x_s M_e
 
-    and the rest is a batch of matrix products: (L+1)⁴ multiply-adds per channel, no grid.
-    Derivatives of every order are exact and made of the same operations; those by the edge
-    vectors are forces. Edges are worked through in chunks, so that matrices of all edges never
-    exist together where they exceed ``filter_bytes``, nor the features and messages of all edges;
-    matrices are then made again in the backward.
+    and the rest is a product of matrices: (L+1)⁴ multiply-adds per channel, no grid. On the CPU,
+    with Numba, a compiled kernel does all of it edge by edge, with features in their own layout;
+    matrices of a few edges exist at a time, and no features or messages of edges. Elsewhere, and
+    under ``torch.compile``, these are batches of matrix products in chunks of edges: neither the
+    matrices of all edges exist together where they exceed ``filter_bytes``, nor their features
+    and messages; matrices are then made again in the backward.
+
+    Derivatives of every order, in reverse and in forward mode, are exact and made of the same
+    operations; those by the edge vectors are forces. Sums over edges are taken in their order:
+    equal calls give equal bits on the CPU.
 
     A weight per degree of the filter, R_el, is a true function; a weight per coupling
     (l1, l2, l3) is a general convolution of Clebsch and Gordan over the couplings present. With
@@ -66,13 +71,15 @@ class GauntConvolution(nn.Module):
         normalization: Of the harmonics that features and filter are coefficients of, see
             :func:`real_harmonics`.
         layout: "mul_ir", e3nn's, or "ir_mul", which needs no copies. Of x and the result.
-        method: "filter" as above. "grid" multiplies at points, edge by edge, by
+        method: "filter" takes the kernel where it can, and else matrix products; "sparse" and
+            "matrices" are one of both. "grid" multiplies at points, edge by edge, by
             :func:`gaunt_product`: for comparison and for large degrees; weights per degree only,
             and all messages exist together.
         weights: "none", or "degree": one factor per channel and irrep of input and result,
             shared by edges, which start at 1.
-        filter_bytes: Memory that the matrices may take at a time, and, on top of it, features
-            and messages of edges; at least 1. A chunk has at least one edge.
+        filter_bytes: Memory that matrices of edges may take at a time where there is no kernel,
+            and, on top of it, their features and messages; at least 1. A chunk has at least one
+            edge.
 
     Attributes:
         paths: The couplings, in the order of weights per coupling: by input irrep, then output
@@ -171,7 +178,8 @@ class GauntConvolution(nn.Module):
 
         Raises:
             ShapeError: Shapes are not as above.
-            ConventionError: Not floating point, or indices not int64 or out of range.
+            ConventionError: Not floating point, or indices not int64 or out of range; or the
+                method is "sparse" and features are not on the CPU, or Numba is absent.
         """
         if harmonics is None and edge_vectors is not None:
             harmonics = self.harmonics(edge_vectors)

@@ -145,7 +145,7 @@ class FilterTables:
         if method == "matrices":
             return False
         if method == "filter":
-            return prefers_edges(self._layouts[0].channels, like)
+            return prefers_edges(like)
         if not sparse_fits(like.device, like.dtype):
             raise ConventionError(
                 expected="features on the CPU, and Numba installed, for the sparse method",

@@ -447,6 +447,6 @@ def test_without_a_compiler_matrices_are_taken(monkeypatch):
 
 
 def test_the_rule_for_the_kernel():
-    assert prefers_edges(64, torch.ones(1))
-    assert not prefers_edges(64, torch.ones(1, dtype=torch.float16))
-    assert not prefers_edges(64, torch.ones(1, device="meta"))
+    assert prefers_edges(torch.ones(1))
+    assert not prefers_edges(torch.ones(1, dtype=torch.float16))
+    assert not prefers_edges(torch.ones(1, device="meta"))

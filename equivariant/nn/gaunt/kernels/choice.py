@@ -16,8 +16,6 @@ from equivariant.nn.gaunt.tables import Kind
 SPARSE_UP_TO = 33
 HALF_GRID_FROM = 27
 SEPARABLE_FROM = 36
-# Channels from which convolutions over edges are faster edge by edge than by matrix products.
-EDGES_FROM = 1
 
 
 class Case(NamedTuple):
@@ -97,21 +95,24 @@ def prefers_sparse(degrees: tuple[int, int, int], vectors: int, like: torch.Tens
     return sum(degrees) <= SPARSE_UP_TO and sparse_fits(like.device, like.dtype)
 
 
-def prefers_edges(channels: int, like: torch.Tensor) -> bool:
-    """Whether a convolution over edges is faster by the compiled kernel than by matrix products.
+def prefers_edges(like: torch.Tensor) -> bool:
+    """Whether a convolution over edges takes the compiled kernel, and not matrix products.
+
+    On one core in single precision, with 1 to 128 channels, degrees up to 10 and 8 to 5,000 edges,
+    the kernel was 1.4 to 7 times as fast nearly everywhere; with 2 to 4 channels and degree 3,
+    5,000 edges took it 1.2 times as long.
 
     Args:
-        channels: Of the features.
         like: An operand.
 
     Returns:
-        True in single and double precision on the CPU, with Numba and enough channels.
+        True in single and double precision on the CPU, with Numba.
 
     Example:
-        >>> prefers_edges(1, torch.ones(1))
+        >>> prefers_edges(torch.ones(1, dtype=torch.float16))
         False
     """
-    return channels >= EDGES_FROM and sparse_fits(like.device, like.dtype)
+    return sparse_fits(like.device, like.dtype)
 
 
 def measure(case: Case, candidates: dict[Method, Callable[[], object]]) -> dict[Method, float]:
