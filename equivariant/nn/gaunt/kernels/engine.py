@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
@@ -95,3 +96,15 @@ def edge_kernel(terms: EdgeTerms, layouts: tuple[Layout, Layout]) -> EdgeKernel:
     from equivariant.nn.gaunt.kernels.edge_kernel import EdgeKernel  # noqa: PLC0415
 
     return EdgeKernel(terms, layouts)
+
+
+@lru_cache(maxsize=1)
+def direction_kernels() -> tuple[Callable[..., None], Callable[..., None]]:
+    """What evaluates harmonics of directions, and their gradients.
+
+    Returns:
+        See :mod:`direction_sweeps`.
+    """
+    from equivariant.nn.gaunt.kernels import direction_sweeps as sweeps  # noqa: PLC0415
+
+    return sweeps.evaluate_directions, sweeps.derive_directions
