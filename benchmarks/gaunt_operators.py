@@ -1,7 +1,7 @@
 """Operators on the sphere beside other ways to the same numbers: time, and memory of powers.
 
     python -m benchmarks.gaunt_operators             # all, a few minutes on one core
-    python -m benchmarks.gaunt_operators --powers    # powers alone
+    python -m benchmarks.gaunt_operators --only power
     python -m benchmarks.gaunt_operators --table     # of the results on disk
 
 One thread, float32. Ways take turns of five calls, so that a machine that slows
@@ -12,11 +12,13 @@ Convolution: 64 channels, one filter per edge, degrees 0 to L everywhere, no gat
 All ways compute one bilinear map. Operands are features, harmonics and a weight per edge and
 degree; "from vectors" starts with edge vectors in place of harmonics. Backward goes to all three.
 
-    filter          GauntConvolution, layout ir_mul
-    filter_mul_ir   the same in e3nn's layout
-    grid            the same with method="grid"
-    e3nn            TensorProduct 'uvu' restricted to the same paths, equal coefficients, eager
-    e3nn_script     the same in TorchScript
+    filter            GauntConvolution, layout ir_mul: the compiled kernel
+    filter_mul_ir     the same in e3nn's layout
+    matrices          the same as "filter" with method="matrices": batches of matrix products
+    matrices_mul_ir   the same in e3nn's layout
+    grid              the same as "filter_mul_ir" with method="grid"
+    e3nn              TensorProduct 'uvu' restricted to the same paths, equal coefficients, eager
+    e3nn_script       the same in TorchScript
 
 Power: correlation 3, 128 channels, degrees 0 to L in and out. Memory is the peak of the
 resident set during forward and backward above what it was when inputs existed and the code had
@@ -55,7 +57,16 @@ from equivariant.runs import environment, write_json
 
 CHANNELS, EDGES = 64, (100, 1000)
 POWER_CHANNELS, ROWS, MEMORY_ROWS = 128, 32, 512
-CONVOLUTIONS = ("filter", "filter_mul_ir", "grid", "e3nn", "e3nn_script")
+CONVOLUTIONS = (
+    "filter",
+    "filter_mul_ir",
+    "matrices",
+    "matrices_mul_ir",
+    "grid",
+    "e3nn",
+    "e3nn_script",
+)
+IR_MUL = ("filter", "matrices")
 POWERS = ("power", "power_mul_ir", "grid", "chained")
 MACE, MACE_DEGREES = find_spec("mace") is not None, (1, 2, 3)
 RESULTS = Path(__file__).parent / "results" / "gaunt_operators.json"
@@ -113,8 +124,8 @@ def convolution(name, degree):
         everything,
         degree,
         everything,
-        layout="ir_mul" if name == "filter" else "mul_ir",
-        method="grid" if name == "grid" else "filter",
+        layout="ir_mul" if name in IR_MUL else "mul_ir",
+        method=name.partition("_")[0],
     )
 
     def ours(x, directions, radial, vectors):
@@ -188,11 +199,12 @@ def convolution_row(degree, edges, least):
         features, ends, outputs = {}, {}, {}
         for name, way in ways.items():
             features[name], ends[name] = x, cotangent
-            if name == "filter":
+            if name in IR_MUL:
                 features[name], ends[name] = (swapped(t, CHANNELS, degree) for t in (x, cotangent))
             outputs[name] = way(features[name], directions, radial, task == "from vectors")
-        check({name: z for name, z in outputs.items() if name != "filter"})
-        check({"e3nn": swapped(outputs["e3nn"], CHANNELS, degree), "filter": outputs["filter"]})
+        check({name: z for name, z in outputs.items() if name not in IR_MUL})
+        turned = {"e3nn": swapped(outputs["e3nn"], CHANNELS, degree)}
+        check({**turned, **{name: outputs[name] for name in IR_MUL}})
 
         def forward(name, directions=directions, task=task, features=features):
             with torch.no_grad():
@@ -279,11 +291,14 @@ def table(record):
                 times = row[f"{task}, {passes}"]
                 best = min(times["e3nn"], times["e3nn_script"])
                 cells.append(f"{1e3 * best:.3g}")
-                cells += [f"{best / times[name]:.1f}x" for name in CONVOLUTIONS[:3]]
+                cells += [f"{best / times[name]:.1f}x" for name in CONVOLUTIONS[:5]]
             rows.append(cells)
         heads = ["L", "edges"]
         for passes in ("forward", "forward+backward"):
-            heads += [f"e3nn {passes}, ms", "filter", "filter, mul_ir", "grid"]
+            heads += [
+                f"e3nn {passes}, ms",
+                *(name.replace("_", ", ", 1) for name in CONVOLUTIONS[:5]),
+            ]
         blocks.append(f"Convolution, {task}\n\n" + markdown(heads, rows))
     blocks.append("Power 3\n\n" + power_table(record["power"]))
     return "\n\n".join(blocks)
@@ -315,25 +330,15 @@ def power_table(record):
     return markdown(heads, rows)
 
 
-def measure_powers(options):
-    """Powers alone; all else in the results stays as it is."""
-    record = json.loads(options.out.read_text())
-    if MACE:
-        record["mace-torch"] = version("mace-torch")
-    for degree in options.degrees:
-        record["power"][str(degree)] = power_row(degree, options.seconds)
-        print("power", degree, record["power"][str(degree)], flush=True)
-        write_json(options.out, record)
-    return print(power_table(record["power"]))
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--degrees", type=int, nargs="+", default=(1, 2, 3, 4, 5, 6))
     parser.add_argument("--seconds", type=float, default=2.0, help="of turns per measurement")
     parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument(
+        "--only", choices=("convolution", "power"), help="what to measure; the rest stays"
+    )
     parser.add_argument("--table", action="store_true", help="print the table of --out")
-    parser.add_argument("--powers", action="store_true", help="measure powers alone")
     parser.add_argument("--work", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.work:
@@ -342,13 +347,17 @@ def main():
         return print(table(json.loads(options.out.read_text())))
     warnings.filterwarnings("ignore", category=DeprecationWarning)
     torch.set_num_threads(1)
-    if options.powers:
-        return measure_powers(options)
     record = {"convolution": {}, "power": {}, "channels": CHANNELS, "environment": environment()}
+    if options.only:
+        record = {**json.loads(options.out.read_text()), options.only: {}}
+        record["environment"] = environment()
+    if MACE and options.only != "convolution":
+        record["mace-torch"] = version("mace-torch")
     for degree in options.degrees:
-        record["power"][str(degree)] = power_row(degree, options.seconds)
-        print("power", degree, record["power"][str(degree)], flush=True)
-        for edges in EDGES:
+        if options.only != "convolution":
+            record["power"][str(degree)] = power_row(degree, options.seconds)
+            print("power", degree, record["power"][str(degree)], flush=True)
+        for edges in EDGES if options.only != "power" else ():
             row = record["convolution"][f"{degree},{edges}"] = convolution_row(
                 degree, edges, options.seconds
             )

@@ -231,7 +231,7 @@ class _Permutation(torch.autograd.Function):
         return _permuted(gradient, ctx.inverse, ctx.order), None, None
 
     @staticmethod
-    def jvp(ctx: Any, tangent: Tensor, order: None, inverse: None) -> Tensor:
+    def jvp(ctx: Any, tangent: Tensor, *_: None) -> Tensor:
         return _permuted(tangent, ctx.order, ctx.inverse)
 
 

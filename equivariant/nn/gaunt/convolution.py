@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from itertools import product
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from e3nn.o3 import Irrep, Irreps
@@ -17,18 +16,20 @@ from equivariant.nn.gaunt.blocks import (
     check_equal_channels,
     check_option,
 )
-from equivariant.nn.gaunt.constants import Constants
 from equivariant.nn.gaunt.directions import DirectionHarmonics
-from equivariant.nn.gaunt.filter_matrices import FilterMatrices, Piece, convolve
+from equivariant.nn.gaunt.edge_form import EdgeForm, convolve
+from equivariant.nn.gaunt.filter_tables import FilterTables
 from equivariant.nn.gaunt.incidence import Incidence, incidence_of
 from equivariant.nn.gaunt.paths import Parity, Path, expressivity_report
 from equivariant.nn.gaunt.precision import working_dtype
 from equivariant.nn.gaunt.product import gaunt_product
-from equivariant.nn.gaunt.tables import Kind, Normalization, check_degree, dense_table
+from equivariant.nn.gaunt.tables import Kind, Normalization, check_degree
 from equivariant.shapes import Float, Int
 
 Weights = Literal["none", "degree"]
-FilterMethod = Literal["filter", "grid"]
+WeightName = Literal["weight_in", "weight_out"]
+FULL = (torch.float32, torch.float64)
+FilterMethod = Literal["filter", "sparse", "matrices", "grid"]
 
 
 class GauntConvolution(nn.Module):
@@ -42,11 +43,16 @@ class GauntConvolution(nn.Module):
 
         M_e[a, c] = Σ_b F_eb G_abc,   y_e = x_s M_e
 
-    and the rest is a batch of matrix products: (L+1)⁴ multiply-adds per channel, no grid.
-    Derivatives of every order are exact and made of the same operations; those by the edge
-    vectors are forces. Edges are worked through in chunks, so that matrices of all edges never
-    exist together where they exceed ``filter_bytes``, nor the features and messages of all edges;
-    matrices are then made again in the backward.
+    and the rest is a product of matrices: (L+1)⁴ multiply-adds per channel, no grid. On the CPU,
+    with Numba, a compiled kernel does all of it edge by edge, with features in their own layout;
+    matrices of a few edges exist at a time, and no features or messages of edges. Elsewhere, and
+    under ``torch.compile``, these are batches of matrix products in chunks of edges: neither the
+    matrices of all edges exist together where they exceed ``filter_bytes``, nor their features
+    and messages; matrices are then made again in the backward.
+
+    Derivatives of every order, in reverse and in forward mode, are exact and made of the same
+    operations; those by the edge vectors are forces. Sums over edges are taken in their order:
+    equal calls give equal bits on the CPU.
 
     A weight per degree of the filter, R_el, is a true function; a weight per coupling
     (l1, l2, l3) is a general convolution of Clebsch and Gordan over the couplings present. With
@@ -65,13 +71,15 @@ class GauntConvolution(nn.Module):
         normalization: Of the harmonics that features and filter are coefficients of, see
             :func:`real_harmonics`.
         layout: "mul_ir", e3nn's, or "ir_mul", which needs no copies. Of x and the result.
-        method: "filter" as above. "grid" multiplies at points, edge by edge, by
+        method: "filter" takes the kernel where it can, and else matrix products; "sparse" and
+            "matrices" are one of both. "grid" multiplies at points, edge by edge, by
             :func:`gaunt_product`: for comparison and for large degrees; weights per degree only,
             and all messages exist together.
         weights: "none", or "degree": one factor per channel and irrep of input and result,
             shared by edges, which start at 1.
-        filter_bytes: Memory that the matrices may take at a time, and, on top of it, features
-            and messages of edges; at least 1. A chunk has at least one edge.
+        filter_bytes: Memory that matrices of edges may take at a time where there is no kernel,
+            and, on top of it, their features and messages; at least 1. A chunk has at least one
+            edge.
 
     Attributes:
         paths: The couplings, in the order of weights per coupling: by input irrep, then output
@@ -92,9 +100,6 @@ class GauntConvolution(nn.Module):
     Source: Luo et al. 2024, equivariant convolution; without rotations, filter first.
     """
 
-    weight_of_column: Tensor
-    harmonic_of_column: Tensor
-
     def __init__(
         self,
         irreps_in: str | Irreps,
@@ -110,7 +115,7 @@ class GauntConvolution(nn.Module):
     ) -> None:
         super().__init__()
         check_option(parity, ("even", "full"), "parity")
-        check_option(method, ("filter", "grid"), "method")
+        check_option(method, get_args(FilterMethod), "method")
         check_option(weights, ("none", "degree"), "weights")
         check_degree(lmax, "lmax")
         _check_bytes(filter_bytes)
@@ -135,59 +140,13 @@ class GauntConvolution(nn.Module):
         report = expressivity_report(self.irreps_in, self.irreps_filter, self.irreps_out)
         self.paths = _ordered(report.reachable(parity), self._in, self._out)
         self.harmonics = DirectionHarmonics(lmax, normalization=normalization)
-        self._build_tables()
+        self.tables = FilterTables(
+            self._in, self._filter, self._out, self.paths, parity=parity,
+            normalization=normalization,
+        )  # fmt: skip
         if weights == "degree":
             self.weight_in = nn.Parameter(torch.ones(len(self._in.each), multiplicity))
             self.weight_out = nn.Parameter(torch.ones(len(self._out.each), multiplicity))
-
-    def _build_tables(self) -> None:
-        """Coefficients, and which weight and harmonic makes each coefficient of a filter."""
-        table = self._coupling_table()
-        inside, outside = (dict(zip(b.each, b.slices, strict=True)) for b in (self._in, self._out))
-        pieces: dict[str, Tensor] = {"whole": table.flatten(1)}
-        self._pieces: list[tuple[slice, slice, slice]] = []
-        weights: list[Tensor] = []
-        harmonics: list[Tensor] = []
-        start = 0
-        for (first, out), number in Counter((p.first, p.out) for p in self.paths).items():
-            rows = []
-            for path in self.paths[len(weights) : len(weights) + number]:
-                span = path.second.l**2, (path.second.l + 1) ** 2
-                rows.append(torch.arange(*span, device="cpu"))
-                weights.append(torch.full_like(rows[-1], len(weights)))
-            harmonics += rows
-            stop = start + sum(map(len, rows))
-            where = slice(start, stop), inside[first], outside[out]
-            block = table[torch.cat(rows)][:, where[1], where[2]]
-            pieces[f"piece{len(self._pieces)}"] = block.flatten(1)
-            self._pieces.append(where)
-            start = stop
-        self._constants = Constants(**pieces)
-        for name, index in (
-            ("weight_of_column", torch.cat(weights)),
-            ("harmonic_of_column", torch.cat(harmonics)),
-        ):
-            self.register_buffer(name, index, persistent=False)
-
-    def _coupling_table(self) -> Tensor:
-        """Coefficient of each component of the filter, the input and the output, float64."""
-        shape = (self.lmax + 1) ** 2, self._in.width, self._out.width
-        table = torch.zeros(shape, dtype=torch.float64, device="cpu")
-        for sign, other in product((1, -1), repeat=2):
-            degrees = self._in.degree(sign), self.lmax, self._out.degree(other)
-            kind: Kind = "even" if sign == other else "odd"
-            if min(degrees) < 0 or (kind == "odd" and self.parity == "even"):
-                continue
-            settings = (self.normalization, torch.float64, torch.device("cpu"))
-            whole = dense_table(degrees, kind, *settings).unflatten(0, (-1, len(table)))
-            rows, columns = (
-                torch.tensor([part == s for part, _ in blocks.parts], device="cpu")[blocks.owner]
-                for blocks, s in ((self._in, sign), (self._out, other))
-            )
-            part = whole.transpose(0, 1)[:, self._in.positions[rows]]
-            part = part[:, :, self._out.positions[columns]]
-            table[:, rows.nonzero(), columns.nonzero().T] = part
-        return table
 
     def forward(
         self,
@@ -219,12 +178,16 @@ class GauntConvolution(nn.Module):
 
         Raises:
             ShapeError: Shapes are not as above.
-            ConventionError: Not floating point, or indices not int64 or out of range.
+            ConventionError: Not floating point, or indices not int64 or out of range; or the
+                method is "sparse" and features are not on the CPU, or Numba is absent.
         """
         if harmonics is None and edge_vectors is not None:
             harmonics = self.harmonics(edge_vectors)
         harmonics = self._checked(x, harmonics, radial_weights)
         incidence = incidence_of(x, len(harmonics), edge_index, num_nodes)
+        alike = x.dtype == harmonics.dtype == radial_weights.dtype and x.dtype in FULL
+        if alike and self.method != "grid":  # most calls: nothing to convert
+            return self._filter_first(x, (harmonics, radial_weights), incidence)
         dtype, inner = working_dtype(x.dtype, radial_weights.dtype)
         harmonics, radial = harmonics.to(inner), radial_weights.to(inner)
         if self.method == "grid":
@@ -232,11 +195,32 @@ class GauntConvolution(nn.Module):
             filters = harmonics * radial.index_select(1, self._filter.owner)
             y = self._scaled(self._on_grid(values, filters, incidence), "weight_out")
             return self._out.from_channels(y).to(dtype)
-        values = self._scaled(self._in.by_component(x.to(inner)), "weight_in")
-        y = self._filter_first(values, harmonics, radial, incidence)
-        return self._out.from_components(self._scaled(y, "weight_out")).to(dtype)
+        return self._filter_first(x.to(inner), (harmonics, radial), incidence).to(dtype)
 
-    def _scaled(self, values: Tensor, name: Literal["weight_in", "weight_out"]) -> Tensor:
+    def _filter_first(
+        self, x: Tensor, factors: tuple[Tensor, Tensor], incidence: Incidence
+    ) -> Tensor:
+        per_path = factors[1].shape[1] != self.lmax + 1
+        method = "filter" if self.method == "grid" else self.method
+        work = self.tables.work(x, self.filter_bytes, per_path=per_path, method=method)
+        if work.kernel is not None:
+            form = EdgeForm(work.matrices, incidence, work.kernel)
+            if self.weights == "none":
+                return convolve(form, work.columns, x, factors)
+            x = x * self._row_of_weights(self._in, self.weight_in.to(x.dtype))
+            y = convolve(form, work.columns, x, factors)
+            return y * self._row_of_weights(self._out, self.weight_out.to(x.dtype))
+        values = self._scaled(self._in.by_component(x), "weight_in").flatten(1)
+        y = convolve(EdgeForm(work.matrices, incidence), work.columns, values, factors)
+        y = self._scaled(y.view(len(y), self._out.width, self._out.multiplicity), "weight_out")
+        return self._out.from_components(y)
+
+    @staticmethod
+    def _row_of_weights(blocks: Blocks, weight: Tensor) -> Tensor:
+        """One factor for each number of a row of features."""
+        return blocks.from_components(weight.index_select(0, blocks.owner))
+
+    def _scaled(self, values: Tensor, name: WeightName) -> Tensor:
         """Values times the weight of their channel and irrep, where there are weights."""
         if self.weights == "none":
             return values
@@ -244,24 +228,6 @@ class GauntConvolution(nn.Module):
         weight = self.weight_in if name == "weight_in" else self.weight_out
         factor = weight.to(values.dtype).index_select(0, owner)
         return values * (factor.mT if self.method == "grid" else factor)
-
-    def _filter_first(
-        self, values: Tensor, harmonics: Tensor, radial: Tensor, incidence: Incidence
-    ) -> Tensor:
-        constants = self._constants.at(values.dtype, values.device)
-        widths = self._in.width, self._out.width
-        if radial.shape[1] == self.lmax + 1:
-            filters = harmonics * radial.index_select(1, self._filter.owner)
-            places = [(slice(None), slice(0, widths[0]), slice(0, widths[1]))]
-            tables = [constants["whole"]]
-        else:
-            filters = radial.index_select(1, self.weight_of_column)
-            filters = filters * harmonics.index_select(1, self.harmonic_of_column)
-            places = self._pieces
-            tables = [constants[f"piece{n}"] for n in range(len(places))]
-        pieces = tuple(Piece(*place, t) for place, t in zip(places, tables, strict=True))
-        form = FilterMatrices(pieces, *widths, filters.shape[1], self.filter_bytes)
-        return convolve(values, filters, form, incidence=incidence)
 
     def _on_grid(self, values: Tensor, filters: Tensor, incidence: Incidence) -> Tensor:
         """Every product of the true or pseudo part of x with the filter, edge by edge."""

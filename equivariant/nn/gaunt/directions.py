@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 
 from equivariant.errors import ConventionError, ShapeError
 from equivariant.nn.gaunt.coefficients import gaunt_coefficients
 from equivariant.nn.gaunt.constants import Constants
+from equivariant.nn.gaunt.kernels.engine import direction_kernels, sparse_fits
 from equivariant.nn.gaunt.precision import without_autocast, working_dtype
 from equivariant.nn.gaunt.tables import (
     Normalization,
@@ -26,7 +31,8 @@ class DirectionHarmonics(nn.Module):
         Y_{l+1} = k_l Σ G^{l,1,l+1} Y_l ⊗ n,  n = v/|v|
 
     One small matrix product per degree. There is no largest degree, and no angle that would
-    make a pole; the dtype is that of the vectors. It agrees with
+    make a pole; the dtype is that of the vectors. On the CPU, with Numba, values and first
+    derivatives come from a compiled kernel, which works in float64 inside. It agrees with
     ``e3nn.o3.spherical_harmonics(normalize=True)`` and with :func:`real_harmonics`.
 
     A vector of length 0, or with components below the smallest normal number, has no direction:
@@ -55,6 +61,7 @@ class DirectionHarmonics(nn.Module):
         scales = degree_scales(degree, normalization) / degree_scales(degree, "component")
         steps = {f"step{n}": _step(n) for n in range(1, degree)}
         self._constants = Constants(scales=scales, **steps)
+        self._steps = (*_listed(steps), scales.numpy())
 
     def forward(self, vectors: Vector3) -> Float[Tensor, "... coefficients"]:
         """Harmonics of directions.
@@ -84,8 +91,31 @@ class DirectionHarmonics(nn.Module):
                 advice="Directions are differentiated.",
             )
         dtype, inner = working_dtype(vectors.dtype)
+        vectors = vectors.to(inner)
+        if self.degree and _takes_kernel(vectors):
+            if not (torch.is_grad_enabled() and vectors.requires_grad):
+                return self._evaluated(vectors).to(dtype)
+            result: Tensor = _Directions.apply(self, vectors)  # type: ignore[no-untyped-call]
+            return result.to(dtype)
+        return self._composed(vectors).to(dtype)
+
+    def _composed(self, vectors: Tensor) -> Tensor:
         with without_autocast(vectors.device):
-            return self._couple(unit_vectors(vectors.to(inner))).to(dtype)
+            return self._couple(unit_vectors(vectors))
+
+    def _evaluated(self, vectors: Tensor) -> Tensor:
+        """Harmonics by the kernel."""
+        result = vectors.new_empty(*vectors.shape[:-1], (self.degree + 1) ** 2)
+        evaluate = direction_kernels()[0]
+        evaluate(_rows(vectors), _rows(result), *self._steps, torch.finfo(vectors.dtype).tiny)
+        return result
+
+    def _derived(self, vectors: Tensor, gradient: Tensor) -> Tensor:
+        """Gradient by vectors by the kernel."""
+        result = torch.empty_like(vectors, memory_format=torch.contiguous_format)
+        rows = _rows(vectors), _rows(gradient), _rows(result)
+        direction_kernels()[1](*rows, *self._steps, torch.finfo(vectors.dtype).tiny)
+        return result
 
     def _couple(self, unit: Tensor) -> Tensor:
         constants = self._constants.at(unit.dtype, unit.device)
@@ -94,6 +124,58 @@ class DirectionHarmonics(nn.Module):
             pairs = parts[-1].unsqueeze(-1) * unit.unsqueeze(-2)
             parts.append(pairs.flatten(-2) @ constants[f"step{n}"])
         return torch.cat(parts, -1) * constants["scales"]
+
+
+class _Directions(torch.autograd.Function):
+    """Harmonics and their first derivatives by kernels; graphs of derivatives by composition."""
+
+    @staticmethod
+    def forward(ctx: Any, layer: DirectionHarmonics, vectors: Tensor) -> Tensor:
+        ctx.save_for_backward(vectors)
+        ctx.layer = layer
+        return layer._evaluated(vectors)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor]:
+        (vectors,) = ctx.saved_tensors
+        mapped = torch._C._functorch.is_legacy_batchedtensor(gradient)
+        mapped = mapped or torch._C._are_functorch_transforms_active()
+        graph = torch.is_grad_enabled()
+        if not graph and not mapped:
+            return None, ctx.layer._derived(vectors, gradient)
+        with torch.enable_grad():
+            leaf = vectors if graph else vectors.detach().requires_grad_()
+            harmonics = ctx.layer._composed(leaf)
+        (found,) = torch.autograd.grad(harmonics, leaf, gradient, create_graph=graph)
+        return None, found
+
+
+def _takes_kernel(vectors: Tensor) -> bool:
+    if torch.compiler.is_compiling() or not sparse_fits(vectors.device, vectors.dtype):
+        return False
+    return forward_ad._current_level < 0 and not torch._C._are_functorch_transforms_active()
+
+
+def _rows(tensor: Tensor) -> NDArray[Any]:
+    """Numbers of a tensor, row after row of its last axis."""
+    plain = tensor.detach()
+    if plain.is_neg() or plain._is_zerotensor():
+        plain = plain.resolve_neg().clone()
+    rows: NDArray[Any] = plain.contiguous().view(-1, plain.shape[-1]).numpy()
+    return rows
+
+
+def _listed(steps: dict[str, Tensor]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Coefficients of all steps that are not zero, sorted by the place above."""
+    terms, values = [np.empty((0, 3), np.int64)], [np.empty(0)]
+    for degree, table in enumerate(steps.values(), 1):
+        below, axis, above = np.nonzero(np.abs(table.view(2 * degree + 1, 3, -1).numpy()) > 1e-10)
+        order = np.argsort(above, kind="stable")
+        below, axis, above = below[order], axis[order], above[order]
+        places = below + degree**2, axis, above + (degree + 1) ** 2
+        terms.append(np.stack(places, 1))
+        values.append(table.view(2 * degree + 1, 3, -1).numpy()[below, axis, above])
+    return np.concatenate(terms), np.concatenate(values)
 
 
 def unit_vectors(vectors: Vector3) -> Vector3:

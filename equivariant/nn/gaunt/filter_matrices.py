@@ -1,15 +1,13 @@
-"""Convolution by matrices that are made of filters, shared by channels, and derived exactly."""
+"""Convolution by matrices that are made of filters and shared by channels."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from equivariant.nn.gaunt.incidence import Incidence
-from equivariant.nn.gaunt.precision import without_autocast
 from equivariant.shapes import Float
 
 
@@ -48,7 +46,8 @@ class FilterMatrices:
     Example:
         >>> whole = Piece(slice(0, 1), slice(0, 2), slice(0, 2), torch.eye(2).reshape(1, 4))
         >>> form = FilterMatrices((whole,), 2, 2, 1, 1 << 20)
-        >>> convolve(torch.ones(3, 2, 5), torch.ones(3, 1), form).shape
+        >>> ends = Incidence(None, None, 3, 3)
+        >>> form.convolve(torch.ones(3, 2, 5), torch.ones(3, 1), ends).shape
         torch.Size([3, 2, 5])
     """
 
@@ -99,71 +98,32 @@ class FilterMatrices:
         matrices, rows = self.width_in * self.width_out, self.width_in + self.width_out
         return max(1, self.filter_bytes // (max(matrices, rows * channels) * x.element_size()))
 
+    def convolve(
+        self,
+        x: Tensor,
+        filters: Float[Tensor, "edges b"],
+        ends: Incidence,
+        *,
+        turned: bool = False,
+        matrices: Float[Tensor, "edges a c"] | None = None,
+    ) -> Tensor:
+        """Gather, multiply by the matrices of the edges, and add up at their ends, in chunks.
 
-def convolve(
-    x: Tensor,
-    filters: Float[Tensor, "edges b"],
-    form: FilterMatrices,
-    *,
-    incidence: Incidence | None = None,
-) -> Tensor:
-    """Gather, multiply by the matrices of the edges, and add up at their ends.
+        Args:
+            x: Shape (rows, width_in, channels), or (rows, width_out, channels) where turned.
+            filters: h, shape (edges, filter_width), of the same dtype.
+            ends: Of edges, from rows of x to those of the result, also where turned.
+            turned: Whether x is multiplied by the transposed matrices.
+            matrices: Of all edges, where they were made before and are few enough.
 
-    Derivatives of every order are convolutions and correlations again. Only x, the filters and,
-    where all matrices fit into ``form.filter_bytes``, those are kept for them.
-
-    Args:
-        x: Shape (rows, width_in, channels).
-        filters: Shape (edges, filter_width), of the same dtype.
-        form: The matrices.
-        incidence: Ends of edges. None: edge e leads from row e to row e.
-
-    Returns:
-        Shape (rows_out, width_out, channels).
-    """
-    if incidence is None:
-        incidence = Incidence(None, None, len(x), len(x))
-    if torch.compiler.is_compiling():
-        gathered = x if incidence.source is None else x.index_select(0, incidence.source)
-        with without_autocast(x.device):
-            y = form.matrices(filters).mT @ gathered
-        if incidence.target is None:
-            return y
-        return y.new_zeros(incidence.rows_out, *y.shape[1:]).index_add(0, incidence.target, y)
-    matrices = None
-    setting = (form, incidence, False)
-    if _derived(x, filters) and len(filters) <= form.chunk(x):
-        with torch.no_grad(), without_autocast(x.device):
-            matrices = form.matrices(filters.detach())
-    return _convolved(x, filters, matrices, setting)
-
-
-Setting = tuple[FilterMatrices, Incidence, bool]
-
-
-def _ranges(edges: int, step: int) -> list[slice]:
-    return [slice(start, min(start + step, edges)) for start in range(0, edges, step)]
-
-
-def _taken(x: Tensor, index: Tensor | None, part: slice) -> Tensor:
-    return x[part] if index is None else x.index_select(0, index[part])
-
-
-class _Convolution(torch.autograd.Function):
-    """Linear in x and in the filters. With ``transposed`` matrices are, and x is an output."""
-
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(x: Tensor, filters: Tensor, matrices: Tensor | None, setting: Setting) -> Tensor:
-        form, incidence, transposed = setting
-        ends = incidence.turned() if transposed else incidence
-        width = form.width_in if transposed else form.width_out
-        shape = (width, x.shape[2])
+        Returns:
+            Shape (rows_out, width_out, channels), or with width_in where turned.
+        """
+        shape = (self.width_in if turned else self.width_out, x.shape[2])
         parts: list[Tensor] = []
-        for part in _ranges(len(filters), form.chunk(x)):
-            made = form.matrices(filters[part]) if matrices is None else matrices
-            y = (made if transposed else made.mT) @ _taken(x, ends.source, part)
+        for part in _ranges(len(filters), self.chunk(x)):
+            made = self.matrices(filters[part]) if matrices is None else matrices
+            y = (made if turned else made.mT) @ _taken(x, ends.source, part)
             if ends.target is None:
                 parts.append(y)
                 continue
@@ -174,70 +134,45 @@ class _Convolution(torch.autograd.Function):
             return x.new_zeros(0 if ends.target is None else ends.rows_out, *shape)
         return torch.cat(parts) if len(parts) > 1 else parts[0]
 
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-        x, filters, matrices, ctx.setting = inputs
-        ctx.save_for_backward(x, filters, matrices)
+    def correlate(self, x: Tensor, y: Tensor, edges: int, ends: Incidence) -> Tensor:
+        """Gradient by the filters of ⟨y, convolve(x, filters)⟩, in chunks.
 
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
-        x, filters, matrices = ctx.saved_tensors
-        form, incidence, transposed = ctx.setting
-        of_x = of_filters = None
-        if ctx.needs_input_grad[0]:
-            of_x = _convolved(gradient, filters, matrices, (form, incidence, not transposed))
-        if ctx.needs_input_grad[1]:
-            first, last = (gradient, x) if transposed else (x, gradient)
-            of_filters = _correlated(first, last, len(filters), (form, incidence, False))
-        return of_x, of_filters, None, None
+        Args:
+            x: Shape (rows, width_in, channels).
+            y: Shape (rows_out, width_out, channels), of the same dtype.
+            edges: Number of edges.
+            ends: From rows of x to rows of y.
 
-
-class _Correlation(torch.autograd.Function):
-    """The gradient of the form by its filters, linear in the input and in the output."""
-
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(x: Tensor, y: Tensor, edges: int, setting: Setting) -> Tensor:
-        form, incidence, _ = setting
+        Returns:
+            Shape (edges, filter_width).
+        """
         parts = []
-        for part in _ranges(edges, form.chunk(x)):
-            before, after = _taken(x, incidence.source, part), _taken(y, incidence.target, part)
-            parts.append(form.filters(before @ after.mT))
-        return torch.cat(parts) if parts else x.new_zeros(0, form.filter_width)
+        for part in _ranges(edges, self.chunk(x)):
+            before, after = _taken(x, ends.source, part), _taken(y, ends.target, part)
+            parts.append(self.filters(before @ after.mT))
+        return torch.cat(parts) if parts else x.new_zeros(0, self.filter_width)
 
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-        x, y, _, ctx.setting = inputs
-        ctx.save_for_backward(x, y)
+    def convolve_once(self, x: Tensor, filters: Tensor, ends: Incidence) -> Tensor:
+        """The same as :meth:`convolve` at once, in operations that compilers see through.
 
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
-        x, y = ctx.saved_tensors
-        form, incidence, _ = ctx.setting
-        of_x = of_y = None
-        if ctx.needs_input_grad[0]:
-            of_x = _convolved(y, gradient, None, (form, incidence, True))
-        if ctx.needs_input_grad[1]:
-            of_y = _convolved(x, gradient, None, (form, incidence, False))
-        return of_x, of_y, None, None
+        Args:
+            x: Shape (rows, width_in, channels).
+            filters: Shape (edges, filter_width), of the same dtype.
+            ends: From rows of x to those of the result.
 
-
-def _convolved(x: Tensor, filters: Tensor, matrices: Tensor | None, setting: Setting) -> Tensor:
-    with without_autocast(x.device):
-        if not _derived(x, filters):
-            return _Convolution.forward(x, filters, matrices, setting)
-        result: Tensor = _Convolution.apply(x, filters, matrices, setting)  # type: ignore[no-untyped-call]
-    return result
+        Returns:
+            Shape (rows_out, width_out, channels).
+        """
+        gathered = x if ends.source is None else x.index_select(0, ends.source)
+        y = self.matrices(filters).mT @ gathered
+        if ends.target is None:
+            return y
+        return y.new_zeros(ends.rows_out, *y.shape[1:]).index_add(0, ends.target, y)
 
 
-def _correlated(x: Tensor, y: Tensor, edges: int, setting: Setting) -> Tensor:
-    with without_autocast(x.device):
-        if not _derived(x, y):
-            return _Correlation.forward(x, y, edges, setting)
-        result: Tensor = _Correlation.apply(x, y, edges, setting)  # type: ignore[no-untyped-call]
-    return result
+def _ranges(edges: int, step: int) -> list[slice]:
+    return [slice(start, min(start + step, edges)) for start in range(0, edges, step)]
 
 
-def _derived(*operands: Tensor) -> bool:
-    return torch.is_grad_enabled() and any(x.requires_grad for x in operands)
+def _taken(x: Tensor, index: Tensor | None, part: slice) -> Tensor:
+    return x[part] if index is None else x.index_select(0, index[part])

@@ -62,10 +62,11 @@ def gaunt_product(
             degrees apart; "separable" sums over degrees and orders one after the other, for high
             degrees. "sparse" sums over the coefficients that are not zero, in kernels on the CPU:
             machine code written out for just these coefficients when it is first needed (up to
-            degree 6, in hundredths of a second to one second), tables of them above; "dense" over all (L1+1)²(L2+1)²(L3+1)², for the lowest degrees. "triton"
-            sums as "sparse" does, on CUDA devices; "auto" takes it only where
-            :func:`benchmark_methods` found it fastest. "fft" and "fft_real" convolve Fourier
-            series: the published algorithm, kept as a reference.
+            degree 6, in hundredths of a second to one second), tables of them above; "dense"
+            over all (L1+1)²(L2+1)²(L3+1)², for the lowest degrees. "triton" sums as "sparse"
+            does, on CUDA devices; "auto" takes it only where :func:`benchmark_methods` found it
+            fastest. "fft" and "fft_real" convolve Fourier series: the published algorithm, kept
+            as a reference.
 
     Returns:
         Coefficients, shape (..., (L3+1)²), in the wider dtype of x1 and x2.

@@ -98,3 +98,74 @@ def test_refusals():
             DirectionHarmonics(2)(torch.zeros(5, 3, dtype=torch.int64))
     finally:
         jaxtyping.config.update("jaxtyping_disable", False)
+
+
+SINGULAR = [
+    [0.0, 0.0, 0.0],
+    [0.0, 2.0, 0.0],
+    [0.0, -1e-3, 0.0],
+    [1e-320, 0.0, 0.0],
+    [3e200, 4.0, 0],
+]
+
+
+@pytest.mark.parametrize("degree", [0, 1, 2, 5, 10])
+@pytest.mark.parametrize("count", [0, 1, 8, 13])
+def test_the_kernel_is_the_composition(degree, count):
+    """Values and gradients, also where there is no direction, and at the poles."""
+    layer = DirectionHarmonics(degree)
+    generator = torch.Generator().manual_seed(0)
+    vectors = torch.randn(count, 3, generator=generator, dtype=torch.float64)
+    vectors = torch.cat([vectors, torch.tensor(SINGULAR, dtype=torch.float64)])[:, None]
+    one, other = (vectors.clone().requires_grad_() for _ in range(2))
+    values, expected = layer(one), layer._composed(other)
+    assert values.shape == (count + 5, 1, (degree + 1) ** 2)
+    torch.testing.assert_close(values, expected, rtol=0, atol=1e-12)
+    weight = torch.randn(values.shape, generator=generator, dtype=torch.float64)
+    if degree:
+        for each in (values, expected):
+            (each * weight).sum().backward()
+        torch.testing.assert_close(one.grad, other.grad, rtol=1e-11, atol=1e-11)
+    scattered = vectors.transpose(0, 2).contiguous().transpose(0, 2)
+    assert torch.equal(layer(scattered), values)
+    negative = torch.complex(vectors, -vectors).conj().imag
+    assert torch.equal(layer(negative), values)
+
+
+@pytest.mark.parametrize("degree", [3, 10])
+def test_single_precision_is_rounded_once(degree):
+    """Ten times closer to the truth than a recursion in single precision at the larger degree."""
+    layer = DirectionHarmonics(degree)
+    vectors = torch.randn(100, 3, generator=torch.Generator().manual_seed(0))
+    exact = layer(vectors.double())
+    assert (layer(vectors) - exact).norm() < 5e-8 * exact.norm()
+    one, other = vectors.clone().requires_grad_(), vectors.double().requires_grad_()
+    layer(one).square().mul(torch.arange((degree + 1) ** 2)).sum().backward()
+    layer(other).square().mul(torch.arange((degree + 1) ** 2)).sum().backward()
+    assert (one.grad - other.grad).norm() < 1e-6 * other.grad.norm()
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.script`:DeprecationWarning")  # torch's own
+def test_derivatives_in_every_mode():
+    layer = DirectionHarmonics(3)
+    generator = torch.Generator().manual_seed(0)
+    vectors = torch.randn(2, 3, generator=generator, dtype=torch.float64).requires_grad_()
+    options = {"check_forward_ad": True, "check_batched_grad": True}
+    assert torch.autograd.gradcheck(layer, vectors, **options)
+    assert torch.autograd.gradgradcheck(layer, vectors, check_fwd_over_rev=True)
+    forward, backward = torch.func.jacfwd(layer)(vectors), torch.func.jacrev(layer)(vectors)
+    torch.testing.assert_close(forward, backward, rtol=0, atol=1e-12)
+    found = torch.func.vmap(torch.func.grad(lambda v: layer(v).sum()))(vectors)
+    (expected,) = torch.autograd.grad(layer(vectors).sum(), vectors)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
+
+
+def test_a_kernel_with_one_wrong_coefficient_is_caught():
+    layer = DirectionHarmonics(3)
+    vectors = torch.randn(5, 3, generator=torch.Generator().manual_seed(0)).double()
+    terms, values, scales = layer._steps
+    for place in range(len(values)):
+        wrong = values.copy()
+        wrong[place] += 1e-6
+        layer._steps = terms, wrong, scales
+        assert (layer(vectors) - layer._composed(vectors)).abs().max() > 1e-9

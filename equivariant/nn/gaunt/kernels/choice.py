@@ -116,6 +116,26 @@ def prefers_sparse_powers(degree: int, correlation: int, like: torch.Tensor) -> 
     return degree <= POWERS_UP_TO.get(correlation, -1) and sparse_fits(like.device, like.dtype)
 
 
+def prefers_edges(like: torch.Tensor) -> bool:
+    """Whether a convolution over edges takes the compiled kernel, and not matrix products.
+
+    On one core in single precision, with 1 to 128 channels, degrees up to 10 and 8 to 5,000 edges,
+    the kernel was 1.4 to 7 times as fast nearly everywhere; with 2 to 4 channels and degree 3,
+    5,000 edges took it 1.2 times as long.
+
+    Args:
+        like: An operand.
+
+    Returns:
+        True in single and double precision on the CPU, with Numba.
+
+    Example:
+        >>> prefers_edges(torch.ones(1, dtype=torch.float16))
+        False
+    """
+    return sparse_fits(like.device, like.dtype)
+
+
 def measure(case: Case, candidates: dict[Method, Callable[[], object]]) -> dict[Method, float]:
     """Time candidates in turn, and keep the fastest as the choice for a case.
 

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from equivariant.errors import ConventionError
 from equivariant.nn.gaunt.forms import MultilinearForm
+from equivariant.nn.gaunt.kernels.edge_terms import EdgeTerms
+from equivariant.nn.gaunt.kernels.layouts import Layout
 from equivariant.nn.gaunt.tables import Kind, Normalization
+
+if TYPE_CHECKING:
+    from equivariant.nn.gaunt.kernels.edge_kernel import EdgeKernel
 
 COMPILER = find_spec("numba") is not None
 
@@ -74,3 +81,30 @@ def sparse_product(
     first, second, third = (Layout(((L + 1) ** 2,), 1, "mul_ir") for L in (L1, L2, L3))
     terms = harmonic_couplings(L1, L2, L3, kind, normalization)
     return SparseForm(terms, (first, second, third))
+
+
+def edge_kernel(terms: EdgeTerms, layouts: tuple[Layout, Layout]) -> EdgeKernel:
+    """The form of a convolution over edges, evaluated by compiled kernels.
+
+    Args:
+        terms: The coefficients.
+        layouts: Of the features before and after.
+
+    Returns:
+        What evaluates it; see :class:`EdgeKernel`.
+    """
+    from equivariant.nn.gaunt.kernels.edge_kernel import EdgeKernel  # noqa: PLC0415
+
+    return EdgeKernel(terms, layouts)
+
+
+@lru_cache(maxsize=1)
+def direction_kernels() -> tuple[Callable[..., None], Callable[..., None]]:
+    """What evaluates harmonics of directions, and their gradients.
+
+    Returns:
+        See :mod:`direction_sweeps`.
+    """
+    from equivariant.nn.gaunt.kernels import direction_sweeps as sweeps  # noqa: PLC0415
+
+    return sweeps.evaluate_directions, sweeps.derive_directions

@@ -18,7 +18,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from equivariant.nn.gaunt.kernels.blocks import Extent, Operand, fetch, settle, start, workspace
+from equivariant.nn.gaunt.kernels.blocks import (
+    Extent,
+    Operand,
+    fetch,
+    hold,
+    settle,
+    start,
+    workspace,
+)
 from equivariant.nn.gaunt.kernels.compiled import kernel
 from equivariant.nn.gaunt.kernels.contraction import Nested
 from equivariant.nn.gaunt.kernels.lanes import (
@@ -98,6 +106,7 @@ def raise_all(to: Arguments, lists: Arguments, numbers: Span) -> None:
             kind = bring(base + plan.weights, w, kinds, extent, entry, first, kind, like)
             weigh(base, plan, like)
             settle(base + plan.result, y, extent, entry, first, like)
+    hold(memory)
 
 
 @kernel
@@ -139,6 +148,7 @@ def derive_all_powers(to: Arguments, lists: Arguments, numbers: Span) -> None:
                 add_sums(sums, to_w, kinds, extent, entry, first, kind, like)
         if kind >= 0:
             add_sums(sums, to_w, kinds, extent, extent.last - 1, first, kind, like)
+    hold(memory)
 
 
 @kernel
