@@ -10,7 +10,9 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.autograd import forward_ad
+from torch.fx.experimental.proxy_tensor import make_fx
 
 from equivariant.errors import ConventionError
 from equivariant.nn import GauntConvolution
@@ -444,6 +446,29 @@ def test_without_a_compiler_matrices_are_taken(monkeypatch):
         GauntConvolution(irreps(16, 1), 1, method="sparse")(*inputs, edge_index=EDGES)
     assert caught.value.argument == "method"
     assert "absent" in str(caught.value)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_tensors_without_numbers_take_matrices(layout):
+    """Shapes alone, in a mode and after it; and graphs that are exported."""
+    layer = GauntConvolution("4x0e + 4x1o", 1, layout=layout)
+    inputs = [t.float() for t in operands(layer, 7)]
+    expected = layer(*inputs)
+    with FakeTensorMode(allow_non_fake_inputs=True) as mode:
+        fakes = [mode.from_tensor(t) for t in inputs]
+        assert layer(*fakes).shape == expected.shape
+        assert layer(*inputs).shape == expected.shape
+    assert layer(*fakes).shape == expected.shape
+    graph = make_fx(layer)(*inputs)
+    close(graph(*(2 * t for t in inputs)), layer(*(2 * t for t in inputs)), 1e-6)
+
+
+def test_tensors_of_another_device_are_refused():
+    layer = GauntConvolution(irreps(16, 1), 1)
+    x, vectors, radial = operands(layer)
+    for place, index in ((radial.to("meta"), EDGES), (radial, EDGES.to("meta"))):
+        with pytest.raises(ConventionError):
+            layer(x, vectors, place, edge_index=index)
 
 
 def test_the_rule_for_the_kernel():
