@@ -10,6 +10,7 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
+from e3nn.o3 import rand_matrix
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.autograd import forward_ad
 from torch.fx.experimental.proxy_tensor import make_fx
@@ -321,6 +322,31 @@ def test_results_do_not_depend_on_threads(channels, layout, monkeypatch):
         torch.set_num_threads(before)
     for others in found[1:]:
         assert all(torch.equal(one, other) for one, other in zip(found[0], others, strict=True))
+
+
+@pytest.fixture
+def double():
+    """The ruler in double precision too: e3nn's matrices follow the default."""
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+@pytest.mark.parametrize("method", ["sparse", "matrices"])
+@pytest.mark.parametrize("degree", [3, 10])
+def test_single_precision_turns_to_six_digits(degree, method, double):
+    layer = GauntConvolution(irreps(4, degree), degree, irreps(4, degree), method=method)
+    x, vectors, radial = operands(layer, 10, 10)
+    torch.manual_seed(0)
+    matrix = rand_matrix()
+    turned = layer.irreps_in.D_from_matrix(matrix).T
+
+    def single(*inputs):
+        return layer(*(t.float() for t in inputs)).double()
+
+    left = single(x @ turned, vectors @ matrix.T, radial)
+    right = single(x, vectors, radial) @ turned
+    assert (left - right).norm() < 6e-7 * right.norm()
 
 
 def test_two_calls_give_the_same_bits():
