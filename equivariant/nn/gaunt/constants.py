@@ -34,9 +34,10 @@ class Constants:
             device: Where they are needed.
 
         Returns:
-            Tensors by name. They are shared: do not write into them.
+            Tensors by name. They are shared: do not write into them. Where torch traces, they
+            are made anew and not kept.
         """
-        if torch.compiler.is_compiling():
+        if torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack():
             return {name: tensor.to(device, dtype) for name, tensor in self._tensors.items()}
         key = (dtype, device)
         if key not in self._served:

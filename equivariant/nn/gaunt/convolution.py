@@ -20,6 +20,7 @@ from equivariant.nn.gaunt.directions import DirectionHarmonics
 from equivariant.nn.gaunt.edge_form import EdgeForm, convolve
 from equivariant.nn.gaunt.filter_tables import FilterTables
 from equivariant.nn.gaunt.incidence import Incidence, incidence_of
+from equivariant.nn.gaunt.kernels.engine import has_numbers
 from equivariant.nn.gaunt.paths import Parity, Path, expressivity_report
 from equivariant.nn.gaunt.precision import working_dtype
 from equivariant.nn.gaunt.product import gaunt_product
@@ -46,9 +47,9 @@ class GauntConvolution(nn.Module):
     and the rest is a product of matrices: (L+1)⁴ multiply-adds per channel, no grid. On the CPU,
     with Numba, a compiled kernel does all of it edge by edge, with features in their own layout;
     matrices of a few edges exist at a time, and no features or messages of edges. Elsewhere, and
-    under ``torch.compile``, these are batches of matrix products in chunks of edges: neither the
-    matrices of all edges exist together where they exceed ``filter_bytes``, nor their features
-    and messages; matrices are then made again in the backward.
+    where torch traces or counts operations, these are batches of matrix products in chunks of
+    edges: neither the matrices of all edges exist together where they exceed ``filter_bytes``,
+    nor their features and messages; matrices are then made again in the backward.
 
     Derivatives of every order, in reverse and in forward mode, are exact and made of the same
     operations; those by the edge vectors are forces. Sums over edges are taken in their order:
@@ -179,7 +180,8 @@ class GauntConvolution(nn.Module):
         Raises:
             ShapeError: Shapes are not as above.
             ConventionError: Not floating point, or indices not int64 or out of range; or the
-                method is "sparse" and features are not on the CPU, or Numba is absent.
+                method is "sparse" and features are not on the CPU, or Numba is absent; or tensors
+                are on several devices.
         """
         if harmonics is None and edge_vectors is not None:
             harmonics = self.harmonics(edge_vectors)
@@ -203,7 +205,7 @@ class GauntConvolution(nn.Module):
         per_path = factors[1].shape[1] != self.lmax + 1
         method = "filter" if self.method == "grid" else self.method
         work = self.tables.work(x, self.filter_bytes, per_path=per_path, method=method)
-        if work.kernel is not None:
+        if work.kernel is not None and has_numbers(x, *factors):
             form = EdgeForm(work.matrices, incidence, work.kernel)
             if self.weights == "none":
                 return convolve(form, work.columns, x, factors)

@@ -14,7 +14,7 @@ from torch.autograd import forward_ad
 from equivariant.errors import ConventionError, ShapeError
 from equivariant.nn.gaunt.coefficients import gaunt_coefficients
 from equivariant.nn.gaunt.constants import Constants
-from equivariant.nn.gaunt.kernels.engine import direction_kernels, sparse_fits
+from equivariant.nn.gaunt.kernels.engine import direction_kernels, has_numbers, sparse_fits
 from equivariant.nn.gaunt.precision import without_autocast, working_dtype
 from equivariant.nn.gaunt.tables import (
     Normalization,
@@ -152,6 +152,8 @@ class _Directions(torch.autograd.Function):
 
 def _takes_kernel(vectors: Tensor) -> bool:
     if torch.compiler.is_compiling() or not sparse_fits(vectors.device, vectors.dtype):
+        return False
+    if not has_numbers(vectors):
         return False
     return forward_ad._current_level < 0 and not torch._C._are_functorch_transforms_active()
 

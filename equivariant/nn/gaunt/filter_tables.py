@@ -124,13 +124,13 @@ class FilterTables:
             method: "sparse" asks for a kernel, "matrices" for none and "filter" for the faster.
 
         Returns:
-            The same object in every call with equal arguments, except while compiling, when
-            there is no kernel.
+            The same object in every call with equal arguments, except where torch traces,
+            when there is no kernel.
 
         Raises:
             ConventionError: No kernel can take such features.
         """
-        if torch.compiler.is_compiling():
+        if torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack():
             return self._made(like, filter_bytes, per_path)
         key = like.dtype, like.device, filter_bytes, per_path, method
         found = self._work.get(key)

@@ -10,7 +10,10 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
+from e3nn.o3 import rand_matrix
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.autograd import forward_ad
+from torch.fx.experimental.proxy_tensor import make_fx
 
 from equivariant.errors import ConventionError
 from equivariant.nn import GauntConvolution
@@ -321,6 +324,31 @@ def test_results_do_not_depend_on_threads(channels, layout, monkeypatch):
         assert all(torch.equal(one, other) for one, other in zip(found[0], others, strict=True))
 
 
+@pytest.fixture
+def double():
+    """The ruler in double precision too: e3nn's matrices follow the default."""
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+@pytest.mark.parametrize("method", ["sparse", "matrices"])
+@pytest.mark.parametrize("degree", [3, 10])
+def test_single_precision_turns_to_six_digits(degree, method, double):
+    layer = GauntConvolution(irreps(4, degree), degree, irreps(4, degree), method=method)
+    x, vectors, radial = operands(layer, 10, 10)
+    torch.manual_seed(0)
+    matrix = rand_matrix()
+    turned = layer.irreps_in.D_from_matrix(matrix).T
+
+    def single(*inputs):
+        return layer(*(t.float() for t in inputs)).double()
+
+    left = single(x @ turned, vectors @ matrix.T, radial)
+    right = single(x, vectors, radial) @ turned
+    assert (left - right).norm() < 6e-7 * right.norm()
+
+
 def test_two_calls_give_the_same_bits():
     layer = GauntConvolution(irreps(64, 3), 3)
     inputs = [t.float() for t in operands(layer)]
@@ -444,6 +472,29 @@ def test_without_a_compiler_matrices_are_taken(monkeypatch):
         GauntConvolution(irreps(16, 1), 1, method="sparse")(*inputs, edge_index=EDGES)
     assert caught.value.argument == "method"
     assert "absent" in str(caught.value)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_tensors_without_numbers_take_matrices(layout):
+    """Shapes alone, in a mode and after it; and graphs that are exported."""
+    layer = GauntConvolution("4x0e + 4x1o", 1, layout=layout)
+    inputs = [t.float() for t in operands(layer, 7)]
+    expected = layer(*inputs)
+    with FakeTensorMode(allow_non_fake_inputs=True) as mode:
+        fakes = [mode.from_tensor(t) for t in inputs]
+        assert layer(*fakes).shape == expected.shape
+        assert layer(*inputs).shape == expected.shape
+    assert layer(*fakes).shape == expected.shape
+    graph = make_fx(layer)(*inputs)
+    close(graph(*(2 * t for t in inputs)), layer(*(2 * t for t in inputs)), 1e-6)
+
+
+def test_tensors_of_another_device_are_refused():
+    layer = GauntConvolution(irreps(16, 1), 1)
+    x, vectors, radial = operands(layer)
+    for place, index in ((radial.to("meta"), EDGES), (radial, EDGES.to("meta"))):
+        with pytest.raises(ConventionError):
+            layer(x, vectors, place, edge_index=index)
 
 
 def test_the_rule_for_the_kernel():

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from equivariant.errors import ConventionError
 from equivariant.nn.gaunt.incidence import Incidence
 from equivariant.nn.gaunt.kernels.edge_lists import filters, matrices, pairs
 from equivariant.nn.gaunt.kernels.edge_sweeps import derive_edges, multiply_edges
@@ -245,7 +246,18 @@ def _kept(tensor: Tensor | None) -> Tensor | None:
 
 
 def _plain(tensor: Tensor) -> Tensor:
-    """The tensor with its numbers in memory, row after row."""
+    """The tensor with its numbers in memory, row after row.
+
+    Raises:
+        ConventionError: They are in the memory of another device.
+    """
+    if not tensor.is_cpu:
+        raise ConventionError(
+            expected="all tensors on the CPU, where x is",
+            got=str(tensor.device),
+            argument="edge_index or radial_weights",
+            advice="Move everything to one device.",
+        )
     if tensor.is_neg() or tensor._is_zerotensor():
         tensor = tensor.resolve_neg().clone()
     return tensor.contiguous()

@@ -40,6 +40,25 @@ def sparse_fits(device: torch.device, dtype: torch.dtype) -> bool:
     return known and device.type == "cpu" and COMPILER
 
 
+def has_numbers(*tensors: Tensor) -> bool:
+    """Whether kernels may look for the numbers of tensors in memory.
+
+    Args:
+        tensors: Any.
+
+    Returns:
+        False where a subclass of tensors, which may have none, or a mode that wants to see every
+        operation of torch is at work.
+
+    Example:
+        >>> has_numbers(torch.ones(2), torch.nn.Parameter(torch.ones(2)))
+        True
+    """
+    if torch._C._len_torch_dispatch_stack():
+        return False
+    return all(type(tensor) in (Tensor, torch.nn.Parameter) for tensor in tensors)
+
+
 def check_sparse(x: Tensor) -> None:
     """Refuse operands that sparse kernels cannot take.
 
