@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from equivariant.nn.gaunt.filter_matrices import FilterMatrices
-from equivariant.nn.gaunt.forms import MultilinearForm, Needs, swapped
+from equivariant.nn.gaunt.forms import MultilinearForm, Needs, is_mapped, swapped
 from equivariant.nn.gaunt.incidence import Incidence
 from equivariant.nn.gaunt.multilinear import derivative
 from equivariant.nn.gaunt.precision import without_autocast
@@ -124,7 +124,7 @@ class EdgeForm(MultilinearForm):
     def derivative(self, slot: int, operands: Sequence[Tensor]) -> Tensor:
         """Gradient by one operand, see :class:`MultilinearForm`."""
         one, other = operands
-        if _is_mapped(one) or _is_mapped(other):
+        if is_mapped(one) or is_mapped(other):
             found: Tensor = edge_derivative(self._number, slot, one, other)
             return found
         if one.dim() > 2 or other.dim() > 2:
@@ -147,7 +147,7 @@ class EdgeForm(MultilinearForm):
         self, slot: int, operands: Sequence[Tensor], cotangent: Tensor, needs: Needs
     ) -> list[Tensor | None]:
         """Gradients by the operands of a derivative, see :class:`MultilinearForm`."""
-        alone = cotangent.dim() == 2 and not _is_mapped(cotangent)
+        alone = cotangent.dim() == 2 and not is_mapped(cotangent)
         if slot == 2 and self.kernel is not None and alone:
             x, filters = operands
             found = self.kernel.derive(
@@ -259,7 +259,7 @@ class _Convolution(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         x, harmonics, weights = ctx.saved_tensors
         form, columns, needs = ctx.form, ctx.columns, ctx.needs_input_grad[2:]
-        mapped = torch._C._are_functorch_transforms_active() or _is_mapped(gradient)
+        mapped = torch._C._are_functorch_transforms_active() or is_mapped(gradient)
         if not torch.is_grad_enabled() and not mapped:
             return (
                 None, None, *form.kernel.derive((x, gradient), harmonics, weights, form.ends, needs)
@@ -295,11 +295,6 @@ def edge_derivative(number: int, slot: int, one: Tensor, other: Tensor) -> Tenso
         A new tensor.
     """
     return _numbered[number].derivative(slot, (one, other))
-
-
-def _is_mapped(x: Tensor) -> bool:
-    """Whether a tensor is a batch in disguise, as those of ``is_grads_batched`` are."""
-    return torch._C._functorch.is_legacy_batchedtensor(x)
 
 
 def _bare(ends: Incidence) -> Incidence:

@@ -130,3 +130,15 @@ def leading_axes(operands: Sequence[Tensor]) -> torch.Size:
         return first
     lead: torch.Size = torch.broadcast_shapes(*(operand.shape[:-1] for operand in operands))
     return lead
+
+
+def is_mapped(x: Tensor) -> bool:
+    """Whether a tensor is a batch in disguise, as those of ``is_grads_batched`` are.
+
+    Args:
+        x: Any.
+
+    Returns:
+        True where operators see one entry and are called for all of them.
+    """
+    return torch._C._functorch.is_legacy_batchedtensor(x)

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from equivariant.nn.gaunt.forms import MultilinearForm, swapped
-from equivariant.nn.gaunt.operators import form_derivative
+from equivariant.nn.gaunt.forms import MultilinearForm, is_mapped, swapped
+from equivariant.nn.gaunt.kernels.engine import has_numbers
+from equivariant.nn.gaunt.operators import derivative_of_entry, form_derivative
 
 
 def derivative(form: MultilinearForm, slot: int, operands: Sequence[Tensor]) -> Tensor:
@@ -24,7 +25,7 @@ def derivative(form: MultilinearForm, slot: int, operands: Sequence[Tensor]) -> 
     Returns:
         Shape (..., size of the slot).
     """
-    if torch.compiler.is_compiling():
+    if torch.compiler.is_compiling() or not has_numbers(*operands):
         found: Tensor = form_derivative(form.name, slot, list(operands))
         return found
     if torch._C._are_functorch_transforms_active():
@@ -32,18 +33,27 @@ def derivative(form: MultilinearForm, slot: int, operands: Sequence[Tensor]) -> 
     elif forward_ad._current_level < 0 and not (
         torch.is_grad_enabled() and any(operand.requires_grad for operand in operands)
     ):
-        return form.derivative(slot, operands)
+        return _evaluated(form, slot, operands)
     else:
         kind = _Eager
     result: Tensor = kind.apply(form, slot, *operands)
     return result
 
 
+def _evaluated(form: MultilinearForm, slot: int, operands: Sequence[Tensor]) -> Tensor:
+    """The derivative of plain tensors, and of batches in disguise entry by entry."""
+    if any(is_mapped(operand) for operand in operands):
+        found: Tensor = derivative_of_entry(form.name, slot, *operands)
+        return found
+    return form.derivative(slot, operands)
+
+
 def _backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
     operands, needs = ctx.saved_tensors, ctx.needs_input_grad[2:]
     form, slot = ctx.form, ctx.slot
     found: list[Tensor | None]
-    if torch.is_grad_enabled() or torch._C._are_functorch_transforms_active():
+    transformed = torch._C._are_functorch_transforms_active() or is_mapped(gradient)
+    if torch.is_grad_enabled() or transformed:
         found = [
             derivative(form, place, others) if needed else None
             for needed, (place, others) in zip(
@@ -77,7 +87,7 @@ class _Eager(torch.autograd.Function):
         ctx.save_for_backward(*operands)
         ctx.save_for_forward(*operands)
         ctx.form, ctx.slot = form, slot
-        return form.derivative(slot, operands)
+        return _evaluated(form, slot, operands)
 
     backward = staticmethod(_backward)
     jvp = staticmethod(_jvp)

@@ -30,6 +30,30 @@ def form_derivative(name: str, slot: int, operands: list[Tensor]) -> Tensor:
 
 
 @torch.library.custom_op(
+    "equivariant::derivative_of_entry",
+    mutates_args=(),
+    schema="(str name, int slot, Tensor one, Tensor other, Tensor? more=None) -> Tensor",
+)
+def derivative_of_entry(
+    name: str, slot: int, one: Tensor, other: Tensor, more: Tensor | None = None
+) -> Tensor:
+    """The primitive as torch calls it entry by entry of a batch, which takes no lists.
+
+    Args:
+        name: Of a form that was remembered.
+        slot: Which operand, from 0.
+        one: The first of the others.
+        other: The second.
+        more: The third, where there is one.
+
+    Returns:
+        A new tensor.
+    """
+    operands = [one, other] if more is None else [one, other, more]
+    return form_named(name).derivative(slot, operands).contiguous()
+
+
+@torch.library.custom_op(
     "equivariant::form_gradients",
     mutates_args=(),
     schema="(str name, int slot, Tensor[] operands, Tensor cotangent, bool[] needs) -> Tensor[]",

@@ -18,7 +18,7 @@ from equivariant.nn.gaunt.blocks import (
 )
 from equivariant.nn.gaunt.constants import Constants
 from equivariant.nn.gaunt.kernels.choice import prefers_sparse_powers
-from equivariant.nn.gaunt.kernels.engine import check_sparse
+from equivariant.nn.gaunt.kernels.engine import check_sparse, has_numbers
 from equivariant.nn.gaunt.paths import expressivity_report
 from equivariant.nn.gaunt.power_sum import Directions, Kernels, power_sum
 from equivariant.nn.gaunt.precision import without_autocast, working_dtype
@@ -152,15 +152,16 @@ class GauntPower(nn.Module):
         dtype, inner = working_dtype(x.dtype, self.weight.dtype)
         rows, weight = rows.to(inner), self.weight.to(inner)
         with without_autocast(x.device):
-            if self._compiled(rows):
+            if self._compiled(rows, weight):
                 result = power_sum(self._form(), self, rows, weight, kinds)
             else:
                 result = self.summed(rows, weight, kinds)
         return result.view(*x.shape[:-1], self._out.dim).to(dtype)
 
-    def _compiled(self, rows: Tensor) -> bool:
+    def _compiled(self, rows: Tensor, weight: Tensor) -> bool:
         """Whether kernels serve what they can."""
-        if self.method == "grid" or torch.compiler.is_compiling():
+        traced = torch.compiler.is_compiling() or not has_numbers(rows, weight)
+        if self.method == "grid" or traced:
             return False
         if self.method == "sparse":
             return True
