@@ -41,8 +41,11 @@ def derivative(form: MultilinearForm, slot: int, operands: Sequence[Tensor]) -> 
 
 
 def _evaluated(form: MultilinearForm, slot: int, operands: Sequence[Tensor]) -> Tensor:
-    """The derivative of plain tensors, and of batches in disguise entry by entry."""
-    if any(is_mapped(operand) for operand in operands):
+    """The derivative of plain tensors, and of batches in disguise entry by entry.
+
+    Forms without a name, which compiled graphs do not call, see to the latter themselves.
+    """
+    if form.name and any(is_mapped(operand) for operand in operands):
         found: Tensor = derivative_of_entry(form.name, slot, *operands)
         return found
     return form.derivative(slot, operands)
