@@ -8,7 +8,8 @@ Features have degrees 0 to L, as has the result; every channel of one operand me
 channel of the other. e3nn's TensorProduct is restricted to the paths that the product has, with
 coefficients that make it the same map; outputs and gradients of all ways are asserted to be equal
 to five digits before anything is timed. One thread, float32. Ways take turns, so that a machine
-that slows down slows all of them; time is that of the fastest call. Memory is the peak of the
+that slows down slows all of them; time is that of the fastest call.
+What is freed stays with the process, for all ways alike. Memory is the peak of the
 resident set during forward and backward above what it was when inputs existed and the code had
 run on one row, in a process of its own.
 
@@ -39,7 +40,7 @@ import e3nn
 import torch
 from e3nn.o3 import Irreps, TensorProduct
 
-from benchmarks.turns import forget_peak, peak_bytes, seconds
+from benchmarks.turns import forget_peak, keep_freed_memory, peak_bytes, seconds
 from equivariant.nn.gaunt import GauntTensorProduct, gaunt_constant, gaunt_product
 from equivariant.runs import environment, write_json
 
@@ -284,6 +285,7 @@ def main():
         return print(table(record["rows"]))
     warnings.filterwarnings("ignore", category=DeprecationWarning)
     torch.set_num_threads(1)
+    keep_freed_memory()
     sizes = [(n, c, b) for c in options.channels for b in options.batches for n in options.degrees]
     for degree, channels, batch in sizes:
         key = f"{degree},{channels},{batch}"
