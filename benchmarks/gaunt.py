@@ -15,8 +15,7 @@ run on one row, in a process of its own.
 
     native     GauntTensorProduct, layout ir_mul, method auto: compiled kernels
     e3nn_io    the same with e3nn's layout in and out, transposed inside
-    pytorch    gaunt_product without compiled kernels: the fastest of grid, half_grid and dense,
-               coefficients side by side
+    pytorch    native without compiled kernels: the fastest of grid, half_grid and dense
     fft        gaunt_product, the published algorithm; fft_real its form in real numbers
     eager      e3nn's TensorProduct; script: in TorchScript; compile: by torch.compile
 
@@ -80,13 +79,14 @@ def way(name, degree, channels, pure="grid"):
     if name in PEERS:
         return peer(degree, channels, name)
     everything = irreps(channels, degree)
-    if name in ("native", "e3nn_io"):
-        layout = "ir_mul" if name == "native" else "mul_ir"
-        return GauntTensorProduct(everything, everything, everything, layout=layout)
-    method = pure if name == "pytorch" else name
+    if name in OURS:
+        options = {"layout": "mul_ir" if name == "e3nn_io" else "ir_mul"}
+        if name == "pytorch":
+            options["method"] = pure
+        return GauntTensorProduct(everything, everything, everything, **options)
 
     def product(x, y):
-        return gaunt_product(x, y, degree, degree, degree, method=method)
+        return gaunt_product(x, y, degree, degree, degree, method=name)
 
     return product
 
@@ -96,7 +96,7 @@ def arranged(name, x, degree, channels):
     if name in PEERS or name == "e3nn_io":
         return x.clone()
     parts = x.split([channels * (2 * n + 1) for n in range(degree + 1)], 1)
-    if name == "native":
+    if name in ("native", "pytorch"):
         return torch.cat([p.view(len(x), channels, -1).mT.flatten(1) for p in parts], 1)
     return torch.cat([p.view(len(x), channels, -1) for p in parts], 2)
 
