@@ -9,7 +9,14 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, cast
 
 import numba
+import numpy as np
+import torch
 from numba.extending import intrinsic
+
+NUMPY_DTYPES: dict[torch.dtype, np.dtype[Any]] = {
+    torch.float32: np.dtype(np.float32),
+    torch.float64: np.dtype(np.float64),
+}
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")

@@ -12,17 +12,13 @@ from torch import Tensor
 
 from equivariant.errors import ConventionError
 from equivariant.nn.gaunt.incidence import Incidence
+from equivariant.nn.gaunt.kernels.compiled import NUMPY_DTYPES
 from equivariant.nn.gaunt.kernels.edge_lists import filters, matrices, pairs
 from equivariant.nn.gaunt.kernels.edge_sweeps import derive_edges, multiply_edges
 from equivariant.nn.gaunt.kernels.edge_terms import EdgeTerms
 from equivariant.nn.gaunt.kernels.lanes import BYTES, PIECE
 from equivariant.nn.gaunt.kernels.layouts import Layout
 from equivariant.nn.gaunt.kernels.threads import SMALLEST, in_parts
-
-NUMPY: dict[torch.dtype, np.dtype[Any]] = {
-    torch.float32: np.dtype(np.float32),
-    torch.float64: np.dtype(np.float64),
-}
 
 
 class Side(NamedTuple):
@@ -190,7 +186,7 @@ class EdgeKernel:
     def _plan(self, dtype: torch.dtype) -> Plan:
         """Lists and addresses, made once."""
         if dtype not in self._plans:
-            numbers = NUMPY[dtype]
+            numbers = NUMPY_DTYPES[dtype]
             turned = self.terms.turned()
             made = (
                 matrices(self.terms, numbers), matrices(turned, numbers),

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from equivariant.nn.gaunt.kernels.blocks import Extent
+from equivariant.nn.gaunt.kernels.compiled import NUMPY_DTYPES
 from equivariant.nn.gaunt.kernels.lanes import BYTES
 from equivariant.nn.gaunt.kernels.layouts import Order
 from equivariant.nn.gaunt.kernels.power_plans import Fields, Parts, PowerShape, fields, plan_of
@@ -18,10 +19,6 @@ from equivariant.nn.gaunt.kernels.power_sweeps import derive_all_powers, raise_a
 from equivariant.nn.gaunt.kernels.threads import in_parts, number_of_parts
 from equivariant.nn.gaunt.tables import Normalization
 
-NUMPY: dict[torch.dtype, np.dtype[Any]] = {
-    torch.float32: np.dtype(np.float32),
-    torch.float64: np.dtype(np.float64),
-}
 NO_KINDS = np.zeros(0, np.int64)
 Known = tuple[Fields, tuple[Any, ...], int]
 
@@ -97,7 +94,7 @@ class PowerForm:
     def _prepared(self, dtype: torch.dtype) -> Known:
         """What the kernels are told, and the number of terms of one value."""
         if dtype not in self._known:
-            plan = plan_of(self.shape, NUMPY[dtype])
+            plan = plan_of(self.shape, NUMPY_DTYPES[dtype])
             terms = self.shape.functions * (len(plan.squares[5]) + len(plan.turns[5]))
             plain = tuple(tuple(one) if isinstance(one, tuple) else one for one in plan)
             self._known[dtype] = fields(self.shape, dtype.itemsize), plain, terms

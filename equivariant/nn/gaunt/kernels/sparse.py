@@ -12,6 +12,7 @@ from torch import Tensor
 
 from equivariant.nn.gaunt.forms import MultilinearForm, Needs, leading_axes
 from equivariant.nn.gaunt.kernels.blocks import Extent, Operand
+from equivariant.nn.gaunt.kernels.compiled import NUMPY_DTYPES
 from equivariant.nn.gaunt.kernels.couplings import Couplings, Integers
 from equivariant.nn.gaunt.kernels.lanes import BYTES
 from equivariant.nn.gaunt.kernels.layouts import Layout
@@ -34,10 +35,6 @@ from equivariant.nn.gaunt.kernels.threads import cut, in_parts, number_of_parts
 from equivariant.nn.gaunt.kernels.unrolled import MOST_TERMS, Purpose
 
 MAKERS = {"flat": flat, "deep": deep}
-NUMPY: dict[torch.dtype, np.dtype[Any]] = {
-    torch.float32: np.dtype(np.float32),
-    torch.float64: np.dtype(np.float64),
-}
 
 
 class Place(NamedTuple):
@@ -178,7 +175,7 @@ class SparseForm(MultilinearForm):
         if key not in self._plans:
             one, other = [place for place in range(3) if place != slot]
             symmetric = slot == 2 and self.symmetric
-            offsets, dtype = self._offsets(call), NUMPY[call.dtype]
+            offsets, dtype = self._offsets(call), NUMPY_DTYPES[call.dtype]
             if len(self.terms.value) <= MOST_TERMS:
                 roles = (one, other, slot)
                 plan = unrolled(
@@ -198,7 +195,7 @@ class SparseForm(MultilinearForm):
         if key not in self._plans:
             make: Any = MAKERS[kind]
             arguments = roles if kind == "flat" else (roles,)
-            plan = make(self.terms, *arguments, self._offsets(call), NUMPY[call.dtype])
+            plan = make(self.terms, *arguments, self._offsets(call), NUMPY_DTYPES[call.dtype])
             self._plans[key] = tuple(plan)
         return self._plans[key]
 
