@@ -25,7 +25,7 @@ def derivative(form: MultilinearForm, slot: int, operands: Sequence[Tensor]) -> 
     Returns:
         Shape (..., size of the slot).
     """
-    if torch.compiler.is_compiling() or not has_numbers(*operands):
+    if torch.compiler.is_compiling() or (form.name and not has_numbers(*operands)):
         found: Tensor = form_derivative(form.name, slot, list(operands))
         return found
     if torch._C._are_functorch_transforms_active():
