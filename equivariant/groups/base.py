@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from equivariant.errors import ConventionError, ShapeError
+from equivariant.groups.half_turns import half_turns
 from equivariant.shapes import Coordinates, Float, Matrix, Scalar
 
 
@@ -113,6 +114,24 @@ class Group(ABC):
             Elements, shape (..., n, n); an element is returned unchanged up to rounding.
         """
 
+    def special_elements(self) -> dict[str, Matrix]:
+        """Elements other than the identity at which errors hide, by name.
+
+        By default half turns of all rotations that the Lie algebra holds: where logarithms,
+        angles and signs of quaternions jump. Random elements never meet them. Groups that have
+        more (reflections, permutations) add theirs.
+
+        Returns:
+            One element each, shape (n, n), float64. Entries within rounding of a whole number
+            are that number, so that a case of measure zero is met exactly.
+
+        Example:
+            >>> from equivariant.groups import SO2
+            >>> SO2().special_elements()["half turn 0"].tolist()
+            [[-1.0, 0.0], [0.0, -1.0]]
+        """
+        return {name: _exact(self.exp(x)) for name, x in half_turns(self.basis()).items()}
+
     def identity(
         self,
         *batch: int,
@@ -200,6 +219,12 @@ class Group(ABC):
                 argument=argument,
                 advice="The last axis runs over the basis of the Lie algebra.",
             )
+
+
+def _exact(g: Tensor) -> Tensor:
+    """Entries within a few units of rounding of a whole number, made whole; -0 becomes 0."""
+    whole = g.round() + 0.0
+    return torch.where((g - whole).abs() < 1e-14, whole, g)
 
 
 def safe_norm(x: Coordinates) -> Scalar:

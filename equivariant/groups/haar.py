@@ -49,6 +49,13 @@ class Sampler(ABC):
             Elements (*batch, n, n) and weights (*batch), float64 on the CPU.
         """
 
+    def special_elements(self) -> dict[str, Matrix]:
+        """Those of the group's special elements that belong to the law, by name.
+
+        All of them by default; a law on a part of the group says which of them it holds.
+        """
+        return self.group.special_elements()
+
 
 @dataclass(frozen=True)
 class HaarSampler(Sampler):
@@ -131,6 +138,12 @@ class BallSampler(Sampler):
         coordinates = self.radius * share * normal / length
         return Weighted(self.group.exp(coordinates), haar_density(self.group, coordinates))
 
+    def special_elements(self) -> dict[str, Matrix]:
+        """Those within the radius."""
+        within = self.radius * (1 + 1e-12)
+        lengths = _lengths(self.group)
+        return {k: g for k, g in self.group.special_elements().items() if lengths[k] <= within}
+
 
 @dataclass(frozen=True, eq=False)
 class NormalSampler(Sampler):
@@ -179,6 +192,16 @@ class NormalSampler(Sampler):
         scale = torch.as_tensor(self.scale, dtype=torch.float64, device="cpu")
         coordinates = scale * random_normal((*batch, self.group.dim), generator=generator)
         return _unweighted(self.group.exp(coordinates), batch)
+
+    def special_elements(self) -> dict[str, Matrix]:
+        """Those that exponentials of coordinates of positive scale reach."""
+        held = torch.as_tensor(self.scale).double().expand(self.group.dim) > 0
+        found = {}
+        for name, g in self.group.special_elements().items():
+            coordinates = _logarithm(self.group, g)
+            if coordinates is not None and not bool(coordinates[~held].abs().gt(1e-9).any()):
+                found[name] = g
+        return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -236,6 +259,18 @@ class Elements(Sampler):
             index = torch.multinomial(law, count, replacement=True, generator=generator)
         chosen = self.elements.double().cpu()[index]
         return _unweighted(chosen.reshape(*batch, *chosen.shape[-2:]), batch)
+
+    def special_elements(self) -> dict[str, Matrix]:
+        """Those on the list with a positive weight, up to rounding, as they stand there."""
+        listed = self.elements.double().cpu()
+        if self.weights is not None:
+            listed = listed[self.weights.cpu() > 0]
+        found = {}
+        for name, g in self.group.special_elements().items():
+            gaps = (listed - g).abs().amax((-2, -1))
+            if float(gaps.min()) < 1e-6:
+                found[name] = listed[int(gaps.argmin())]
+        return found
 
 
 def structure_constants(group: Group) -> Float[Tensor, "d d d"]:
@@ -314,6 +349,23 @@ def effective_sample_size(weights: Scalar) -> Scalar:
     """
     _check_weights(weights)
     return weights.sum().square() / weights.square().sum()
+
+
+def _logarithm(group: Group, g: Tensor) -> Tensor | None:
+    """Coordinates, shape (dim,); None for an element that has none."""
+    try:
+        return group.log(g)
+    except ConventionError:
+        return None
+
+
+def _lengths(group: Group) -> dict[str, float]:
+    """|log g| of the special elements; infinite for one that has no logarithm."""
+    found = {}
+    for name, g in group.special_elements().items():
+        coordinates = _logarithm(group, g)
+        found[name] = math.inf if coordinates is None else float(coordinates.norm())
+    return found
 
 
 def _unweighted(elements: Tensor, batch: tuple[int, ...]) -> Weighted:

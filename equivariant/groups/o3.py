@@ -55,6 +55,12 @@ class O3(Group):
             )
         return _SO3.log(g)
 
+    def special_elements(self) -> dict[str, Matrix]:
+        """Half turns, the inversion -I, and the mirrors of the coordinate planes."""
+        turns = super().special_elements()
+        mirrors = {name.replace("half turn", "mirror"): 0.0 - g for name, g in turns.items()}
+        return {**turns, "inversion": -self.identity(), **mirrors}
+
     def inverse(self, g: Matrix) -> Matrix:
         self.check_element(g)
         return g.transpose(-1, -2)

@@ -78,6 +78,18 @@ class Permutation(Group):
             )
         return g.new_zeros(*g.shape[:-2], 0)
 
+    def special_elements(self) -> dict[str, Matrix]:
+        """A swap of the first two, the reversal, and the cycle through all."""
+        eye = self.identity()
+        swap = torch.arange(self.size)
+        swap[:2] = swap[:2].flip(0)
+        candidates = {"swap": eye[swap], "reversal": eye.flip(0), "cycle": eye.roll(1, 0)}
+        found: dict[str, Matrix] = {}
+        for name, g in candidates.items():
+            if not any(torch.equal(g, other) for other in (eye, *found.values())):
+                found[name] = g
+        return found
+
     def inverse(self, g: Matrix) -> Matrix:
         self.check_element(g)
         return g.transpose(-1, -2)

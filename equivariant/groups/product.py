@@ -112,6 +112,16 @@ class Product(Group):
         parts = zip(self.factors, self.split(g), strict=True)
         return torch.cat([factor.log(part) for factor, part in parts], -1)
 
+    def special_elements(self) -> dict[str, Matrix]:
+        """Those of each factor, the others at the identity: ``"half turn 0 of factor 1"``."""
+        found = {}
+        for k, factor in enumerate(self.factors):
+            for name, g in factor.special_elements().items():
+                parts: list[Tensor] = [other.identity() for other in self.factors]
+                parts[k] = g
+                found[f"{name} of factor {k}"] = self.join(parts)
+        return found
+
     def inverse(self, g: Matrix) -> Matrix:
         parts = zip(self.factors, self.split(g), strict=True)
         return self.join([factor.inverse(part) for factor, part in parts])

@@ -82,6 +82,12 @@ class Spin3(Group):
         self.check_element(g)
         return rotation_vector_from_quaternion_xyzw(self.quaternion_xyzw(g))
 
+    def special_elements(self) -> dict[str, Matrix]:
+        """Half turns of space (the quaternions i, j, k), and -1, over the whole turn."""
+        units = self.from_quaternion_xyzw(torch.eye(4, dtype=torch.float64))[:3]
+        turns = {f"half turn {k}": unit for k, unit in enumerate(units)}
+        return {**turns, "minus one": -self.identity()}
+
     def inverse(self, g: Matrix) -> Matrix:
         self.check_element(g)
         return g.transpose(-1, -2)

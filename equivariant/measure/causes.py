@@ -265,6 +265,9 @@ class _Near(Sampler):
 
     group: Group
 
+    def special_elements(self) -> dict[str, Tensor]:
+        return {}
+
     def draw(self, *batch: int, generator: torch.Generator) -> Weighted:
         x = torch.randn((*batch, self.group.dim), generator=generator, dtype=torch.float64)
         x = _NEAR * x / x.norm(dim=-1, keepdim=True)
@@ -277,6 +280,9 @@ class _Part(Sampler):
 
     group: Group
     rotations: SO3
+
+    def special_elements(self) -> dict[str, Tensor]:
+        return {}
 
     def draw(self, *batch: int, generator: torch.Generator) -> Weighted:
         g = self.group.identity(*batch)

@@ -78,8 +78,9 @@ def equivariance_error(
         progress: Show a bar with the time left on stderr.
 
     Returns:
-        The report. The identity and, under the default law, half turns about every axis are
-        looked at besides the drawn elements, because errors hide there.
+        The report. Besides the drawn elements the identity and those special elements of the
+        group that belong to the law (half turns of every rotation, reflections, see
+        :meth:`Sampler.special_elements`) are looked at in every batch, because errors hide there.
 
     Raises:
         ShapeError: x or f(x) does not fit its action, or there is no item.
@@ -182,9 +183,8 @@ class _Measurement:
         y = self._call(x)
         batch = self.gathering.start(self.after, y, items, self.settings)
         batch.repeat(self._call(x))
-        if not self.gathering.special_done:
-            for name, g in special_elements(self.group, law=self.law).items():
-                batch.special(name, g, self._call(self.before.move(g.to(_device(x)), x)))
+        for name, g in special_elements(self.group, law=self.law).items():
+            batch.special(name, g, self._call(self.before.move(g.to(_device(x)), x)))
         draws, rounds = self._draws(items, _device(x)), self._rounds()
         for done, (g, weights) in enumerate(draws, 1):
             batch.add(g, weights, self._call(self.before.move(g, x)))

@@ -62,8 +62,7 @@ class Gathering:
 
     def __init__(self, group: Group, *, crossed: bool, confidence: float) -> None:
         self.group, self.crossed, self.confidence = group, crossed, confidence
-        self.special: dict[str, dict[str, float]] = defaultdict(dict)
-        self.special_done = False
+        self.special: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
         self.repeat: dict[str, float] = defaultdict(float)
         self.worst: dict[str, tuple[float, Tensor]] = {}
         self.spread: dict[str, Spread] = defaultdict(Spread)
@@ -98,7 +97,8 @@ class Gathering:
         samples = next(iter(tables.values())).weights.shape[1]
         radius = torch.cat([torch.stack(b.radius[:samples], 1) for b in self._batches])
         return EquivarianceReport(
-            group=str(self.group), tables=tables, radius=radius, special=dict(self.special),
+            group=str(self.group), tables=tables, radius=radius,
+            special={label: dict(found) for label, found in self.special.items()},
             repeat=dict(self.repeat), worst={name: g for name, (_, g) in self.worst.items()},
             confidence=self.confidence, **facts,
         )  # fmt: skip
@@ -170,13 +170,12 @@ class Batch:
 
     def special(self, label: str, g: Tensor, y: Any) -> None:
         """The output at g·x for an element that was not drawn."""
-        self.gathering.special_done = True
         right = self._right(g)
         for name, part in self.after.parts(detached(y)).items():
             mask = self.after.mask(g.to(part.tensor.device), name)
-            self.gathering.special[label][name] = largest(
-                self._compare(part.tensor, right[name], mask)
-            )
+            error = largest(self._compare(part.tensor, right[name], mask))
+            known = self.gathering.special[label]
+            known[name] = max(known[name], error)
 
     def add(self, g: Tensor, weights: Tensor, y: Any) -> None:
         """The output at g·x for drawn elements, (items, n, n) or (n, n)."""

@@ -102,6 +102,14 @@ class GroupContract:
         self.close(self.group.project(mended), mended)
         self.close(mended @ self.group.inverse(mended), self.group.identity(6))
 
+    def test_special_elements_are_elements(self) -> None:
+        found = self.group.special_elements()
+        for name, g in found.items():
+            assert g.shape == self.group.identity().shape, name
+            assert g.dtype == torch.float64, name
+            assert not torch.equal(g, self.group.identity()), name
+            self.close(self.group.project(g), g)
+
     def test_a_seed_means_the_same_elements(self) -> None:
         draws = [self.group.sample(3, generator=torch.Generator().manual_seed(7)) for _ in range(2)]
         assert torch.equal(*draws)
