@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from equivariant.errors import ShapeError
+from equivariant.measure.finite import check_finite
 from equivariant.shapes import Float
 
 
@@ -35,6 +36,7 @@ def collapse(z: Float[Tensor, "n d"]) -> Collapse:
 
     Raises:
         ShapeError: Fewer than two rows.
+        ConventionError: An entry is not finite.
 
     Example:
         >>> collapse(torch.cat([torch.eye(3), -torch.eye(3)])).effective_rank
@@ -51,6 +53,7 @@ def collapse(z: Float[Tensor, "n d"]) -> Collapse:
             argument="z",
             advice="Flatten batch axes into one.",
         )
+    check_finite(z, "z")
     centered = z.double() - z.double().mean(0)
     deviation = centered.square().mean(0).sqrt()
     spectrum = torch.linalg.svdvals(centered).square()

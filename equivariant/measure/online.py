@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
+from equivariant.measure.finite import check_finite
 from equivariant.measure.scores import regression_score
 from equivariant.shapes import Float
 
@@ -57,7 +58,12 @@ def online_probe(
     Returns:
         ``top1``: share of held-out views whose class is right. ``rotation_r2``: variance-weighted
         score of the nine matrix entries, zero for a blind predictor.
+
+    Raises:
+        ConventionError: A representation is not finite.
     """
+    check_finite(train_y, "train_y")
+    check_finite(val_y, "val_y")
     deviation = train_y.double().std(0).clamp(min=1e-6)
     x, x_val = train_y.double() / deviation, val_y.double() / deviation
     classes = int(max(train_label.max(), val_label.max())) + 1

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from equivariant.actions import Action
+from equivariant.measure.finite import check_finite
 from equivariant.shapes import Float, Matrix
 
 
@@ -41,6 +42,7 @@ def pair_error(
 
     Raises:
         ShapeError: The shapes do not fit the action.
+        ConventionError: An embedding is not finite, before or after it is moved.
 
     Example:
         >>> from equivariant.actions import Vectors
@@ -51,8 +53,11 @@ def pair_error(
         >>> bool(pair_error(Vectors(SO3()), z, moved, g).relative.max() < 1e-12)
         True
     """
+    for name, z in (("z_a", z_a), ("z_b", z_b)):
+        check_finite(z, name, rows="pairs")
     with torch.no_grad():
         moved = action(g, z_a).double()
+    check_finite(moved, "action(g, z_a)", rows="pairs")
     z_a, z_b = z_a.detach().double(), z_b.detach().double()
     return PairError(
         relative=_symmetric(moved, z_b),

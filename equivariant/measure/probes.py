@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, mse_loss
 
 from equivariant.errors import ShapeError
+from equivariant.measure.finite import check_finite
 from equivariant.measure.scores import (
     ClassificationScore,
     RegressionScore,
@@ -48,6 +49,10 @@ class Features:
     Args:
         y: Shape (objects, views, dim), float32.
         label: Shape (objects,), int64.
+
+    Raises:
+        ShapeError: The shapes do not belong together.
+        ConventionError: A representation is not finite.
     """
 
     y: Float[Tensor, "objects views dim"]
@@ -61,6 +66,7 @@ class Features:
                 argument="features",
                 advice="Encode every view once, in evaluation mode.",
             )
+        check_finite(self.y, "y", rows="objects")
 
     def part(self, rows: slice) -> Features:
         """The same views, seen through some entries of the representation only."""

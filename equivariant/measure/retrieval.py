@@ -11,6 +11,7 @@ from torch.nn.functional import normalize
 from equivariant.actions import Action
 from equivariant.errors import ShapeError
 from equivariant.groups import quaternion_xyzw_from_matrix
+from equivariant.measure.finite import check_finite
 from equivariant.shapes import Float
 
 
@@ -44,8 +45,10 @@ def retrieval(
     """Move one view of every object to each of its views; rank the views by cosine.
 
     For object o and view j the prediction is p = ρ(g_oj) z_o,source; the candidates are all
-    views of o, the source among them. Ties share the mean of their ranks, so a constant
-    embedding scores as chance, whatever the order of the views.
+    views of o, the source among them. Cosines that are equal up to rounding are a tie, and a tie
+    gets its expectation over all orders: with ``a`` better candidates and ``t`` tied ones, the
+    true view among them, reciprocal rank (H(a + t) - H(a)) / t with H the harmonic number, and
+    hit clip(k - a, 0, t) / t. So a constant embedding scores as chance.
 
     Args:
         action: How an element moves an embedding.
@@ -59,31 +62,55 @@ def retrieval(
 
     Raises:
         ShapeError: Embeddings and elements do not belong together.
+        ConventionError: An embedding or a moved embedding is not finite.
 
-    Source: Garrido et al. 2023, section 5 and published code (MRR, H@k).
+    Source: Garrido et al. 2023, section 5 and published code (MRR, H@k); ties are ours.
     """
     _check(z, elements)
     predicted = action(elements, z[:, source].unsqueeze(1))
-    ranks = _ranks(predicted, z)
-    copied = _ranks(z[:, source].unsqueeze(1).expand_as(z), z)
+    check_finite(predicted, "action(elements, z)", rows="objects")
+    above, tied = _places(predicted, z)
     views = z.shape[1]
     return Retrieval(
-        mrr=float((1 / ranks).mean()),
-        hits={k: float((ranks <= k).double().mean()) for k in ks},
-        chance_mrr=sum(1 / rank for rank in range(1, views + 1)) / views,
+        mrr=_mean_reciprocal(above, tied),
+        hits={k: float(((k - above).clamp(min=0).minimum(tied) / tied).mean()) for k in ks},
+        chance_mrr=float(_harmonic(views)[views] / views),
         chance_hits={k: min(1.0, k / views) for k in ks},
-        copy_mrr=float((1 / copied).mean()),
+        copy_mrr=_mean_reciprocal(*_places(z[:, source].unsqueeze(1).expand_as(z), z)),
     )
 
 
-def _ranks(predicted: Tensor, z: Tensor) -> Tensor:
-    """Rank of candidate j for prediction j, from 1, ties averaged, shape (objects, views)."""
-    similarity = normalize(predicted, dim=-1) @ normalize(z, dim=-1).transpose(-1, -2)
+def _places(predicted: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
+    """Candidates above the true view, and those tied with it, itself included, both float64."""
+    similarity = _unit(predicted.double()) @ _unit(z.double()).transpose(-1, -2)
     own = similarity.diagonal(dim1=-2, dim2=-1).unsqueeze(-1)
-    # Equal up to rounding counts as equal: copies of one vector differ in the last bit.
-    close = (similarity - own).abs() <= 8 * torch.finfo(similarity.dtype).eps
+    close = (similarity - own).abs() <= _rounding(z)
     above = ((similarity > own) & ~close).sum(-1)
-    return (1 + above + 0.5 * (close.sum(-1) - 1)).double()
+    return above.double(), close.sum(-1).double()
+
+
+def _mean_reciprocal(above: Tensor, tied: Tensor) -> float:
+    harmonic = _harmonic(int((above + tied).max())).to(above.device)
+    return float(((harmonic[(above + tied).long()] - harmonic[above.long()]) / tied).mean())
+
+
+def _harmonic(count: int) -> Tensor:
+    """H(0), ..., H(count), float64."""
+    steps = 1 / torch.arange(1, count + 1, dtype=torch.float64)
+    return torch.cat([steps.new_zeros(1), steps.cumsum(0)])
+
+
+def _unit(z: Tensor) -> Tensor:
+    """Vectors of length 1, or 0 where there is no direction, in float32 or wider."""
+    wide = z.to(torch.promote_types(z.dtype, torch.float32))
+    # By the largest entry first, so that no square under- or overflows.
+    largest = wide.abs().amax(-1, keepdim=True)
+    return normalize(wide / largest.clamp(min=torch.finfo(wide.dtype).tiny), dim=-1)
+
+
+def _rounding(z: Tensor) -> float:
+    """Cosines of vectors of this dtype that differ by less count as equal."""
+    return 8 * torch.finfo(z.dtype).eps
 
 
 @dataclass(frozen=True)
@@ -115,6 +142,8 @@ def prediction_retrieval_error(
 
         PRE = mean over queries of 1 - ⟨q_true, q_nearest⟩²
 
+    Where several images are nearest up to rounding, the mean of theirs counts.
+
     Args:
         action: How an element moves an embedding.
         z: Embeddings of every view, shape (objects, views, dim).
@@ -127,25 +156,46 @@ def prediction_retrieval_error(
 
     Raises:
         ShapeError: The shapes do not belong together.
+        ConventionError: An embedding or a moved embedding is not finite.
 
-    Source: Garrido et al. 2023, section 5 and published code (PRE).
+    Source: Garrido et al. 2023, section 5 and published code (PRE); ties are ours.
     """
     _check(z, elements)
     quaternions = quaternion_xyzw_from_matrix(poses.double())
-    candidates, q = normalize(z.flatten(0, 1), dim=-1), quaternions.flatten(0, 1)
-    predicted = action(elements, z[:, source].unsqueeze(1)).flatten(0, 1)
+    candidates, q = _unit(z.flatten(0, 1)), quaternions.flatten(0, 1)
+    predicted = action(elements, z[:, source].unsqueeze(1))
+    check_finite(predicted, "action(elements, z)", rows="objects")
     chunk = chunk or max(1, 2**26 // len(candidates))
-    nearest = torch.cat(
-        [(normalize(part, dim=-1) @ candidates.T).argmax(1) for part in predicted.split(chunk)]
-    )
+    errors = [
+        _nearest_error(part, candidates, asked, q, _rounding(z))
+        for part, asked in zip(predicted.flatten(0, 1).split(chunk), q.split(chunk), strict=True)
+    ]
     generator = generator or torch.Generator().manual_seed(0)
     shuffled = torch.randint(q.shape[0], (q.shape[0],), generator=generator)
     copied = quaternions[:, source].unsqueeze(1).expand_as(quaternions).flatten(0, 1)
     return PredictionError(
-        pre=_pose_error(q, q[nearest]),
+        pre=float(torch.cat(errors).mean()),
         random=_pose_error(q, q[shuffled]),
         copy=_pose_error(q, copied),
     )
+
+
+def _nearest_error(
+    predicted: Tensor, candidates: Tensor, asked: Tensor, q: Tensor, rounding: float
+) -> Tensor:
+    """1 - ⟨asked, q_nearest⟩² per query, the mean over those nearest up to rounding."""
+    similarity = _unit(predicted) @ candidates.T
+    best, nearest = similarity.max(1)
+    error = 1 - (asked * q[nearest]).sum(-1).square()
+    close = similarity >= best[:, None] - rounding
+    several = (close.sum(1) > 1).nonzero().flatten()
+    if len(several):
+        weights = close[several].double()
+        outer = (weights @ (q[:, :, None] * q[:, None, :]).flatten(1)).unflatten(1, (4, 4))
+        turned = asked[several]
+        agreement = torch.einsum("ni,nij,nj->n", turned, outer, turned)
+        error[several] = 1 - agreement / weights.sum(1)
+    return error
 
 
 def _pose_error(p: Tensor, q: Tensor) -> float:
@@ -160,3 +210,4 @@ def _check(z: Tensor, elements: Tensor) -> None:
             argument="elements",
             advice="One element per view: the one that takes the source view to it.",
         )
+    check_finite(z, "z", rows="objects")

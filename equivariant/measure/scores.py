@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from equivariant.errors import ShapeError
+from equivariant.measure.finite import check_finite
 from equivariant.shapes import Float
 
 
@@ -41,6 +42,7 @@ def regression_score(
 
     Raises:
         ShapeError: The shapes differ or N < 2.
+        ConventionError: A prediction or a target is not finite.
 
     Example:
         >>> target = torch.tensor([[1.0, 10.0], [3.0, 10.5]])
@@ -57,6 +59,8 @@ def regression_score(
             argument="prediction",
             advice="One row per pair.",
         )
+    check_finite(prediction, "prediction")
+    check_finite(target, "target")
     p, t = prediction.double(), target.double()
     residual = (t - p).square()
     within = (t - t.mean(0)).square()
@@ -121,10 +125,14 @@ def classification_score(logits: Float[Tensor, "n c"], label: Tensor) -> Classif
         logits: Shape (N, C).
         label: Classes, shape (N,), int64 in [0, C).
 
+    Raises:
+        ConventionError: A logit is not finite.
+
     Example:
         >>> classification_score(torch.eye(3), torch.tensor([0, 1, 1])).top1
         0.6666666865348816
     """
+    check_finite(logits, "logits")
     best = logits.topk(min(5, logits.shape[1]), 1).indices
     hit = best == label[:, None]
     counts = torch.bincount(label, minlength=logits.shape[1])

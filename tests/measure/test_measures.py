@@ -109,9 +109,6 @@ def test_retrieval_by_known_predictors():
     assert copy.hits[1] == pytest.approx(0.02)
     assert copy.hits[5] == pytest.approx(0.10)
     assert copy.chance_hits[5] == 0.1
-    collapsed = retrieval(Trivial(8), torch.ones(4, 50, 8).double(), elements[:4])
-    assert collapsed.hits[10] == 0.0
-    assert collapsed.mrr == pytest.approx(1 / 25.5)
     exact = Vectors(SO3(), 4)
     base = draw(40, 1, 12)
     moved = exact(poses, base)
