@@ -2,36 +2,13 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
 from equivariant.measure.finite import check_finite
+from equivariant.measure.ridge import ridge
 from equivariant.measure.scores import regression_score
 from equivariant.shapes import Float
-
-
-def ridge(
-    x: Float[Tensor, "n d"], y: Float[Tensor, "n c"], *, penalty: float = 1e-1
-) -> tuple[Float[Tensor, "d c"], Float[Tensor, " c"]]:
-    """Linear map and offset that minimize |x W + b - y|² + n penalty |W|², in float64.
-
-    Columns of x should have a deviation of about 1; the offset is not penalized.
-
-    Args:
-        x: Shape (N, D).
-        y: Shape (N, C).
-        penalty: Relative to the mean square of a column, > 0.
-
-    Returns:
-        W, shape (D, C), and b, shape (C,), float64.
-    """
-    x, y = x.double(), y.double()
-    mean_x, mean_y = x.mean(0), y.mean(0)
-    centered = x - mean_x
-    gram = centered.T @ centered + penalty * len(x) * torch.eye(x.shape[1]).to(x)
-    weight = torch.linalg.solve(gram, centered.T @ (y - mean_y))
-    return weight, mean_y - mean_x @ weight
 
 
 def online_probe(

@@ -151,7 +151,7 @@ def prediction_retrieval_error(
         poses: Absolute rotations, shape (objects, views, 3, 3).
         source: Which view is moved.
         chunk: Queries compared with all images at once, which bounds the memory; None takes as
-            many as make 2²⁶ similarities.
+            many as make 2²⁴ similarities.
         generator: Of the random reference; None uses seed 0.
 
     Raises:
@@ -165,7 +165,7 @@ def prediction_retrieval_error(
     candidates, q = _unit(z.flatten(0, 1)), quaternions.flatten(0, 1)
     predicted = action(elements, z[:, source].unsqueeze(1))
     check_finite(predicted, "action(elements, z)", rows="objects")
-    chunk = chunk or max(1, 2**26 // len(candidates))
+    chunk = chunk or max(1, 2**24 // len(candidates))
     errors = [
         _nearest_error(part, candidates, asked, q, _rounding(z))
         for part, asked in zip(predicted.flatten(0, 1).split(chunk), q.split(chunk), strict=True)
@@ -185,12 +185,14 @@ def _nearest_error(
 ) -> Tensor:
     """1 - ⟨asked, q_nearest⟩² per query, the mean over those nearest up to rounding."""
     similarity = _unit(predicted) @ candidates.T
-    best, nearest = similarity.max(1)
-    error = 1 - (asked * q[nearest]).sum(-1).square()
-    close = similarity >= best[:, None] - rounding
-    several = (close.sum(1) > 1).nonzero().flatten()
+    nearest = similarity.argmax(1, keepdim=True)
+    best = similarity.gather(1, nearest)
+    error = 1 - (asked * q[nearest[:, 0]]).sum(-1).square()
+    second = similarity.scatter_(1, nearest, -torch.inf).amax(1)
+    several = (second >= best[:, 0] - rounding).nonzero().flatten()
     if len(several):
-        weights = close[several].double()
+        similarity.scatter_(1, nearest, best)
+        weights = (similarity[several] >= best[several] - rounding).double()
         outer = (weights @ (q[:, :, None] * q[:, None, :]).flatten(1)).unflatten(1, (4, 4))
         turned = asked[several]
         agreement = torch.einsum("ni,nij,nj->n", turned, outer, turned)

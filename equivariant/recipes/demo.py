@@ -38,7 +38,7 @@ class DemoConfig:
         width: Channels of the encoder's first stage.
         methods: In the order of the table. "sie" conditions on the rotation matrix and starts at
             gain 1; "sie-published" is the paper's, which showed nothing at this budget.
-        probe_epochs: Epochs of the heads that evaluate.
+        probe_epochs: Epochs of the heads that evaluate; with few objects more, 800 steps at least.
         seed: Of weights, pairs and heads; the data set keeps its own.
         workers: Processes that render; 0 takes every core.
     """
@@ -82,8 +82,7 @@ class DemoConfig:
     def evaluation(self) -> EvaluationConfig:
         """Heads, the same for every method."""
         return EvaluationConfig(
-            probe=ProbeConfig(epochs=self.probe_epochs, hidden=256, seed=self.seed),
-            color_epochs=20,
+            probe=ProbeConfig(epochs=self.probe_epochs, hidden=256, seed=self.seed, min_steps=800),
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from itertools import pairwise
 from typing import Any
 
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from datasets3d.threediebench import ThreeDIEBench
+from equivariant.errors import ConventionError
 from equivariant.groups import relative_quaternion_xyzw, rotation_angle
 from equivariant.measure import (
     Collapse,
@@ -34,18 +35,40 @@ class EvaluationConfig:
     """How a model is evaluated.
 
     Args:
-        probe: How heads are trained; the published protocol is 300 epochs, hidden width 1024.
-        color_epochs: Epochs of the linear color head; 50 as in later papers.
+        probe: How heads are trained.
+        published_heads: Train the heads of the published protocol, whatever the number of
+            objects, instead of those of ``probe``, of which the seed is kept.
+        color_epochs: Epochs of the linear color head where it is trained in steps; 50 as in
+            later papers.
         pairs_per_object: Fixed held-out pairs of each object.
         batch_size: Images encoded at once.
         device: Where to compute, as PyTorch names it.
     """
 
     probe: ProbeConfig = field(default_factory=ProbeConfig)
+    published_heads: bool = False
     color_epochs: int = 50
     pairs_per_object: int = 4
     batch_size: int = 1024
     device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        if self.published_heads and self.probe != ProbeConfig(seed=self.probe.seed):
+            raise ConventionError(
+                expected="the published heads, or heads of your own",
+                got="both", argument="published_heads",
+                advice="Leave the settings of probe as they are, but for the seed.",
+            )  # fmt: skip
+
+    @property
+    def heads(self) -> ProbeConfig:
+        """The heads for class and rotation."""
+        return ProbeConfig.published(seed=self.probe.seed) if self.published_heads else self.probe
+
+    @property
+    def color_head(self) -> ProbeConfig:
+        """The head for color."""
+        return replace(self.heads, epochs=self.color_epochs)
 
 
 @dataclass(frozen=True)
@@ -187,23 +210,22 @@ def _probe_part(
         return lambda o, i, j: split.hues[o, j] - split.hues[o, i]
 
     common = {"val_pairs": pairs}
-    color_config = ProbeConfig(**{**asdict(config.probe), "epochs": config.color_epochs})
     vectors = val.y.flatten(0, 1)
     spread: Collapse = collapse(vectors[: min(len(vectors), 4096)])
     return {
         "classification": asdict(
-            linear_probe(train, val, classes=len(trained.labels), config=config.probe)
+            linear_probe(train, val, classes=len(trained.labels), config=config.heads)
         ),
         "rotation": asdict(
             rotation_probe(
                 train, val, train_target=rotation(splits[0]), val_target=rotation(splits[1]),
-                config=config.probe, **common,
+                config=config.heads, **common,
             )
         ),
         "color": asdict(
             color_probe(
                 train, val, train_target=color(splits[0]), val_target=color(splits[1]),
-                config=color_config, **common,
+                config=config.color_head, **common,
             )
         ),
         "collapse": asdict(spread),

@@ -32,7 +32,7 @@ def run_of(folder, method, data, status=0):
 
 
 def test_from_meshes_to_a_page(data, tmp_path, capsys):
-    probe = ["--probe.epochs", "2", "--probe.hidden", "8", "--color-epochs", "1"]
+    probe = ["--probe.epochs", "2", "--probe.hidden", "8", "--probe.min-steps", "0"]
     runs = []
     splits = ("sie", "equimod", "exact")
     for method in (*splits, "simclr", "supervised", "random"):
@@ -67,7 +67,7 @@ def test_rotation_and_color_elements(data, tmp_path):
     options += ["16", "--fit.steps", "2", "--fit.batch-size", "8", "--fit.accelerator", "cpu"]
     assert main(["train", str(data), "--runs", str(tmp_path), *options, "--quiet"]) == 0
     (run,) = (tmp_path / "sie").iterdir()
-    probe = ["--probe.epochs", "1", "--probe.hidden", "8", "--color-epochs", "1"]
+    probe = ["--probe.epochs", "1", "--probe.hidden", "8", "--probe.min-steps", "0"]
     assert main(["evaluate", str(run), *probe]) == 0
 
 

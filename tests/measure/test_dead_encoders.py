@@ -1,6 +1,6 @@
 """Encoders that say nothing score as chance, and those that say NaN are refused."""
 
-from itertools import permutations
+from itertools import pairwise, permutations
 
 import pytest
 import torch
@@ -10,6 +10,7 @@ from equivariant.errors import ConventionError
 from equivariant.groups import SO3
 from equivariant.measure import (
     Features,
+    ProbeConfig,
     collapse,
     linear_probe,
     online_probe,
@@ -18,7 +19,6 @@ from equivariant.measure import (
     regression_score,
     retrieval,
 )
-from equivariant.measure.probes import ProbeConfig
 
 ACTION = Vectors(SO3(), channels=2)
 
@@ -65,7 +65,7 @@ def test_a_tie_gets_the_mean_over_its_orders():
     for true in range(6):
         cosine = [float(z[0] @ z[k]) / float(z[k].norm()) for k in range(6)]
         for order in permutations(range(6)):
-            if all(cosine[a] >= cosine[b] for a, b in zip(order, order[1:], strict=False)):
+            if all(cosine[a] >= cosine[b] for a, b in pairwise(order)):
                 rank = 1 + order.index(true)
                 reciprocals.append(1 / rank)
                 for k, counted in hits.items():
@@ -103,7 +103,7 @@ def test_what_is_not_finite_is_refused_by_name(bad):
     z[:3, 1, 2] = bad
     flat, label = z.flatten(0, 1), torch.arange(24) % 3
     turned, poses = rotations(24), rotations(6, 4, dtype=torch.float64)
-    config = ProbeConfig(epochs=1)
+    config = ProbeConfig(epochs=1, min_steps=0)
     calls = {
         "z: .* 3 of 6 objects": lambda: retrieval(ACTION, z, g),
         "z: .* 3 of 6 objects ": lambda: prediction_retrieval_error(ACTION, z, g, poses),

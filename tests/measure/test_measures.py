@@ -24,7 +24,7 @@ from equivariant.measure import (
     retrieval,
     rotation_probe,
 )
-from equivariant.measure.online import ridge
+from equivariant.measure.ridge import ridge
 
 
 def draw(*shape, seed=0):
@@ -145,7 +145,7 @@ def test_prediction_retrieval_error():
     assert copy.random == pytest.approx(0.627, abs=0.02)
 
 
-CONFIG = ProbeConfig(epochs=60, hidden=64, batch_size=64)
+CONFIG = ProbeConfig(epochs=60, hidden=64, batch_size=64, min_steps=0)
 
 
 def planted(objects, seed):

@@ -8,7 +8,7 @@ from equivariant.measure import ProbeConfig
 from equivariant.recipes.evaluate_3diebench import EvaluationConfig, encode, evaluate
 from equivariant.recipes.sie_3diebench import ModelConfig, build_learner, make_header, trained
 
-CONFIG = EvaluationConfig(probe=ProbeConfig(epochs=1, hidden=8), color_epochs=1, batch_size=12)
+CONFIG = EvaluationConfig(probe=ProbeConfig(epochs=1, hidden=8, min_steps=0), batch_size=12)
 
 
 def fresh(data, **settings):
