@@ -132,6 +132,17 @@ class Group(ABC):
         """
         return {name: _exact(self.exp(x)) for name, x in half_turns(self.basis()).items()}
 
+    def without(self) -> dict[str, Callable[[Matrix], Matrix]]:
+        """Maps into subgroups that drop one kind of motion, by the name of what they drop.
+
+        What is left when a kind is dropped tells which kind of motion a fault is about. None by
+        default.
+
+        Returns:
+            Functions (..., n, n) -> (..., n, n).
+        """
+        return {}
+
     def identity(
         self,
         *batch: int,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -60,6 +61,10 @@ class O3(Group):
         turns = super().special_elements()
         mirrors = {name.replace("half turn", "mirror"): 0.0 - g for name, g in turns.items()}
         return {**turns, "inversion": -self.identity(), **mirrors}
+
+    def without(self) -> dict[str, Callable[[Matrix], Matrix]]:
+        """Without reflections: the rotation that is left when the inversion is split off."""
+        return {"reflections": lambda g: torch.linalg.det(g).sign()[..., None, None] * g}
 
     def inverse(self, g: Matrix) -> Matrix:
         self.check_element(g)

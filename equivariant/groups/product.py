@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import accumulate
 
 import torch
@@ -122,6 +122,15 @@ class Product(Group):
                 found[f"{name} of factor {k}"] = self.join(parts)
         return found
 
+    def without(self) -> dict[str, Callable[[Matrix], Matrix]]:
+        """Without one factor, ``"factor 1"``, and what each factor can drop by itself."""
+        found = {}
+        for k, factor in enumerate(self.factors):
+            found[f"factor {k}"] = self._replacing(k, lambda g: torch.eye(g.shape[-1]).to(g))
+            for name, drop in factor.without().items():
+                found[f"{name} of factor {k}"] = self._replacing(k, drop)
+        return found
+
     def inverse(self, g: Matrix) -> Matrix:
         parts = zip(self.factors, self.split(g), strict=True)
         return self.join([factor.inverse(part) for factor, part in parts])
@@ -137,6 +146,16 @@ class Product(Group):
     def project(self, matrix: Matrix) -> Matrix:
         parts = zip(self.factors, self.split(matrix), strict=True)
         return self.join([factor.project(part) for factor, part in parts])
+
+    def _replacing(self, k: int, change: Callable[[Matrix], Matrix]) -> Callable[[Matrix], Matrix]:
+        """An element with the part of factor k changed."""
+
+        def changed(g: Matrix) -> Matrix:
+            parts = list(self.split(g))
+            parts[k] = change(parts[k])
+            return self.join(parts)
+
+        return changed
 
     def _blocks(self) -> list[slice]:
         ends = list(accumulate(factor.matrix_size for factor in self.factors))

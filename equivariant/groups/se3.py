@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -83,6 +84,10 @@ class SE3(Group):
         k = skew(w)
         inverse_jacobian = torch.eye(3, dtype=k.dtype, device=k.device) - 0.5 * k + d * (k @ k)
         return torch.cat([w, (inverse_jacobian @ translation.unsqueeze(-1)).squeeze(-1)], -1)
+
+    def without(self) -> dict[str, Callable[[Matrix], Matrix]]:
+        """Without translations: the rotation about the origin."""
+        return {"translations": lambda g: self.join(g[..., :3, :3], 0.0 * g[..., :3, 3])}
 
     def inverse(self, g: Matrix) -> Matrix:
         self.check_element(g)

@@ -2,6 +2,7 @@
 
 from equivariant.measure.attribution import Attribution, attribute
 from equivariant.measure.causes import Finding
+from equivariant.measure.caveats import Caveat, Concern
 from equivariant.measure.collapse import Collapse, collapse
 from equivariant.measure.declared import Declared, declared
 from equivariant.measure.diagnosis import Diagnosis, Verdict, diagnose
@@ -48,9 +49,11 @@ from equivariant.measure.worst import WorstCase, worst_case
 __all__ = [
     "METRICS",
     "Attribution",
+    "Caveat",
     "ClassificationScore",
     "Collapse",
     "Comparison",
+    "Concern",
     "Curve",
     "Declared",
     "Diagnosis",

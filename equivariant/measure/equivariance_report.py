@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor
 
 from equivariant.errors import ConventionError
+from equivariant.measure.caveats import Caveat
 from equivariant.measure.metrics import METRICS, metric, relative
 from equivariant.measure.statistics import Estimate, Method, estimate_mean, p_value_above
 from equivariant.measure.table import ErrorTable
@@ -65,6 +67,8 @@ class EquivarianceReport:
         confidence: Level of all intervals.
         looks: How often a measurement with a target looked whether it may stop; intervals are
             widened by Bonferroni's rule for it.
+        caveats: What is not finite, where; inputs that the map alters, state that it changes,
+            outputs that are constant.
     """
 
     group: str
@@ -79,6 +83,12 @@ class EquivarianceReport:
     seconds_in_map: float
     confidence: float = 0.95
     looks: int = 1
+    caveats: tuple[Caveat, ...] = ()
+
+    @property
+    def finite(self) -> bool:
+        """Whether all inputs, outputs and errors are finite; if not, nothing can be said."""
+        return not any(caveat.forbids for caveat in self.caveats)
 
     @property
     def outputs(self) -> list[str]:
@@ -165,6 +175,8 @@ class EquivarianceReport:
     def quantile(self, q: float, name: str = "relative", *, output: str | None = None) -> float:
         """Quantile of a metric over items and elements, weighted as they were drawn."""
         values = self.errors(name, output=output).flatten()
+        if bool(values.isnan().any()):
+            return math.nan
         weights = self.table(output).weights.flatten()
         order = values.argsort()
         share = weights[order].cumsum(0) / weights.sum()
@@ -299,6 +311,7 @@ class EquivarianceReport:
             "group": self.group, "dtype": self.dtype, "calls": self.calls,
             "seconds": self.seconds, "seconds_in_map": self.seconds_in_map,
             "confidence": self.confidence, "outputs": outputs,
+            "caveats": [str(caveat) for caveat in self.caveats],
         }  # fmt: skip
 
     def save(self, path: Path) -> None:
@@ -316,4 +329,4 @@ class EquivarianceReport:
                 f"absolute {self.value('max', output=name):.2e} worst; "
                 f"repeat {self.repeat[name]:.2e}"
             )
-        return "\n".join(text)
+        return "\n".join([*text, *map(str, self.caveats)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,11 +14,13 @@ from tqdm import tqdm
 
 from equivariant.errors import ShapeError
 from equivariant.groups import Group, Sampler
+from equivariant.measure.caveats import Caveat, Concern, altered
 from equivariant.measure.equivariance_report import EquivarianceReport
 from equivariant.measure.gathering import Gathering, Settings
 from equivariant.measure.motion import Motion, as_motion, common_group
 from equivariant.measure.special import special_elements
-from equivariant.measure.tree import call, tensors
+from equivariant.measure.state import kept_state
+from equivariant.measure.tree import fresh, spread_over, tensors
 
 _FIRST_LOOK = 8
 
@@ -53,7 +56,8 @@ def equivariance_error(
 
     Args:
         f: Deterministic map; put modules in evaluation mode first. A tuple x is spread over its
-            arguments, everything else is passed as it is.
+            arguments, everything else is passed as it is. It gets copies of tensors, so that x
+            stays as it is, and buffers that it changes are put back; both are said.
         x: A batch of inputs: a tensor of shape (items, ...), or tuples, lists and dictionaries of
             tensors; or an iterator (a DataLoader, a generator) of such batches, of which one is
             in memory at a time.
@@ -80,7 +84,9 @@ def equivariance_error(
     Returns:
         The report. Besides the drawn elements the identity and those special elements of the
         group that belong to the law (half turns of every rotation, reflections, see
-        :meth:`Sampler.special_elements`) are looked at in every batch, because errors hide there.
+        :meth:`Sampler.special_elements`) are looked at in every batch, because errors hide
+        there. ``caveats`` says what is not finite, at which items and elements: errors there are
+        NaN, and so are means over them.
 
     Raises:
         ShapeError: x or f(x) does not fit its action, or there is no item.
@@ -104,7 +110,12 @@ def equivariance_error(
         f, before, after, common_group(before, after), law, settings,
         generator or torch.Generator().manual_seed(0),
     )  # fmt: skip
-    return measurement.run(batches_of(x), batches=_count(x))
+    with kept_state(f) as changed:
+        report = measurement.run(batches_of(x), batches=_count(x))
+    if not changed:
+        return report
+    text = f"{', '.join(changed[:4])}{', …' if len(changed) > 4 else ''} while it ran; put back"
+    return replace(report, caveats=(*report.caveats, Caveat(Concern.STATE, text)))
 
 
 def batches_of(x: Any) -> Iterator[Any]:
@@ -148,14 +159,14 @@ class _Measurement:
         self.seconds_in_map, self.calls = 0.0, 0
 
     def run(self, data: Iterator[Any], *, batches: int | None) -> EquivarianceReport:
-        start, dtype, looks = time.perf_counter(), "", self._looks()
+        start, dtype, looks = time.perf_counter(), torch.float64, self._looks()
         total = None if batches is None else batches * self.settings.samples
         bar = tqdm(
             desc="equivariance", unit="pass", total=total, disable=not self.settings.progress
         )
         with bar, torch.set_grad_enabled(self.settings.differentiates):
             for number, x in enumerate(data, 1):
-                dtype = str(next(iter(self.before.parts(x).values())).tensor.dtype)
+                dtype = next(iter(self.before.parts(x).values())).tensor.dtype
                 self._batch(x, bar)
                 if self._may_stop() and number & (number - 1) == 0:
                     break
@@ -167,7 +178,7 @@ class _Measurement:
                 advice="An iterator can be used up: make a new one.",
             )
         return self.gathering.report(
-            dtype=dtype.removeprefix("torch."), calls=self.calls, looks=looks,
+            dtype=dtype, calls=self.calls, looks=looks,
             seconds=time.perf_counter() - start, seconds_in_map=self.seconds_in_map,
         )  # fmt: skip
 
@@ -180,7 +191,8 @@ class _Measurement:
                 argument="x",
                 advice="There is nothing to measure.",
             )
-        y = self._call(x)
+        self.gathering.watch.start(self.before, x, items, self.items_seen)
+        y = self._call(x, watched=True)
         batch = self.gathering.start(self.after, y, items, self.settings)
         batch.repeat(self._call(x))
         for name, g in special_elements(self.group, law=self.law).items():
@@ -196,14 +208,16 @@ class _Measurement:
         batch.release()
         self.items_seen += items
 
-    def _call(self, x: Any) -> Any:
-        device = _device(x)
+    def _call(self, x: Any, *, watched: bool = False) -> Any:
+        device, own = _device(x), fresh(x)
         _wait(device)
         start = time.perf_counter()
-        y = call(self.f, x)
+        y = spread_over(self.f, own)
         _wait(device)
         self.seconds_in_map += time.perf_counter() - start
         self.calls += 1
+        if watched:
+            self.gathering.watch.altered.update(dict.fromkeys(altered(x, own)))
         return y
 
     def _draws(self, items: int, device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:

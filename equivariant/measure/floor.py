@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from equivariant.errors import ConventionError
-from equivariant.groups import SE3, SO2, SO3, Translation
+from equivariant.groups import SE3, SO2, SO3, Group, Translation
 from equivariant.measure.equivariance_report import Comparison, EquivarianceReport
 from equivariant.measure.error import equivariance_error
-from equivariant.measure.motion import Motion, TreeMotion, as_motion
+from equivariant.measure.motion import Motion, Part, TreeMotion, as_motion, common_group
+from equivariant.measure.state import kept_state
 from equivariant.measure.table import compare, relative_error
 from equivariant.measure.tree import call, rebuild, tensors, widened
 
 _ISOMETRIES = (SO2(), SO3(), SE3(), Translation(2), Translation(3))  # a blur commutes with
 _BLUR_REACH_PX = 6.0
-_LEAST = 16  # units of rounding that a short sum of products may lose
+LEAST = 16  # units of rounding that a short sum of products may lose
 
 
 @dataclass(frozen=True)
@@ -55,10 +56,11 @@ def numerical_floor(
 ) -> Floor:
     """Measure the error that the same actions and dtype would show for an ideal map.
 
-    Rounding: for a module in less than float64, the relative difference between it and its copy
-    in float64, at x; else the change of f(x) under a relative change of x by one unit of
-    rounding, at least 16 units. Interpolation: the error of ``reference``, by default a Gaussian
-    blur where rotations or translations warp images or volumes; for other warps none is known.
+    Rounding: the change of f(x) when every row of x is changed by one unit of rounding of its
+    largest entry, before or after a move; for a module in less than float64 also the difference
+    between it and its copy in float64, at x; at least 16 units. Interpolation: the error of
+    ``reference``, by default a Gaussian blur where rotations or translations warp images or
+    volumes; for other warps none is known.
 
     Args:
         f: The map that is measured.
@@ -68,7 +70,12 @@ def numerical_floor(
         reference: A map from inputs to inputs that commutes with act_in in the continuum.
         samples: Changes of x, and elements for the reference.
         generator: Source of both; None takes a fresh one with seed 0.
-        **options: ``group``, ``law`` and ``scale`` of :func:`equivariance_error`.
+        **options: ``group``, ``law``, ``scale`` and ``differentiates`` of
+            :func:`equivariance_error`.
+
+    Returns:
+        The floor. Where a change by one unit makes an output infinite or NaN it is 2, the
+        largest relative error there is.
 
     Example:
         >>> from equivariant.actions import Vectors
@@ -78,9 +85,27 @@ def numerical_floor(
         >>> 1e-8 < floor.value < 1e-5
         True
     """
+    floors = floor_of_outputs(
+        f, x, act_in=act_in, act_out=act_out, reference=reference, samples=samples,
+        generator=generator, **options,
+    )  # fmt: skip
+    return max(floors.values(), key=lambda floor: floor.value)
+
+
+def floor_of_outputs(
+    f: Callable[..., Any],
+    x: Any,
+    *,
+    act_in: Any,
+    act_out: Any,
+    reference: Callable[[Any], Any] | None = None,
+    samples: int = 4,
+    generator: torch.Generator | None = None,
+    **options: Any,
+) -> dict[str, Floor]:
+    """:func:`numerical_floor` of each output by itself."""
     generator = generator or torch.Generator().manual_seed(0)
-    group = options.get("group")
-    before, after = as_motion(act_in, group), as_motion(act_out, group)
+    before, after = (as_motion(action, options.get("group")) for action in (act_in, act_out))
     known = reference or _reference(before)
     interpolation = None
     if known is not None:
@@ -90,9 +115,75 @@ def numerical_floor(
             **options,
         )  # fmt: skip
         interpolation = max(ideal.value(output=name) for name in ideal.outputs)
-    with torch.set_grad_enabled(options.get("differentiates", False)):
-        rounding = _rounding(f, x, before, after, samples, generator)
-    return Floor(rounding, interpolation)
+    with torch.set_grad_enabled(options.get("differentiates", False)), kept_state(f):
+        moved = []
+        for _ in range(samples):
+            g = drawn_element(common_group(before, after), generator, **options)
+            moved.append(before.move(g.to(_device(before, x)), x))
+        found = rounding_of_items(f, x, before, after, generator, beside=moved)
+        wide = float64_twin(f, x).module
+        if wide is not None:
+            other = after.parts(call(wide, widened(x)))
+            found.append(_differences(after.parts(call(f, x)), other, before.items(x)))
+    unit = torch.finfo(next(iter(before.parts(x).values())).tensor.dtype).eps
+    return {
+        name: Floor(
+            max(LEAST * unit, *(float(change[name].mean()) for change in found)), interpolation
+        )
+        for name in found[0]
+    }
+
+
+def drawn_element(group: Group, generator: torch.Generator, **options: Any) -> Tensor:
+    """One element by the law among the options, or by the group's own, shape (n, n)."""
+    law = options.get("law")
+    if law is not None:
+        elements: Tensor = law.draw(1, generator=generator).elements[0]
+        return elements
+    return group.sample(generator=generator, scale=options.get("scale", 1.0))
+
+
+def rounding_of_items(
+    f: Callable[..., Any],
+    x: Any,
+    before: Motion,
+    after: Motion,
+    generator: torch.Generator,
+    *,
+    beside: Sequence[Any],
+) -> list[dict[str, Tensor]]:
+    """How far one unit of rounding of x moves f(x), item by item.
+
+    Args:
+        f: The map.
+        x: A batch of inputs.
+        before: Motion of x; says which tensors round.
+        after: Motion of f(x).
+        generator: Of the signs of the changes.
+        beside: Inputs with as many rows whose sizes count too, one per change: what x is moved
+            to, or came from.
+
+    Returns:
+        For each change, by output, relative errors of shape (items,); 2 where not finite.
+    """
+    y = after.parts(call(f, x))
+    return [
+        _differences(
+            y, after.parts(call(f, _disturbed(x, other, before, generator))), before.items(x)
+        )
+        for other in beside
+    ]
+
+
+def _differences(y: dict[str, Part], others: dict[str, Part], items: int) -> dict[str, Tensor]:
+    found = {}
+    for name, part in y.items():
+        numbers = compare(
+            others[name].tensor.detach(), part.tensor.detach(), mask=None,
+            item_of_row=part.item_of_row, items=items,
+        )  # fmt: skip
+        found[name] = relative_error(numbers).nan_to_num(nan=2.0)
+    return found
 
 
 @dataclass(frozen=True)
@@ -122,7 +213,8 @@ def split_precision(model: nn.Module, x: Any, *, seed: int = 0, **options: Any) 
         **options: Of :func:`equivariance_error`: ``act_in``, ``act_out``, ``samples``, ...
 
     Raises:
-        ConventionError: There is nothing to split, since x is in float64 already.
+        ConventionError: There is nothing to split, since x is in float64 already, or the model
+            does not run in float64.
 
     Example:
         >>> from equivariant.actions import Trivial, Vectors
@@ -141,78 +233,101 @@ def split_precision(model: nn.Module, x: Any, *, seed: int = 0, **options: Any) 
             argument="x",
             advice="An error in float64 is the error of the map: use equivariance_error.",
         )
+    twin = float64_twin(model, x)
+    if twin.module is None:
+        raise ConventionError(
+            expected="a model that runs in float64 too",
+            got=twin.reason,
+            argument="model",
+            advice="Make dtypes follow the input: x.dtype instead of torch.float32.",
+        )
     given, true = (
         equivariance_error(f, z, generator=torch.Generator().manual_seed(seed), **options)
-        for f, z in ((model, x), (deepcopy(model).double(), widened(x)))
+        for f, z in ((model, x), (twin.module, widened(x)))
     )
     rounding = {name: given.compare(true, output=name) for name in given.outputs}
     return PrecisionSplit(given, true, rounding)
 
 
-def float64_twin(f: Callable[..., Any], x: Any) -> nn.Module | None:
+@dataclass(frozen=True)
+class Twin:
     """A module's copy in float64, with the same weights.
+
+    Args:
+        module: The copy; None where there is none.
+        reason: Why there is none; empty where none is needed (functions, float64).
+    """
+
+    module: nn.Module | None
+    reason: str = ""
+
+
+def float64_twin(f: Callable[..., Any], x: Any) -> Twin:
+    """Copy a module to float64 and try it.
 
     Args:
         f: The map.
         x: A batch of its inputs.
 
     Returns:
-        None for what is no module, is in float64 already, mixes dtypes, or does not run in
-        float64.
+        No copy for what is no module or is in float64 already; and, with the reason, for what
+        mixes dtypes, cannot be copied, does not run in float64, or computes in less inside.
     """
     dtypes = {leaf.dtype for leaf in tensors(x).values() if leaf.is_floating_point()}
     if not isinstance(f, nn.Module) or torch.float64 in dtypes:
-        return None
+        return Twin(None)
     if any(p.is_floating_point() and p.dtype not in dtypes for p in f.parameters()):
-        return None
-    wide = deepcopy(f).double()
+        return Twin(None, "parameters and inputs have different dtypes")
     try:
-        call(wide, widened(x))
-    except (RuntimeError, TypeError):  # a dtype that is fixed inside
-        return None
-    return wide
+        wide = deepcopy(f).double()
+        y = call(wide, widened(x))
+        near = call(wide, rebuild(widened(x), lambda _, leaf: _nudged(leaf)))
+    except Exception as error:  # whatever a model of others raises: it is said, not hidden
+        first = (str(error).splitlines() or [""])[0]
+        return Twin(None, f"the copy fails with {type(error).__name__}: {first[:80]}")
+    for name, value in tensors(y).items():
+        if value.is_floating_point() and value.dtype != torch.float64:
+            return Twin(None, f"the copy returns {str(value.dtype).removeprefix('torch.')}")
+        if value.is_floating_point() and _rounded(value, tensors(near).get(name)):
+            return Twin(None, "the copy computes in less than float64 inside")
+    return Twin(wide)
 
 
-def _rounding(
-    f: Callable[..., Any],
-    x: Any,
-    before: Motion,
-    after: Motion,
-    samples: int,
-    generator: torch.Generator,
-) -> float:
-    items, y = before.items(x), after.parts(call(f, x))
-    dtype = next(iter(before.parts(x).values())).tensor.dtype
-    unit = torch.finfo(dtype).eps
-    wide = float64_twin(f, x)
-    if wide is not None:
-        others = [after.parts(call(wide, widened(x)))]
-    else:
-        others = [
-            after.parts(call(f, _disturbed(x, before, unit, generator))) for _ in range(samples)
-        ]
-    found = [_LEAST * unit]
-    for other in others:
-        for name, part in y.items():
-            numbers = compare(
-                part.tensor.detach(), other[name].tensor.detach(), mask=None,
-                item_of_row=part.item_of_row, items=items,
-            )  # fmt: skip
-            found.append(float(relative_error(numbers).mean()))
-    return max(found)
+def _nudged(leaf: Any) -> Any:
+    """Changed by far less than a unit of single precision, and far more than one of double."""
+    floating = isinstance(leaf, Tensor) and leaf.is_floating_point()
+    return leaf * (1 + 1e-11) if floating else leaf
 
 
-def _disturbed(x: Any, before: Motion, unit: float, generator: torch.Generator) -> Any:
-    """x with every moved entry changed by one unit of rounding, up or down."""
-    moved = before.parts(x)
+def _rounded(value: Tensor, near: Tensor | None) -> bool:
+    """Whether numbers survive a cast to float32, and a nudge does not move them."""
+    if near is None or value.shape != near.shape or torch.equal(value, value.round()):
+        return False
+    return torch.equal(value, near) and torch.equal(value, value.float().double())
+
+
+def _disturbed(x: Any, other: Any, before: Motion, generator: torch.Generator) -> Any:
+    """x with every moved entry changed by a unit of rounding, up or down.
+
+    The unit is that of the largest entry of a row, here or in the other input: a rotation mixes
+    the entries of a row, a translation adds to them.
+    """
+    moved, sizes = before.parts(x), before.parts(other)
 
     def change(name: str, leaf: Any) -> Any:
         if name not in moved:
             return leaf
-        sign = 2 * torch.randint(2, leaf.shape, generator=generator) - 1
-        return leaf * (1 + unit * sign.to(leaf))
+        sign = (2 * torch.randint(2, leaf.shape, generator=generator) - 1).to(leaf.device)
+        size = torch.maximum(leaf.abs(), sizes[name].tensor.abs())
+        size = size.amax(-1, keepdim=True) if leaf.ndim > 1 else size
+        unit = torch.finfo(leaf.dtype).eps
+        return (leaf.double() + unit * size.double() * sign).to(leaf.dtype)
 
     return rebuild(x, change)
+
+
+def _device(before: Motion, x: Any) -> torch.device:
+    return next(iter(before.parts(x).values())).tensor.device
 
 
 def _inside(before: Motion, x: Any) -> Motion:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from equivariant.errors import ConventionError, ShapeError
 from equivariant.groups import Group
+from equivariant.measure.caveats import Watch
 from equivariant.measure.equivariance_report import EquivarianceReport
 from equivariant.measure.metrics import relative
 from equivariant.measure.motion import Motion, Part
@@ -66,6 +67,7 @@ class Gathering:
         self.repeat: dict[str, float] = defaultdict(float)
         self.worst: dict[str, tuple[float, Tensor]] = {}
         self.spread: dict[str, Spread] = defaultdict(Spread)
+        self.watch = Watch()
         self._batches: list[Batch] = []
 
     def start(self, after: Motion, y: Any, items: int, options: Settings) -> Batch:
@@ -91,15 +93,17 @@ class Gathering:
         ]  # fmt: skip
         return math.inf if any(math.isnan(w) for w in widths) else max(widths)
 
-    def report(self, **facts: Any) -> EquivarianceReport:
+    def report(self, *, dtype: torch.dtype, **facts: Any) -> EquivarianceReport:
         """The report."""
         tables = self.tables()
+        worst = {name: g for name, (_, g) in self.worst.items()}
         samples = next(iter(tables.values())).weights.shape[1]
         radius = torch.cat([torch.stack(b.radius[:samples], 1) for b in self._batches])
         return EquivarianceReport(
             group=str(self.group), tables=tables, radius=radius,
             special={label: dict(found) for label, found in self.special.items()},
-            repeat=dict(self.repeat), worst={name: g for name, (_, g) in self.worst.items()},
+            repeat=dict(self.repeat), worst=worst, dtype=str(dtype).removeprefix("torch."),
+            caveats=self.watch.caveats(tables, worst),
             confidence=self.confidence, **facts,
         )  # fmt: skip
 
@@ -120,14 +124,14 @@ class Gathering:
                 argument=name or "act_out",
                 advice="Draw elements that move less, or lower the margin.",
             )
-        fields = ("difference", "moved_first", "moved_last", "largest", "total", "excess", "count")
+        fields = ("gap", "first", "last", "largest", "total", "excess", "count")
         return ErrorTable(
             **{key: joined(key) for key in fields},
             element=torch.cat([torch.stack(b.element[:samples], 1) for b in self._batches]),
             weights=weights,
             bias=torch.cat([b.bias[name] for b in self._batches]),
             orbit_variance=torch.cat(variances) if variances else None,
-            spread=self.spread[name].value,
+            deviation=self.spread[name].deviation,
             logits={key: joined(key) for key in keys if key not in fields},
             crossed=self.crossed,
         )
@@ -161,12 +165,14 @@ class Batch:
                     advice="f must keep the batch axis first.",
                 )
             gathering.spread[name].add(part.tensor)
+            gathering.watch.output(name, part, items)
 
     def repeat(self, y: Any) -> None:
         """A second output at the same input."""
         for name, part in self.after.parts(detached(y)).items():
             numbers = self._compare(part.tensor, self._parts[name], None)
-            self.gathering.repeat[name] = max(self.gathering.repeat[name], largest(numbers))
+            known = self.gathering.repeat
+            known[name] = larger(known[name], largest(numbers))
 
     def special(self, label: str, g: Tensor, y: Any) -> None:
         """The output at g·x for an element that was not drawn."""
@@ -175,7 +181,9 @@ class Batch:
             mask = self.after.mask(g.to(part.tensor.device), name)
             error = largest(self._compare(part.tensor, right[name], mask))
             known = self.gathering.special[label]
-            known[name] = max(known[name], error)
+            known[name] = larger(known[name], error)
+            if math.isnan(error):
+                self.gathering.watch.output(name, part, self.items, at=label)
 
     def add(self, g: Tensor, weights: Tensor, y: Any) -> None:
         """The output at g·x for drawn elements, (items, n, n) or (n, n)."""
@@ -198,6 +206,7 @@ class Batch:
                 numbers.update(self._logits(part.tensor, right[name].tensor))
             self.numbers[name].append(numbers)
             self._note_worst(name, numbers, each)
+            self.gathering.watch.moved(name, part)
             self._add_mean(name, part, right[name], mask, weights)
             if name in moved_back:
                 orbit = self._orbits.setdefault(name, Orbit())
@@ -212,7 +221,7 @@ class Batch:
                 mean, torch.zeros_like(mean), mask=None, item_of_row=part.item_of_row,
                 items=self.items,
             )  # fmt: skip
-            self.bias[name] = numbers["difference"].sqrt()
+            self.bias[name] = numbers["gap"]
             if name in self._orbits:
                 self.orbit_variance[name] = self._orbits[name].variance(part, self.items)
 
@@ -248,7 +257,7 @@ class Batch:
         return compare_logits(left, right)
 
     def _note_worst(self, name: str, numbers: dict[str, Tensor], g: Tensor) -> None:
-        errors = relative_error(numbers)
+        errors = relative_error(numbers).nan_to_num(nan=math.inf)  # what is not finite is worst
         k = int(errors.argmax())
         if name not in self.gathering.worst or float(errors[k]) > self.gathering.worst[name][0]:
             self.gathering.worst[name] = (float(errors[k]), g[k].clone())
@@ -261,6 +270,11 @@ class Batch:
             difference = difference * mask
         difference = difference * rows_of(weights.to(difference), right, difference)
         self._mean[name] = self._mean[name] + difference if name in self._mean else difference
+
+
+def larger(a: float, b: float) -> float:
+    """The larger of two numbers; NaN if one of them is."""
+    return math.nan if math.isnan(a) or math.isnan(b) else max(a, b)
 
 
 def largest(numbers: dict[str, Tensor]) -> float:

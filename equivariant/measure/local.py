@@ -11,9 +11,11 @@ from torch import Tensor
 
 from equivariant.errors import ConventionError
 from equivariant.groups import Group
+from equivariant.measure.caveats import refuse_nonfinite
 from equivariant.measure.derivative import Method, derivative
 from equivariant.measure.inner import by_item, kept, moved_dtype, part_tensors, products
 from equivariant.measure.motion import Motion, Part, as_motion, common_group
+from equivariant.measure.state import kept_state
 from equivariant.measure.tree import spreading
 
 
@@ -115,8 +117,8 @@ def local_equivariance_error(
         method: ``"forward"``, or ``"differences"`` for maps without forward-mode derivatives.
 
     Raises:
-        ConventionError: The group has no direction, the method is unknown, or f does not support
-            forward mode.
+        ConventionError: The group has no direction, the method is unknown, f does not support
+            forward mode, or an input, output or derivative is not finite.
         ShapeError: The actions do not fit x or f(x), or a direction the algebra.
 
     Example:
@@ -131,7 +133,7 @@ def local_equivariance_error(
     Source: Gruver et al. 2023, "The Lie derivative for measuring learned equivariance"; the
     Gram matrix over directions is ours.
     """
-    f = spreading(f)
+    model, f = f, spreading(f)
     motion_in, motion_out = as_motion(act_in, group), as_motion(act_out, group)
     group = common_group(motion_in, motion_out)
     names, rows = named_directions(group, directions)
@@ -145,12 +147,18 @@ def local_equivariance_error(
             device=device,
         )
 
-    with torch.no_grad():
-        identity = group.identity().to(device)
-        y = motion_out.parts(f(x))
-    found = [lie(row, method) for row in rows]
-    check = lie(rows.sum(0), "differences")
     items = motion_in.items(x)
+    refuse_nonfinite(motion_in.parts(x), items, "inputs")
+    with kept_state(model):
+        with torch.no_grad():
+            identity = group.identity().to(device)
+            y = motion_out.parts(f(x))
+        refuse_nonfinite(y, items, "outputs")
+        found = [lie(row, method) for row in rows]
+        check = lie(rows.sum(0), "differences")
+    for along in found:
+        derivatives = {name: Part(along[name], y[name].item_of_row) for name in along}
+        refuse_nonfinite(derivatives, items, "derivatives")
     parts = {}
     for name, part in y.items():
         stacked = torch.stack([along[name] for along in found])

@@ -16,10 +16,9 @@ import torch
 from torch import Tensor
 
 from equivariant.errors import ConventionError
-from equivariant.measure.table import ErrorTable
+from equivariant.measure.table import ErrorTable, power_of_two, share
 
 _ALLCLOSE_ATOL = 1e-7  # of escnn's check
-_TINY = 1e-300
 
 
 @dataclass(frozen=True)
@@ -63,29 +62,33 @@ def metric(name: str) -> Metric:
 
 def relative(t: ErrorTable) -> Tensor:
     """|l - r|₂ / ((|l|₂ + |r|₂) / 2), in [0, 2]; 0 where both sides vanish."""
-    return 2 * _share(t.difference.sqrt(), t.moved_first.sqrt() + t.moved_last.sqrt())
-
-
-def _share(part: Tensor, whole: Tensor) -> Tensor:
-    return torch.where(part > 0, part / whole.clamp(min=_TINY), 0.0)
+    return share(t.gap, t.first / 2 + t.last / 2)
 
 
 def _scale_adjusted(t: ErrorTable) -> Tensor:
     """Pooled over the items, each moved by an element of its own, as EMLP's tests do."""
     count = t.count.sum(0)
-    rms = [(s.sum(0) / count).sqrt() for s in (t.difference, t.moved_first, t.moved_last)]
+    rms = [_pooled(norms) / count.sqrt() for norms in (t.gap, t.first, t.last)]
     elements = t.element.square().mean(0).sqrt()
-    return _share(rms[0], torch.maximum(rms[1] + rms[2], elements))[None, :]
+    return share(rms[0], torch.maximum(rms[1] + rms[2], elements))[None, :]
 
 
 def _rms_pooled(t: ErrorTable) -> Tensor:
-    sums = [s.sum(0).sqrt() for s in (t.difference, t.moved_first, t.moved_last)]
-    return _share(sums[0], sums[1] + sums[2])[None, :]
+    norms = [_pooled(norms) for norms in (t.gap, t.first, t.last)]
+    return 0.5 * share(norms[0], norms[1] / 2 + norms[2] / 2)[None, :]
+
+
+def _pooled(norms: Tensor) -> Tensor:
+    """Root of the sum of squares over the items, none of which over- or underflows."""
+    scale = power_of_two(norms.amax(0))
+    return scale * (norms / scale).square().sum(0).sqrt()
 
 
 def _normalized(t: ErrorTable) -> Tensor:
-    mse = t.difference / t.count.clamp(min=1)
-    return mse / t.spread if t.spread > 0 else torch.full_like(mse, math.nan)
+    rms = t.gap / t.count.clamp(min=1).sqrt()
+    if not t.deviation > 0:
+        return torch.full_like(rms, math.nan)
+    return (rms / t.deviation).square()
 
 
 def _orbit_variance(t: ErrorTable) -> Tensor:
@@ -120,12 +123,12 @@ def _decibel(peak: float) -> Callable[[float], float]:
 
 METRICS: dict[str, Metric] = {
     "relative": Metric("⟨|l-r|₂ / ((|l|₂ + |r|₂) / 2)⟩, in [0, 2]", "default", relative),
-    "absolute": Metric("⟨|l-r|₂⟩", "", lambda t: t.difference.sqrt()),
+    "absolute": Metric("⟨|l-r|₂⟩", "", lambda t: t.gap),
     "rms": Metric(
-        "⟨|l-r|₂ / √n⟩", "", lambda t: (t.difference / t.count.clamp(min=1)).sqrt()
+        "⟨|l-r|₂ / √n⟩", "", lambda t: t.gap / t.count.clamp(min=1).sqrt()
     ),
     "relative_to_right": Metric(
-        "⟨|l-r|₂ / |r|₂⟩", "", lambda t: _share(t.difference.sqrt(), t.moved_last.sqrt())
+        "⟨|l-r|₂ / |r|₂⟩", "", lambda t: share(t.gap, t.last)
     ),
     "normalized_mse": Metric(
         "⟨|l-r|²⟩ / E|f - mean f|²; 0 equivariant, 1 to 2 unrelated", "", _normalized
@@ -160,7 +163,7 @@ METRICS: dict[str, Metric] = {
         "⟨|mean_g (l-r)|₂⟩ over items: what no averaging over g removes", "REMUL",
         lambda t: t.bias[:, None],
     ),
-    "remul_2": Metric("⟨|l-r|₂⟩", "REMUL", lambda t: t.difference.sqrt()),
+    "remul_2": Metric("⟨|l-r|₂⟩", "REMUL", lambda t: t.gap),
     "eq_psnr": Metric(
         "10 log₁₀(2² / ⟨(l-r)²⟩) dB over entries inside the frame, signals in [-1, 1]",
         "Karras et al. 2021 (EQ-T, EQ-R)", lambda t: t.difference / t.count.clamp(min=1),

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from equivariant.measure.motion import Part
-from equivariant.measure.table import compare
+from equivariant.measure.table import compare, power_of_two
 
 
 class Spread:
@@ -17,6 +17,7 @@ class Spread:
     def __init__(self) -> None:
         self.rows, self.mean, self.square = 0, torch.zeros(()), torch.zeros(())
         self.shape: tuple[int, ...] | None = None
+        self.scale = 1.0
 
     def add(self, y: Tensor) -> None:
         """Add a batch, shape (rows, ...)."""
@@ -24,6 +25,9 @@ class Spread:
         if self.shape not in (None, tuple(y.shape[1:])):
             self.square = torch.tensor(math.nan)  # rows of different sizes have no mean
             return
+        if self.shape is None and rows.numel():  # squares of what is summed shall not overflow
+            self.scale = float(power_of_two(rows.abs().max()))
+        rows = rows / self.scale
         self.shape, n = tuple(y.shape[1:]), self.rows + len(rows)
         mean = rows.mean(0)
         delta = mean - self.mean
@@ -33,9 +37,9 @@ class Spread:
         self.mean, self.rows = self.mean + delta * (len(rows) / n), n
 
     @property
-    def value(self) -> float:
-        """E|f - mean f|² per entry; NaN for rows of different sizes, 0 for one row."""
-        return float(self.square.mean() / self.rows)
+    def deviation(self) -> float:
+        """√(E|f - mean f|² per entry); NaN for rows of different sizes, 0 for one row."""
+        return self.scale * math.sqrt(float(self.square.mean()) / self.rows)
 
 
 class Orbit:
@@ -57,7 +61,7 @@ class Orbit:
         values = (self.square / self.weight.clamp(min=1e-300)).clamp(min=0).sqrt()
         zero = torch.zeros_like(values)
         numbers = compare(values, zero, mask=None, item_of_row=part.item_of_row, items=items)
-        return numbers["difference"]
+        return numbers["gap"].square()
 
 
 def rows_of(per_item: Tensor, part: Part, like: Tensor) -> Tensor:

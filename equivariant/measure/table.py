@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -21,9 +22,10 @@ class ErrorTable:
     """Numbers about d = f(g·x) - g·f(x) for one output, from which every metric follows.
 
     Args:
-        difference: Σ|d|², shape (items, samples), float64.
-        moved_first: Σ|f(g·x)|².
-        moved_last: Σ|g·f(x)|².
+        gap: |d|₂, shape (items, samples), float64. NaN where an entry of f(g·x) or g·f(x) that
+            counts is not finite, as all that follow but ``count``.
+        first: |f(g·x)|₂.
+        last: |g·f(x)|₂.
         largest: max|d|.
         total: Σ|d|, entry by entry.
         excess: max(|d| - 1e-5 |g·f(x)|), for comparisons as ``allclose`` makes them.
@@ -33,16 +35,16 @@ class ErrorTable:
         bias: |mean_g d|₂, shape (items,).
         orbit_variance: mean_g |g⁻¹·f(g·x) - mean_g g⁻¹·f(g·x)|², shape (items,); None where it
             was not asked for.
-        spread: mean over rows of |f(x) - mean f|², and the entries of a row: what an error is
-            compared with by ``normalized_mse``.
+        deviation: root of the mean of |f(x) - mean f|² over rows and the entries of a row: what
+            an error is compared with by ``normalized_mse``.
         logits: Flip, Kullback-Leibler divergence, total variation and change of margin of the
             classes that an output predicts, each (items, samples); empty if not asked for.
         crossed: Whether all items saw the same elements.
     """
 
-    difference: PerDraw
-    moved_first: PerDraw
-    moved_last: PerDraw
+    gap: PerDraw
+    first: PerDraw
+    last: PerDraw
     largest: PerDraw
     total: PerDraw
     excess: PerDraw
@@ -51,9 +53,14 @@ class ErrorTable:
     weights: PerDraw
     bias: Float[Tensor, " items"]
     orbit_variance: Float[Tensor, " items"] | None
-    spread: float
+    deviation: float
     logits: Mapping[str, PerDraw] = field(default_factory=dict)
     crossed: bool = False
+
+    @property
+    def difference(self) -> PerDraw:
+        """Σ|d|²; overflows where |d|₂ exceeds 1e154."""
+        return self.gap.square()
 
 
 def compare(
@@ -69,37 +76,63 @@ def compare(
         items: Number of items.
 
     Returns:
-        Shape (items,) each, float64, on the CPU.
+        Shape (items,) each, float64, on the CPU. Norms are of entries divided by the item's
+        largest, so that no square over- or underflows.
     """
     left, right = left.double(), right.double()
+    kept = torch.ones_like(left)
     if mask is not None:
-        left, right = left * mask, right * mask
-    difference = left - right
-    distance = difference.abs()
-    kept = torch.ones_like(left) if mask is None else mask.to(left).expand_as(left)
+        kept = mask.to(left.device).expand_as(left).to(left)
+        left, right = (torch.where(kept > 0, side, 0.0) for side in (left, right))
+    size = _by_item(
+        torch.maximum(_largest(left.abs()), _largest(right.abs())), item_of_row, items,
+        largest=True,
+    )  # fmt: skip
+    scale = power_of_two(size)
+    of_row = (scale if item_of_row is None else scale[item_of_row]).reshape(
+        -1, *(1,) * (left.ndim - 1)
+    )
+    left, right = left / of_row, right / of_row
+    distance = (left - right).abs()
     sums = {
-        "difference": difference.square(),
-        "moved_first": left.square(),
-        "moved_last": right.square(),
-        "total": distance,
-        "count": kept,
-    }
+        "gap": distance.square(), "first": left.square(), "last": right.square(),
+        "total": distance, "count": kept,
+    }  # fmt: skip
     found = {
         name: _by_item(value.flatten(1).sum(1), item_of_row, items) for name, value in sums.items()
     }
+    for name in ("gap", "first", "last"):
+        found[name] = found[name].sqrt()
     for name, value in (
         ("largest", distance),
         ("excess", distance - _ALLCLOSE_RTOL * right.abs()),
     ):
         found[name] = _by_item(_largest(value), item_of_row, items, largest=True)
-    return {name: value.cpu() for name, value in found.items()}
+    finite = torch.isfinite(size)
+    return {
+        name: (value if name == "count" else torch.where(finite, scale * value, math.nan)).cpu()
+        for name, value in found.items()
+    }
+
+
+def power_of_two(size: Tensor) -> Tensor:
+    """The power of two next below a number, float64; 1 for zero and what is not finite.
+
+    To divide by it changes no digit.
+    """
+    usable = (size > 0) & torch.isfinite(size)
+    exponent = torch.frexp(torch.where(usable, size, 1.0)).exponent - 1
+    return torch.pow(torch.full_like(size, 2.0), exponent.to(size))
 
 
 def relative_error(numbers: Mapping[str, Tensor]) -> Tensor:
     """2|d|₂ / (|f(g·x)|₂ + |g·f(x)|₂) of what :func:`compare` found; 0 where both vanish."""
-    scale = numbers["moved_first"].sqrt() + numbers["moved_last"].sqrt()
-    error: Tensor = 2 * numbers["difference"].sqrt() / scale.clamp(min=1e-300)
-    return error
+    return share(numbers["gap"], numbers["first"] / 2 + numbers["last"] / 2)
+
+
+def share(part: Tensor, whole: Tensor) -> Tensor:
+    """part / whole; 0 where the part is 0, NaN where one of them is."""
+    return torch.where(part == 0, 0.0 * whole, part / whole)
 
 
 def compare_logits(left: Tensor, right: Tensor) -> dict[str, Tensor]:

@@ -78,13 +78,25 @@ def widened(tree: Any) -> Any:
     return rebuild(tree, wide)
 
 
+def fresh(tree: Any) -> Any:
+    """The same tree with copies of its tensors, which may be written into."""
+    return rebuild(tree, lambda _, leaf: leaf.clone() if isinstance(leaf, Tensor) else leaf)
+
+
 def call(f: Callable[..., Any], x: Any) -> Any:
-    """f(x), where a tuple is spread over the arguments.
+    """f(x), where a tuple is spread over the arguments, with copies of the tensors of x.
+
+    A map may write into what it is given (``p -= p.mean(1)``): x stays as it is.
 
     Example:
         >>> call(max, (2, 3)), call(sum, [2, 3])
         (3, 5)
     """
+    return spread_over(f, fresh(x))
+
+
+def spread_over(f: Callable[..., Any], x: Any) -> Any:
+    """f(x), where a tuple is spread over the arguments, with x itself."""
     return f(*x) if isinstance(x, tuple) else f(x)
 
 

@@ -12,9 +12,10 @@ from torch import Tensor
 from equivariant.errors import ConventionError
 from equivariant.groups import Group
 from equivariant.groups.base import random_normal
+from equivariant.measure.caveats import refuse_nonfinite
 from equivariant.measure.derivative import Method, derivative
 from equivariant.measure.inner import by_item, kept, moved_dtype
-from equivariant.measure.motion import Motion, as_motion, common_group
+from equivariant.measure.motion import Motion, Part, as_motion, common_group
 from equivariant.measure.tree import call
 
 
@@ -97,8 +98,8 @@ def worst_case(
         generator: Source of the elements; None uses a fresh generator with seed 0.
 
     Raises:
-        ConventionError: A group that is not compact has no radius, numbers are out of range, or
-            f does not support forward mode.
+        ConventionError: A group that is not compact has no radius, numbers are out of range, f
+            does not support forward mode, or an input or output is not finite.
         ShapeError: The actions do not fit x or f(x).
 
     Example:
@@ -124,6 +125,8 @@ def worst_case(
     with torch.no_grad():
         elements = search.draw(draws, generator)
         errors = torch.stack([search.error(g) for g in elements])
+    drawn = {f"errors at draw {k}": Part(row) for k, row in enumerate(errors)}
+    refuse_nonfinite(drawn, errors.shape[1], "errors")
     order = errors.argsort(0, descending=True)
     best_g, best = None, torch.full_like(errors[0], -1.0)
     for rank in range(starts):
@@ -161,6 +164,8 @@ class _Search:
         self.items = act_in.items(x)
         with torch.no_grad():
             self.y = call(f, x)
+        refuse_nonfinite(act_in.parts(x), self.items, "inputs")
+        refuse_nonfinite(act_out.parts(self.y), self.items, "outputs")
 
     def draw(self, draws: int, generator: torch.Generator) -> Tensor:
         """Random elements, the same for all items, shape (draws, items, n, n)."""

@@ -164,12 +164,16 @@ def measure_model(config: MeasureConfig, *, progress: bool = True) -> Measured:
         generator=_seeded(config), progress=progress,
     )  # fmt: skip
     diagnosis = diagnose(case.f, case.x, **common, **options, report=report, seed=config.seed)
+    local, symmetries, attributions, notes = _local(config, case)
     split = None
     if isinstance(case.f, nn.Module) and config.dtype != "float64":
-        split = split_precision(
-            case.f, case.x, **common, **options, samples=min(16, config.samples), seed=config.seed
-        )
-    local, symmetries, attributions, notes = _local(config, case)
+        try:
+            split = split_precision(
+                case.f, case.x, **common, **options, samples=min(16, config.samples),
+                seed=config.seed,
+            )  # fmt: skip
+        except EquivariantError as error:
+            notes.append(f"Error in float64: {error}")
     worst = None
     if config.worst and config.local != "off":
         try:

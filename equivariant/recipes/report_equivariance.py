@@ -66,7 +66,8 @@ def numbers(measured: Measured) -> dict[str, Any]:
     if measured.diagnosis is not None:
         d = measured.diagnosis
         found["diagnosis"] = {
-            "verdict": d.verdict.value, "floor": d.floor, "findings": list(d.findings)
+            "verdict": d.verdict.value, "floor": d.floor, "findings": list(d.findings),
+            "caveats": [str(caveat) for caveat in d.caveats],
         }  # fmt: skip
     if measured.split is not None:
         found["float64"] = {

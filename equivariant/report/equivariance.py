@@ -187,7 +187,7 @@ def precision_table(splits: Mapping[str, PrecisionSplit]) -> Table:
 
 
 def findings_section(diagnosis: Diagnosis) -> Section:
-    """The verdict, and what speaks for each likely cause."""
+    """The verdict, what speaks for each likely cause, and what limits it."""
     text = (
         f"{diagnosis.verdict.value.capitalize()}. Relative error "
         f"{diagnosis.report.estimate(output=diagnosis.output)}"
@@ -195,11 +195,15 @@ def findings_section(diagnosis: Diagnosis) -> Section:
         + f"; an ideal map in this dtype, with these actions, would show "
         f"{diagnosis.floor.value:.1e}."
     )
+    items: list[Table | Picture] = []
+    if diagnosis.caveats:
+        limits = [[caveat.concern.value, caveat.text] for caveat in diagnosis.caveats]
+        items.append(Table(("caveat", "where"), limits, "What limits the verdict.", prose=True))
     if not diagnosis.findings:
-        return Section("Verdict", text)
+        return Section("Verdict", text, items)
     rows = [[f.cause, f.evidence, f.advice] for f in diagnosis.findings]
     table = Table(("likely cause", "evidence", "what to do"), rows, "The surest first.", prose=True)
-    return Section("Verdict", text, [table])
+    return Section("Verdict", text, [table, *items])
 
 
 def lines_of(items: Sequence[Table | Picture | Section]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -41,8 +42,11 @@ def assert_equivariant(
         The report.
 
     Raises:
-        AssertionError: The worst relative error exceeds the tolerance, or f is not
-            deterministic.
+        AssertionError: The worst relative error exceeds the tolerance, f is not deterministic,
+            or an input or output is not finite.
+
+    Warns:
+        UserWarning: The output is constant, f alters its input, or f changes its state.
 
     Example:
         >>> from equivariant.actions import Points
@@ -58,6 +62,7 @@ def assert_equivariant(
     report = equivariance_error(
         f, x, act_in=act_in, act_out=act_out, samples=samples, generator=generator, **options
     )
+    refuse_what_is_not_finite(report)
     limit = TOLERANCE.get(report.dtype, 5e-2) if tolerance is None else tolerance
     for output in report.outputs:
         named = f" of {output!r}" if output else ""
@@ -74,4 +79,16 @@ def assert_equivariant(
                 f"not equivariant under {report.group}: relative error{named} {worst:.1e} exceeds "
                 f"{limit:.0e}{f' at the {place}' if at[place] > drawn else ''} ({report})"
             )
+    for caveat in report.caveats:
+        warnings.warn(f"passed, but {caveat}", UserWarning, stacklevel=2)
     return report
+
+
+def refuse_what_is_not_finite(report: EquivarianceReport) -> None:
+    """Fail where a measurement met infinite numbers or NaN.
+
+    Raises:
+        AssertionError: With the tensors, items and elements.
+    """
+    if not report.finite:
+        raise AssertionError("; ".join(str(c) for c in report.caveats if c.forbids))

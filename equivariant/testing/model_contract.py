@@ -8,12 +8,14 @@ from typing import Any
 import torch
 
 from equivariant.measure import equivariance_error
-from equivariant.measure.tree import call, rebuild, tensors, widened
-from equivariant.testing.assertions import assert_equivariant
+from equivariant.measure.caveats import altered
+from equivariant.measure.state import kept_state
+from equivariant.measure.tree import call, fresh, rebuild, spread_over, tensors, widened
+from equivariant.testing.assertions import assert_equivariant, refuse_what_is_not_finite
 
 
 class ModelContract:
-    """Equivariance in float64 and float32, batches, determinism, gradients, no input changed.
+    """Equivariance in float64 and float32, batches, determinism, gradients, nothing written into.
 
     Subclass it, define ``build``, ``inputs`` and the two actions, and pytest does the rest:
 
@@ -58,6 +60,7 @@ class ModelContract:
         whole = tensors(call(model, x))
         first = tensors(call(model, rebuild(x, lambda _, leaf: leaf[:2])))
         for name, value in first.items():
+            assert torch.isfinite(value).all(), f"{name or 'the output'} is not finite"
             torch.testing.assert_close(value, whole[name][:2], atol=1e-9, rtol=1e-7)
 
     def test_two_evaluations_agree(self) -> None:
@@ -65,14 +68,21 @@ class ModelContract:
         report = equivariance_error(
             model, x, act_in=self.act_in, act_out=self.act_out, samples=1, **self.options
         )
+        refuse_what_is_not_finite(report)
         assert max(report.repeat.values()) < self.tolerance
 
     def test_inputs_are_left_alone(self) -> None:
         model, x = self._model(torch.float64), self._inputs(2)
-        before = {name: value.clone() for name, value in tensors(x).items()}
-        call(model, x)
-        for name, value in tensors(x).items():
-            assert torch.equal(value, before[name])
+        own = fresh(x)
+        spread_over(model, own)
+        changed = altered(x, own)
+        assert not changed, f"the model writes into its input: {changed}"
+
+    def test_buffers_are_left_alone(self) -> None:
+        model, x = self._model(torch.float64), self._inputs(2)
+        with kept_state(model) as changed:
+            call(model, x)
+        assert not changed, f"the model changes its buffers in evaluation mode: {changed}"
 
     def test_gradients_are_finite(self) -> None:
         model = self._model(torch.float64)
