@@ -65,6 +65,8 @@ class ElementConvention:
         pose_a: Rotation,
         pose_b: Rotation,
         hue_shift: Float[Tensor, "... 2"] | None = None,
+        *,
+        relative_xyzw: Float[Tensor, "... 4"] | None = None,
     ) -> Matrix:
         """The element that takes view a to view b.
 
@@ -73,12 +75,17 @@ class ElementConvention:
             pose_b: The same of view b.
             hue_shift: Floor and light hue of b minus those of a, turns, shape (..., 2); needed
                 for "rotation+color" only.
+            relative_xyzw: For ``cover``: the relative quaternion of the angles that were
+                recorded. None takes those that the matrices tell, which have the published sign
+                where no angle about y was recorded beyond ±π/2.
 
         Raises:
             ConventionError: Hues are needed and not given.
         """
         if self.cover:
-            rotation = Spin3.from_quaternion_xyzw(relative_quaternion_xyzw(pose_a, pose_b))
+            if relative_xyzw is None:
+                relative_xyzw = relative_quaternion_xyzw(pose_a, pose_b)
+            rotation = Spin3.from_quaternion_xyzw(relative_xyzw)
         elif self.frame == "object":
             rotation = pose_a.transpose(-1, -2) @ pose_b
         else:

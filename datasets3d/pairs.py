@@ -14,6 +14,7 @@ from datasets3d.elements import ElementConvention
 from datasets3d.streams import counter, epoch_order, stream_batches
 from datasets3d.threediebench import ThreeDIEBench, check_pairs_exist
 from equivariant.errors import ConventionError, ShapeError
+from equivariant.groups import relative_quaternion_xyzw_of_angles
 from equivariant.pairs import PairBatch
 
 HUES = (3, 6)
@@ -97,6 +98,7 @@ class TransformPairs:
         if images is not None:
             last = _channels_last(images, len(dataset), dataset.views)
             self.images, self._flat = last.permute(0, 1, 4, 2, 3), last.flatten(0, 1).numpy()
+        self._angles = torch.from_numpy(dataset.latents[..., :3].copy())
         self._rotations = torch.from_numpy(dataset.rotations)
         self._hues = torch.from_numpy(dataset.latents[..., HUES])
         self._labels = torch.from_numpy(dataset.labels)
@@ -150,7 +152,8 @@ class TransformPairs:
         o, i, j = (torch.from_numpy(column.copy()) for column in rows.T)
         pose_a, pose_b = self._rotations[o, i], self._rotations[o, j]
         shift = self._hues[o, j] - self._hues[o, i]
-        g = self.convention.between(pose_a, pose_b, shift)
+        relative = relative_quaternion_xyzw_of_angles(self._angles[o, i], self._angles[o, j])
+        g = self.convention.between(pose_a, pose_b, shift, relative_xyzw=relative)
         return PairBatch(
             a=self._views(rows[:, 0], rows[:, 1]),
             b=self._views(rows[:, 0], rows[:, 2]),
@@ -159,6 +162,7 @@ class TransformPairs:
             label=self._labels[o],
             pose_a=pose_a,
             pose_b=pose_b,
+            relative_xyzw=relative,
         )
 
     def stream(

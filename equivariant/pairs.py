@@ -23,6 +23,8 @@ class PairBatch:
         pose_a: Absolute rotation ``world_from_object`` of the first view, shape (batch, 3, 3);
             None if unknown.
         pose_b: The same of the second view.
+        relative_xyzw: Quaternion of the relative rotation, its sign that of the angles that were
+            recorded, shape (batch, 4); None if unknown.
 
     Raises:
         ShapeError: The first axes differ, or g is not square.
@@ -40,6 +42,7 @@ class PairBatch:
     label: Tensor | None = None
     pose_a: Tensor | None = None
     pose_b: Tensor | None = None
+    relative_xyzw: Tensor | None = None
 
     def __post_init__(self) -> None:
         for name, value in self.tensors().items():

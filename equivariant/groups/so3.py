@@ -195,9 +195,12 @@ def quaternion_xyzw_product(p: Quaternion, q: Quaternion) -> Quaternion:
 
 
 def relative_quaternion_xyzw(pose_a: Rotation, pose_b: Rotation) -> Quaternion:
-    """q_a⁻¹ q_b with the sign that the product of the two quaternions with w >= 0 has.
+    """q_a⁻¹ q_b, where each quaternion is composed of its rotation's extrinsic xyz Euler angles.
 
-    This is the rotation target of 3DIEBench's protocol; the scalar part may be negative.
+    This is the rotation target of 3DIEBench's protocol; the scalar part may be negative. A
+    matrix tells its angles (a, b, c) only with b in [-π/2, π/2]. Where angles were recorded with
+    b outside, the published sign follows from them alone: use
+    :func:`relative_quaternion_xyzw_of_angles`.
 
     Args:
         pose_a: World from object in the first view, shape (..., 3, 3).
@@ -208,8 +211,52 @@ def relative_quaternion_xyzw(pose_a: Rotation, pose_b: Rotation) -> Quaternion:
 
     Source: Garrido et al. 2023, published code.
     """
-    q_a, q_b = quaternion_xyzw_from_matrix(pose_a), quaternion_xyzw_from_matrix(pose_b)
+    return relative_quaternion_xyzw_of_angles(
+        euler_xyz_extrinsic_from_matrix(pose_a), euler_xyz_extrinsic_from_matrix(pose_b)
+    )
+
+
+def relative_quaternion_xyzw_of_angles(angles_a_rad: Vector3, angles_b_rad: Vector3) -> Quaternion:
+    """q_a⁻¹ q_b with the sign of the published code, whatever the angles.
+
+    Args:
+        angles_a_rad: Extrinsic xyz Euler angles of the first view, shape (..., 3), radians.
+        angles_b_rad: The same of the second view.
+
+    Returns:
+        Shape (..., 4), order x, y, z, w.
+
+    Source: Garrido et al. 2023, published code.
+    """
+    q_a = quaternion_xyzw_from_euler_xyz_extrinsic(angles_a_rad)
+    q_b = quaternion_xyzw_from_euler_xyz_extrinsic(angles_b_rad)
     return quaternion_xyzw_product(torch.cat([-q_a[..., :3], q_a[..., 3:]], -1), q_b)
+
+
+def quaternion_xyzw_from_euler_xyz_extrinsic(angles_rad: Vector3) -> Quaternion:
+    """q = q_z(c) q_y(b) q_x(a), each of half its angle; the sign changes with a turn of 2π.
+
+    Args:
+        angles_rad: (a, b, c), shape (..., 3), radians.
+
+    Returns:
+        Shape (..., 4), order x, y, z, w, as SciPy's ``from_euler("xyz", ...).as_quat()``.
+
+    Example:
+        >>> quaternion_xyzw_from_euler_xyz_extrinsic(torch.zeros(3))
+        tensor([0., 0., 0., 1.])
+    """
+    (ca, cb, cc) = (0.5 * angles_rad).cos().unbind(-1)
+    (sa, sb, sc) = (0.5 * angles_rad).sin().unbind(-1)
+    return torch.stack(
+        [
+            sa * cb * cc - ca * sb * sc,
+            ca * sb * cc + sa * cb * sc,
+            ca * cb * sc - sa * sb * cc,
+            ca * cb * cc + sa * sb * sc,
+        ],
+        -1,
+    )
 
 
 def matrix_from_euler_xyz_extrinsic(angles_rad: Vector3) -> Rotation:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from datasets3d.threediebench import ThreeDIEBench
 from equivariant.errors import ConventionError
-from equivariant.groups import relative_quaternion_xyzw, rotation_angle
+from equivariant.groups import relative_quaternion_xyzw_of_angles, rotation_angle
 from equivariant.measure import (
     Collapse,
     Features,
@@ -80,6 +80,7 @@ class Encoded:
         y: Representations, shape (objects, views, dim).
         z: Embeddings, shape (objects, views, embedding dim).
         rotations: Absolute rotations, shape (objects, views, 3, 3), float64.
+        angles_rad: Their extrinsic xyz Euler angles as recorded, shape (objects, views, 3).
         hues: Floor and light hue, shape (objects, views, 2).
     """
 
@@ -87,7 +88,24 @@ class Encoded:
     y: Tensor
     z: Tensor
     rotations: Tensor
+    angles_rad: Tensor
     hues: Tensor
+
+    def relative_xyzw(self, objects: Tensor, first: Tensor, second: Tensor) -> Tensor:
+        """Relative quaternions of pairs of views, signed as the published targets."""
+        return relative_quaternion_xyzw_of_angles(
+            self.angles_rad[objects, first], self.angles_rad[objects, second]
+        )
+
+    def elements(self, trained: Trained, objects: Tensor, first: Tensor, second: Tensor) -> Tensor:
+        """g from first to second views as a model's action takes it, in the dtype of z."""
+        g = trained.config.convention.between(
+            self.rotations[objects, first],
+            self.rotations[objects, second],
+            self.hues[objects, second] - self.hues[objects, first],
+            relative_xyzw=self.relative_xyzw(objects, first, second),
+        )
+        return g.to(self.z.dtype)
 
 
 def encode(
@@ -132,6 +150,7 @@ def encode(
         y=torch.cat(ys).unflatten(0, shape),
         z=torch.cat(zs).unflatten(0, shape),
         rotations=torch.as_tensor(data.rotations, device=config.device),
+        angles_rad=latents[..., :3],
         hues=latents[..., [FLOOR_HUE, SPOT_HUE]],
     )
 
@@ -201,11 +220,6 @@ def _probe_part(
 ) -> dict[str, Any]:
     train, val = features
 
-    def rotation(split: Encoded) -> Any:
-        return lambda o, i, j: relative_quaternion_xyzw(
-            split.rotations[o, i], split.rotations[o, j]
-        )
-
     def color(split: Encoded) -> Any:
         return lambda o, i, j: split.hues[o, j] - split.hues[o, i]
 
@@ -218,7 +232,8 @@ def _probe_part(
         ),
         "rotation": asdict(
             rotation_probe(
-                train, val, train_target=rotation(splits[0]), val_target=rotation(splits[1]),
+                train, val, train_target=splits[0].relative_xyzw,
+                val_target=splits[1].relative_xyzw,
                 config=config.heads, **common,
             )
         ),
@@ -234,9 +249,9 @@ def _probe_part(
 
 def elements_from_source(trained: Trained, split: Encoded, source: int = 0) -> Tensor:
     """g that takes one view of each object to each of its views, shape (objects, views, n, n)."""
-    first = split.rotations[:, source : source + 1].expand_as(split.rotations)
-    shift = split.hues - split.hues[:, source : source + 1]
-    return trained.config.convention.between(first, split.rotations, shift)
+    objects, views = (torch.arange(n, device=split.z.device) for n in split.z.shape[:2])
+    first = torch.full_like(views, source)
+    return split.elements(trained, objects[:, None], first[None], views[None])
 
 
 def _measure_action(trained: Trained, val: Encoded, pairs: Tensor) -> dict[str, Any]:
@@ -245,16 +260,16 @@ def _measure_action(trained: Trained, val: Encoded, pairs: Tensor) -> dict[str, 
         return {}
     rows, part = action.slices[1], action.summands[1]
     z = val.z[..., rows]
-    elements = elements_from_source(trained, val).to(z.dtype)
+    elements = elements_from_source(trained, val)
     with torch.no_grad():
         ranks = retrieval(part, z, elements)
         error = prediction_retrieval_error(part, z, elements, val.rotations)
         o, i, j = pairs.unbind(1)
         pose_a, pose_b = val.rotations[o, i], val.rotations[o, j]
-        g = trained.config.convention.between(pose_a, pose_b, val.hues[o, j] - val.hues[o, i])
-        errors = pair_error(part, z[o, i], z[o, j], g.to(z.dtype))
+        g = val.elements(trained, o, i, j)
+        errors = pair_error(part, z[o, i], z[o, j], g)
         angle = rotation_angle(pose_b @ pose_a.transpose(-1, -2)).rad2deg()
-        composed = composition_error(trained, z[o, i], g.to(z.dtype), g.roll(1, 0).to(z.dtype))
+        composed = composition_error(trained, z[o, i], g, g.roll(1, 0))
     curve = []
     for low, high in pairwise(ANGLE_BINS_DEG):
         inside = (angle >= low) & (angle < high)

@@ -74,7 +74,7 @@ def measure_run(run: RunFolder, config: EvaluationConfig) -> MeasuredRun:
         )  # fmt: skip
     o, i, j = fixed_pairs(val, config.pairs_per_object).unbind(1)
     pose_a, pose_b = val.rotations[o, i], val.rotations[o, j]
-    g = trained.config.convention.between(pose_a, pose_b, val.hues[o, j] - val.hues[o, i])
+    g = val.elements(trained, o, i, j)
     angle = rotation_angle(pose_b @ pose_a.transpose(-1, -2)).rad2deg().cpu()
     action, z, law = trained.action, val.z, {}
     if action is None:
@@ -82,7 +82,7 @@ def measure_run(run: RunFolder, config: EvaluationConfig) -> MeasuredRun:
     else:
         names = ("invariant", "equivariant")
         errors = {
-            name: pair_error(part, z[o, i][:, rows], z[o, j][:, rows], g.to(z.dtype))
+            name: pair_error(part, z[o, i][:, rows], z[o, j][:, rows], g)
             for name, part, rows in zip(names, action.summands, action.slices, strict=True)
         }
         rows, part = action.slices[1], action.summands[1]

@@ -175,7 +175,7 @@ def predicted_views(seen: Seen, *, queries: int = 6, count: int = 5) -> Picture:
             advice="Invariant baselines predict no view.",
         )  # fmt: skip
     z = seen.val.z[..., action.slices[1]]
-    elements = elements_from_source(seen.trained, seen.val).to(z.dtype)
+    elements = elements_from_source(seen.trained, seen.val)
     with torch.no_grad():
         predicted = action.summands[1](elements, z[:, :1])
     likeness = (normalize(predicted, dim=-1) @ normalize(z, dim=-1).mT).cpu()

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, mse_loss
 
 from equivariant.errors import ConventionError
-from equivariant.groups import relative_quaternion_xyzw
 from equivariant.losses import Objective
+
+_ROTATIONS = ("pose_a", "pose_b", "relative_xyzw")
 
 
 class Learner(nn.Module, ABC):
@@ -30,7 +31,7 @@ class Learner(nn.Module, ABC):
         """Loss and its parts, detached.
 
         The arguments are the tensors of a batch by name; of a PairBatch a, b, g, and those of
-        object_id, label, pose_a, pose_b that are known.
+        object_id, label, pose_a, pose_b, relative_xyzw that are known.
         """
 
 
@@ -49,7 +50,7 @@ class PairLearner(Learner):
     def forward(
         self, a: Tensor, b: Tensor, g: Tensor, **known: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        names = {name: x for name, x in known.items() if name not in ("pose_a", "pose_b")}
+        names = {name: x for name, x in known.items() if name not in _ROTATIONS}
         value = self.objective(self.model(a), self.model(b), g, **names)
         return value.total, value.terms
 
@@ -57,8 +58,8 @@ class PairLearner(Learner):
 class SupervisedLearner(Learner):
     """The reference: the same encoder taught class and relative rotation from labels.
 
-    Class by cross-entropy on each view, the relative quaternion q_a⁻¹ q_b (signed as the product
-    of the two views' quaternions with w >= 0) by the squared error of a three-layer network on
+    Class by cross-entropy on each view, the relative quaternion q_a⁻¹ q_b (signed as the protocol's
+    target) by the squared error of a three-layer network on
     both representations. What self-supervised methods reach is read against it.
 
     Args:
@@ -67,7 +68,7 @@ class SupervisedLearner(Learner):
         classes: Number of classes.
 
     Raises:
-        ConventionError: On a batch without labels or poses.
+        ConventionError: On a batch without labels or relative quaternions.
     """
 
     def __init__(self, model: nn.Module, *, dim: int, classes: int) -> None:
@@ -80,17 +81,17 @@ class SupervisedLearner(Learner):
     def forward(
         self, a: Tensor, b: Tensor, g: Tensor, **known: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        missing = {"label", "pose_a", "pose_b"} - known.keys()
+        missing = {"label", "relative_xyzw"} - known.keys()
         if missing:
             raise ConventionError(
-                expected="pairs with labels and poses",
+                expected="pairs with labels and relative rotations",
                 got=f"pairs without {', '.join(sorted(missing))}", argument="batch",
                 advice="TransformPairs provides them.",
             )  # fmt: skip
         y_a, y_b = self.model.represent(a), self.model.represent(b)  # type: ignore[operator]
         logits = torch.cat([self.classifier(y_a), self.classifier(y_b)])
         label_loss = cross_entropy(logits, torch.cat([known["label"]] * 2))
-        target = relative_quaternion_xyzw(known["pose_a"], known["pose_b"]).to(y_a.dtype)
+        target = known["relative_xyzw"].to(y_a.dtype)
         rotation_loss = mse_loss(self.rotation(torch.cat([y_a, y_b], -1)), target)
         total = label_loss + 4.0 * rotation_loss
         return total, {"label": label_loss.detach(), "rotation": rotation_loss.detach()}

@@ -10,10 +10,25 @@ import torch
 from jaxtyping import TypeCheckError
 from scipy.spatial.transform import Rotation
 
-from datasets3d import ElementConvention, Law
+from datasets3d import (
+    BuildConfig,
+    ElementConvention,
+    Law,
+    ProceduralMeshes,
+    ThreeDIEBench,
+    TransformPairs,
+    build,
+)
 from datasets3d.latents import rotation_matrix
 from equivariant.errors import ConventionError
-from equivariant.groups import SO3, Product, Spin3, Translation
+from equivariant.groups import (
+    SO3,
+    Product,
+    Spin3,
+    Translation,
+    relative_quaternion_xyzw,
+    relative_quaternion_xyzw_of_angles,
+)
 from equivariant.measure import regression_score
 
 KNOWN = [
@@ -144,3 +159,53 @@ def test_our_law_has_the_published_statistics():
     np.testing.assert_allclose(q.var(0), (0.209, 0.209, 0.209, 0.090), atol=0.01)
     hues = latents.reshape(2, -1, 7)[..., [3, 6]]
     np.testing.assert_allclose((hues[1] - hues[0]).var(0), 1 / 6, atol=0.01)
+
+
+@pytest.mark.parametrize("limit_deg", [90, 120, 180])
+def test_recorded_angles_give_the_published_sign(limit_deg):
+    """The published code composes quaternions of angles, and never makes them canonical."""
+    random = np.random.default_rng(0)
+    angles = random.uniform(-math.radians(limit_deg), math.radians(limit_deg), (2, 2000, 3))
+    expected = (
+        Rotation.from_euler("xyz", angles[0]).inv() * Rotation.from_euler("xyz", angles[1])
+    ).as_quat()
+    recorded = relative_quaternion_xyzw_of_angles(*torch.from_numpy(angles))
+    np.testing.assert_allclose(recorded, expected, atol=1e-14)
+    a, b = (torch.from_numpy(rotation_matrix(side)) for side in angles)
+    told = relative_quaternion_xyzw(a, b)
+    within = (np.abs(angles[..., 1]) < math.pi / 2).all(0)
+    np.testing.assert_allclose(told[within], expected[within], atol=1e-12)
+    canonical = [torch.from_numpy(Rotation.from_matrix(m).as_quat(canonical=True)) for m in (a, b)]
+    wrong = (canonical[0] * canonical[1]).sum(1).numpy() * expected[:, 3] < 0
+    assert wrong.any() == (limit_deg > 90), "scalar parts made positive have another sign"
+    convention = ElementConvention(cover=True)
+    g = convention.between(a, b, relative_xyzw=recorded)
+    np.testing.assert_allclose(Spin3.quaternion_xyzw(g), expected, atol=1e-14)
+
+
+@pytest.mark.parametrize("rotation", ["haar", "cone", "vertical", "box"])
+def test_matrices_tell_the_sign_of_every_law_that_records_what_they_tell(rotation):
+    """Only a box beyond ±π/2 records angles about y that no matrix gives back."""
+    law = Law(rotation=rotation, angle_max_rad=math.pi / 2 if rotation == "box" else math.pi)
+    latents = np.stack([law.sample(0, "c/o", view=v) for v in range(300)])
+    angles = torch.from_numpy(latents[:, :3].copy()).unflatten(0, (2, -1))
+    a, b = torch.from_numpy(rotation_matrix(latents)).unflatten(0, (2, -1))
+    torch.testing.assert_close(
+        relative_quaternion_xyzw(a, b), relative_quaternion_xyzw_of_angles(*angles)
+    )
+
+
+def test_pairs_of_a_wide_box_have_the_sign_of_their_recorded_angles(tmp_path):
+    source = ProceduralMeshes(instances=2, classes=["chair"])
+    config = BuildConfig(views=6, size_px=8, law=Law(angle_max_rad=math.pi))
+    build(source, tmp_path / "set", config=config, workers=1, progress=False)
+    data = ThreeDIEBench(tmp_path / "set", "all")
+    pairs = TransformPairs(data, convention=ElementConvention(cover=True))
+    rows = np.array([(o, i, j) for o in range(2) for i in range(6) for j in range(6) if i != j])
+    batch = pairs.batch(rows)
+    q = [Rotation.from_euler("xyz", data.latents[rows[:, 0], rows[:, k], :3]) for k in (1, 2)]
+    expected = (q[0].inv() * q[1]).as_quat()
+    np.testing.assert_allclose(batch.relative_xyzw, expected, atol=1e-14)
+    np.testing.assert_allclose(Spin3.quaternion_xyzw(batch.g), expected, atol=1e-6)
+    from_matrices = relative_quaternion_xyzw(batch.pose_a, batch.pose_b).numpy()
+    assert ((from_matrices * expected).sum(1) < 0).any()

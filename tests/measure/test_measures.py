@@ -145,7 +145,7 @@ def test_prediction_retrieval_error():
     assert copy.random == pytest.approx(0.627, abs=0.02)
 
 
-CONFIG = ProbeConfig(epochs=60, hidden=64, batch_size=64, min_steps=0)
+CONFIG = ProbeConfig(epochs=80, hidden=64, batch_size=64, min_steps=0)
 
 
 def planted(objects, seed):
