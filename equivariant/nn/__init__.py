@@ -15,7 +15,7 @@ from equivariant.nn.image_encoder import ImageEncoder, ImageEncoderConfig
 from equivariant.nn.neighbors import nearest_neighbors
 from equivariant.nn.point_encoder import PointEncoder, PointEncoderConfig
 from equivariant.nn.point_net import PointNet
-from equivariant.nn.projector import Projector, SplitProjector
+from equivariant.nn.projector import Projector, SharedProjector, SplitProjector
 from equivariant.nn.published import load_sie_encoder
 from equivariant.nn.split_model import SplitModel
 from equivariant.nn.vector_layers import (
@@ -48,6 +48,7 @@ __all__ = [
     "PointEncoderConfig",
     "PointNet",
     "Projector",
+    "SharedProjector",
     "SplitModel",
     "SplitProjector",
     "VectorBlock",

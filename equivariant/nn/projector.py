@@ -81,3 +81,37 @@ class SplitProjector(nn.Module):
         split = zip(self.projectors, y.split(self.parts, -1), strict=True)
         embeddings: list[Tensor] = [projector(part) for projector, part in split]
         return torch.cat(embeddings, -1)
+
+
+class SharedProjector(nn.Module):
+    """Several projectors that each see the whole representation; embeddings are joined in order.
+
+    Args:
+        inputs: Width of the representation.
+        widths: Widths of each projector, at least one; the invariant one first.
+
+    Raises:
+        ConventionError: There is no projector, or a width is below 1.
+
+    Example:
+        >>> projector = SharedProjector(512, [(2048, 2048, 2048)] * 2)
+        >>> projector(torch.randn(8, 512)).shape, projector.parts
+        (torch.Size([8, 4096]), (512,))
+
+    Source: the two heads of Devillers and Lefort 2023 (EquiMod).
+    """
+
+    def __init__(self, inputs: int, widths: Sequence[Sequence[int]]) -> None:
+        super().__init__()
+        if not widths:
+            raise ConventionError(
+                expected="at least one list of widths", got="none", argument="widths",
+                advice="One per head.",
+            )  # fmt: skip
+        self.parts = (inputs,)
+        self.projectors = nn.ModuleList(Projector(inputs, width) for width in widths)
+        self.dim = sum(width[-1] for width in widths)
+
+    def forward(self, y: Vector) -> Tensor:
+        """Embeddings, shape (batch, dim), of representations, shape (batch, inputs)."""
+        return torch.cat([projector(y) for projector in self.projectors], -1)

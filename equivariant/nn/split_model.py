@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from equivariant.errors import ConventionError
 from equivariant.nn.image_encoder import ImageEncoder
-from equivariant.nn.projector import SplitProjector
+from equivariant.nn.projector import SharedProjector, SplitProjector
 from equivariant.shapes import Images, Vector
 
 
@@ -15,7 +15,8 @@ class SplitModel(nn.Module):
 
     Args:
         encoder: Images to y.
-        projector: y to z; its parts add up to the encoder's width. One part is no split.
+        projector: y to z; its parts add up to the encoder's width. One part is no split, and a
+            shared projector has one part.
         names: What the parts are called, the invariant one first.
 
     Raises:
@@ -32,7 +33,11 @@ class SplitModel(nn.Module):
     """
 
     def __init__(
-        self, encoder: ImageEncoder, projector: SplitProjector, *, names: tuple[str, ...]
+        self,
+        encoder: ImageEncoder,
+        projector: SplitProjector | SharedProjector,
+        *,
+        names: tuple[str, ...],
     ) -> None:
         super().__init__()
         if sum(projector.parts) != encoder.dim or len(names) != len(projector.parts):

@@ -18,7 +18,13 @@ from equivariant.actions import Action, DirectSum, Factor, IrrepsAction, Trivial
 from equivariant.errors import ConventionError, DataFormatError
 from equivariant.groups import SO3, Product
 from equivariant.losses import Objective, preset
-from equivariant.nn import Hypernetwork, ImageEncoderConfig, SplitModel, SplitProjector
+from equivariant.nn import (
+    Hypernetwork,
+    ImageEncoderConfig,
+    SharedProjector,
+    SplitModel,
+    SplitProjector,
+)
 from equivariant.training import (
     Learner,
     PairLearner,
@@ -27,15 +33,18 @@ from equivariant.training import (
     read_header,
 )
 
-Method = Literal["random", "supervised", "vicreg", "simclr", "sie", "equimod", "exact"]
-SPLIT_METHODS = ("sie", "equimod", "exact")
-_PREDICTED = ("sie", "equimod")
+Method = Literal[
+    "random", "supervised", "vicreg", "simclr", "sie", "equimod", "equimod_split", "exact"
+]
+SPLIT_METHODS = ("sie", "equimod_split", "exact")
+_METHODS = ("random", "supervised", "vicreg", "simclr", "equimod", *SPLIT_METHODS)
 _TITLES = {
     "random": "random weights",
     "supervised": "supervised reference",
     "vicreg": "VICReg, invariant",
     "simclr": "SimCLR, invariant",
-    "equimod": "EquiMod's objective, split",
+    "equimod": "EquiMod",
+    "equimod_split": "EquiMod's idea, split",
     "exact": "split, exact action",
 }
 HEADER_FORMAT = 1
@@ -47,14 +56,16 @@ class ModelConfig:
 
     Args:
         method: "sie": split representation, the equivariant half moved by a hypernetwork.
-            "equimod": the same network, contrast instead of variance terms. "exact": the same
-            split, the equivariant half moved by a known representation of the rotation.
+            "equimod_split": the same network, contrast instead of variance terms. "exact": the
+            same split, the equivariant half moved by a known representation of the rotation.
+            "equimod": no split; two heads that both see the whole representation, contrast of
+            the invariant one and of the other after a hypernetwork.
             "vicreg", "simclr": invariant baselines without a split.
             "supervised": the same encoder taught class and rotation. "random": not trained.
         width: Channels of the encoder's first stage; the representation has 8 times as many.
         topology: "standard", or "sie" for the published code's network.
         projector: Width of each projector layer over both halves together; a split method
-            gives each half half of it.
+            gives each half half of it, "equimod" each of its heads all of it.
         elements: What pairs tell the action: "rotation", or "rotation+color" for the changes of
             floor and light hue besides.
         conditioning: What the hypernetwork sees of a rotation: "quaternion", signed as in the
@@ -74,9 +85,9 @@ class ModelConfig:
     irreps: str = "64x1o"
 
     def __post_init__(self) -> None:
-        if self.method not in ("random", "supervised", "vicreg", "simclr", *SPLIT_METHODS):
+        if self.method not in _METHODS:
             raise ConventionError(
-                expected="random, supervised, vicreg, simclr, sie, equimod or exact",
+                expected=f"one of {', '.join(_METHODS)}",
                 got=repr(self.method), argument="method",
                 advice="See the documentation of ModelConfig.",
             )  # fmt: skip
@@ -114,10 +125,10 @@ class ModelConfig:
 
 def build_action(config: ModelConfig) -> Action:
     """How g moves an embedding: z_inv stays, z_equ moves; everything stays for a baseline."""
-    if not config.split:
+    if not config.split and config.method != "equimod":
         return Trivial(config.projector[-1], config.convention.group)
-    half = config.projector[-1] // 2
-    if config.method in _PREDICTED:
+    half = config.projector[-1] if config.method == "equimod" else config.projector[-1] // 2
+    if config.method != "exact":
         return Trivial(half) + Hypernetwork(
             config.convention.group, half, config.conditioning, gain=config.gain or None
         )
@@ -130,6 +141,9 @@ def build_action(config: ModelConfig) -> Action:
 def build_model(config: ModelConfig) -> SplitModel:
     """Encoder and projectors, with fresh weights from the global generator."""
     encoder = ImageEncoderConfig(width=config.width, topology=config.topology).build()
+    if config.method == "equimod":
+        heads = SharedProjector(encoder.dim, [config.projector] * 2)
+        return SplitModel(encoder, heads, names=("all",))
     if not config.split:
         projector = SplitProjector((encoder.dim,), [config.projector])
         return SplitModel(encoder, projector, names=("all",))

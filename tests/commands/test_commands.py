@@ -34,16 +34,16 @@ def run_of(folder, method, data, status=0):
 def test_from_meshes_to_a_page(data, tmp_path, capsys):
     probe = ["--probe.epochs", "2", "--probe.hidden", "8", "--probe.min-steps", "0"]
     runs = []
-    splits = ("sie", "equimod", "exact")
-    for method in (*splits, "simclr", "supervised", "random"):
+    moved = ("sie", "equimod", "equimod_split", "exact")
+    for method in (*moved, "simclr", "supervised", "random"):
         run = run_of(tmp_path, method, data)
         assert main(["evaluate", str(run), *probe]) == 0
         measures = json.loads((run / "measures.json").read_text())
-        assert ("retrieval" in measures) == (method in splits)
+        assert ("retrieval" in measures) == (method in moved)
         assert set(measures["parts"]) >= {"all"}
         assert main(["measure", str(run)]) == 0
         errors = json.loads((run / "equivariance.json").read_text())
-        split = {"invariant", "equivariant"} if method in splits else {"embedding"}
+        split = {"invariant", "equivariant"} if method in moved else {"embedding"}
         assert set(errors["parts"]) == split and bool(errors["law"]) == (len(split) == 2)
         assert (run / "equivariance.html").is_file()
         runs.append(str(run))

@@ -313,6 +313,11 @@ def exact(sides, loss):
 
 def equimod(sides, loss):
     a, b, m = sides["a"], sides["b"], sides["moved"]
+    return contrast_moved(a[:, :3], b[:, :3]) + 2 * contrast_moved(m[:, 3:], b[:, 3:])
+
+
+def equimod_split(sides, loss):
+    a, b, m = sides["a"], sides["b"], sides["moved"]
     return contrast_moved(a[:, :3], b[:, :3]) + 2 * infonce(m[:, 3:], b[:, 3:], 0.1)
 
 
@@ -367,6 +372,7 @@ ORACLES = {
     "simclr": Oracle(moved_views, lambda s, _: contrast_moved(s["moved"], s["b"])),
     "exact": Oracle(moved_views, exact, slices=HALVES),
     "equimod": Oracle(moved_views, equimod, {"equivariance": 2.0}, HALVES),
+    "equimod_split": Oracle(moved_views, equimod_split, {"equivariance": 2.0}, HALVES),
     "equivariant_nce": Oracle(moved_views, equivariant_nce, {"std_moved": 3.0}),
     "canonical_nce": Oracle(posed, canonical, {"action": Vectors(SO3(), channels=2)}),
 }

@@ -45,14 +45,32 @@ def canonical_nce(action: Action, tau: float = 0.1) -> Plan:
 @listed(
     title="EquiMod",
     family="equivariant",
-    formula="NT-Xent(inv_a, inv_b) + λ InfoNCE(ρ_g equ_a → equ_b)",
-    source="Devillers, Lefort 2023 (EquiMod); λ 1, τ 0.1. Their predictor is a network on "
-    "(embedding, parameters); here it is the action",
+    formula="NT-Xent(inv_a, inv_b) + λ NT-Xent(ρ_g equ_a, equ_b), each over 2N - 1 candidates",
+    source="Devillers, Lefort 2023 (EquiMod) and SIE's published code; λ 1, τ 0.1. Both heads see "
+    "the whole representation; the predictor of their paper is a network on (embedding, "
+    "parameters), here it is the action",
     purpose="An equivariance module beside an invariant one, each with a head of its own.",
     sides=_MOVED,
     parts=("invariant", "equivariant"),
 )
 def equimod(tau: float = 0.1, equivariance: float = 1.0) -> Plan:
+    return [
+        ContrastTerm("invariant", 1.0, 0, tau=tau),
+        ContrastTerm("equivariant", equivariance, 1, "moved+b", "moved+b", tau=tau),
+    ]
+
+
+@listed(
+    title="EquiMod's idea, one way on a split",
+    family="equivariant",
+    formula="NT-Xent(inv_a, inv_b) + λ InfoNCE(ρ_g equ_a → equ_b), the latter over N candidates",
+    source="Ours, after Devillers, Lefort 2023 (EquiMod); λ 1, τ 0.1",
+    purpose="Contrast on both halves of a split representation, the moved view as the anchor.",
+    sides=_MOVED,
+    parts=("invariant", "equivariant"),
+    own=True,
+)
+def equimod_split(tau: float = 0.1, equivariance: float = 1.0) -> Plan:
     return [
         ContrastTerm("invariant", 1.0, 0, tau=tau),
         ContrastTerm("equivariant", equivariance, 1, "moved", "b", Same("id"), tau),
