@@ -167,6 +167,7 @@ class EquivarianceReport:
             crossed=table.crossed,
             confidence=1 - (1 - self.confidence) / self.looks,
             method=method,
+            limits=found.limits,
             generator=generator,
         )
         low, high = sorted((found.transform(plain.low), found.transform(plain.high)))
@@ -225,7 +226,7 @@ class EquivarianceReport:
             estimates.append(
                 estimate_mean(
                     values[rows], weights=weights[rows], confidence=self.confidence,
-                    method="normal",
+                    method="normal", limits=metric(name).limits,
                 )
             )  # fmt: skip
             radii.append(float(self.radius[inside].mean()))

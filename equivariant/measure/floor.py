@@ -21,6 +21,7 @@ from equivariant.measure.tree import call, rebuild, tensors, widened
 
 _ISOMETRIES = (SO2(), SO3(), SE3(), Translation(2), Translation(3))  # a blur commutes with
 _BLUR_REACH_PX = 6.0
+_BELOW_SINGLE, _ABOVE_SINGLE = 1e-12, 1e-4  # relative changes that a cast hides, and shows
 LEAST = 16  # units of rounding that a short sum of products may lose
 
 
@@ -280,30 +281,40 @@ def float64_twin(f: Callable[..., Any], x: Any) -> Twin:
         return Twin(None, "parameters and inputs have different dtypes")
     try:
         wide = deepcopy(f).double()
-        y = call(wide, widened(x))
-        near = call(wide, rebuild(widened(x), lambda _, leaf: _nudged(leaf)))
+        y, near, far = (
+            tensors(call(wide, _nudged(widened(x), by)))
+            for by in (0.0, _BELOW_SINGLE, _ABOVE_SINGLE)
+        )
     except Exception as error:  # whatever a model of others raises: it is said, not hidden
         first = (str(error).splitlines() or [""])[0]
         return Twin(None, f"the copy fails with {type(error).__name__}: {first[:80]}")
-    for name, value in tensors(y).items():
+    for name, value in y.items():
         if value.is_floating_point() and value.dtype != torch.float64:
             return Twin(None, f"the copy returns {str(value.dtype).removeprefix('torch.')}")
-        if value.is_floating_point() and _rounded(value, tensors(near).get(name)):
+        if value.is_floating_point() and _rounds(value, near.get(name), far.get(name)):
             return Twin(None, "the copy computes in less than float64 inside")
     return Twin(wide)
 
 
-def _nudged(leaf: Any) -> Any:
-    """Changed by far less than a unit of single precision, and far more than one of double."""
-    floating = isinstance(leaf, Tensor) and leaf.is_floating_point()
-    return leaf * (1 + 1e-11) if floating else leaf
-
-
-def _rounded(value: Tensor, near: Tensor | None) -> bool:
-    """Whether numbers survive a cast to float32, and a nudge does not move them."""
-    if near is None or value.shape != near.shape or torch.equal(value, value.round()):
+def _rounds(value: Tensor, near: Tensor | None, far: Tensor | None) -> bool:
+    """Whether most entries that a large change of x moves are not moved by a small one."""
+    if near is None or far is None or not near.shape == far.shape == value.shape:
         return False
-    return torch.equal(value, near) and torch.equal(value, value.float().double())
+    moving = far != value
+    still = moving & (near == value)
+    return int(still.sum()) > 0.8 * int(moving.sum())
+
+
+def _nudged(x: Any, by: float) -> Any:
+    """Neighbouring entries changed by different relative amounts, none of them more than by."""
+
+    def change(_: str, leaf: Any) -> Any:
+        if not isinstance(leaf, Tensor) or not leaf.is_floating_point():
+            return leaf
+        wave = torch.arange(leaf.numel(), device=leaf.device).double().sin().reshape(leaf.shape)
+        return leaf * (1 + by * wave)
+
+    return rebuild(x, change)
 
 
 def _disturbed(x: Any, other: Any, before: Motion, generator: torch.Generator) -> Any:

@@ -14,7 +14,7 @@ from equivariant.errors import ConventionError, ShapeError
 from equivariant.groups import Group
 from equivariant.measure.caveats import Watch
 from equivariant.measure.equivariance_report import EquivarianceReport
-from equivariant.measure.metrics import relative
+from equivariant.measure.metrics import metric, relative
 from equivariant.measure.motion import Motion, Part
 from equivariant.measure.running import Orbit, Spread, rows_of
 from equivariant.measure.statistics import estimate_mean
@@ -87,7 +87,7 @@ class Gathering:
         widths = [
             estimate_mean(
                 relative(table), weights=table.weights, crossed=table.crossed,
-                confidence=confidence,
+                confidence=confidence, limits=metric("relative").limits,
             ).half_width
             for table in self.tables().values()
         ]  # fmt: skip

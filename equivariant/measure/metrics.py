@@ -19,6 +19,7 @@ from equivariant.errors import ConventionError
 from equivariant.measure.table import ErrorTable, power_of_two, share
 
 _ALLCLOSE_ATOL = 1e-7  # of escnn's check
+_SHARE = (0.0, 1.0)
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class Metric:
         values: Table ↦ values, shape (items, samples), (items, 1) or (1, samples).
         reduce: How values become one number.
         transform: Applied to the mean, and to the ends of its interval.
+        limits: Smallest and largest value, before ``transform``.
     """
 
     formula: str
@@ -38,6 +40,7 @@ class Metric:
     values: Callable[[ErrorTable], Tensor]
     reduce: Literal["mean", "max"] = "mean"
     transform: Callable[[float], float] = float
+    limits: tuple[float, float] = (0.0, math.inf)
 
 
 def metric(name: str) -> Metric:
@@ -102,6 +105,10 @@ def _orbit_variance(t: ErrorTable) -> Tensor:
     return t.orbit_variance[:, None]
 
 
+def _failures(t: ErrorTable) -> Tensor:
+    return torch.where(t.excess.isnan(), math.nan, (t.excess > _ALLCLOSE_ATOL).double())
+
+
 def _predictions(name: str) -> Callable[[ErrorTable], Tensor]:
     def values(t: ErrorTable) -> Tensor:
         if name not in t.logits:
@@ -122,7 +129,9 @@ def _decibel(peak: float) -> Callable[[float], float]:
 
 
 METRICS: dict[str, Metric] = {
-    "relative": Metric("⟨|l-r|₂ / ((|l|₂ + |r|₂) / 2)⟩, in [0, 2]", "default", relative),
+    "relative": Metric(
+        "⟨|l-r|₂ / ((|l|₂ + |r|₂) / 2)⟩, in [0, 2]", "default", relative, limits=(0.0, 2.0)
+    ),
     "absolute": Metric("⟨|l-r|₂⟩", "", lambda t: t.gap),
     "rms": Metric(
         "⟨|l-r|₂ / √n⟩", "", lambda t: t.gap / t.count.clamp(min=1).sqrt()
@@ -145,19 +154,20 @@ METRICS: dict[str, Metric] = {
     ),
     "escnn_failures": Metric(
         "share of draws with |l-r| > 1e-7 + 1e-5 |r| somewhere; 0 passes escnn's check",
-        "escnn, check_equivariance", lambda t: (t.excess > _ALLCLOSE_ATOL).double(),
+        "escnn, check_equivariance", _failures,
+        limits=_SHARE,
     ),
     "emlp": Metric(
         "⟨rms(l-r) / (rms l + rms r)⟩, rms over a batch of items",
-        "Finzi et al. 2021, tests of EMLP", _rms_pooled,
+        "Finzi et al. 2021, tests of EMLP", _rms_pooled, limits=_SHARE,
     ),
     "emlp_scaled": Metric(
         "⟨rms(l-r) / max(rms l + rms r, rms(g - 1))⟩, rms over a batch of items",
-        "Finzi et al. 2021, tests of EMLP", _scale_adjusted,
+        "Finzi et al. 2021, tests of EMLP", _scale_adjusted, limits=_SHARE,
     ),
     "per": Metric(
         "⟨|l-r|₂ / (|l|₂ + |r|₂)⟩", "projection-based equivariance regularization",
-        lambda t: relative(t) / 2,
+        lambda t: relative(t) / 2, limits=_SHARE,
     ),
     "remul_1": Metric(
         "⟨|mean_g (l-r)|₂⟩ over items: what no averaging over g removes", "REMUL",
@@ -170,14 +180,15 @@ METRICS: dict[str, Metric] = {
         transform=_decibel(2.0),
     ),
     "flip_rate": Metric(
-        "share of draws whose most likely class changes", "", _predictions("flip")
+        "share of draws whose most likely class changes", "", _predictions("flip"), limits=_SHARE
     ),
     "label_consistency": Metric(
-        "1 - flip rate", "Zhang 2019", _predictions("flip"), transform=lambda rate: 1 - rate
+        "1 - flip rate", "Zhang 2019", _predictions("flip"), transform=lambda rate: 1 - rate,
+        limits=_SHARE,
     ),
     "kl": Metric("⟨KL(softmax r ‖ softmax l)⟩, nats", "", _predictions("kl")),
     "total_variation": Metric(
-        "⟨½ Σ|softmax l - softmax r|⟩", "", _predictions("total_variation")
+        "⟨½ Σ|softmax l - softmax r|⟩", "", _predictions("total_variation"), limits=_SHARE
     ),
     "margin_change": Metric(
         "⟨|change of the margin of the first-ranked class|⟩", "", _predictions("margin_change")

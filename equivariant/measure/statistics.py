@@ -21,7 +21,9 @@ from equivariant.errors import ConventionError, ShapeError
 from equivariant.groups import effective_sample_size
 from equivariant.shapes import Float
 
-Method = Literal["studentized", "percentile", "normal"]
+Method = Literal["studentized", "percentile", "normal", "log"]
+_FEW = 6  # items, below which resamples of items are too few different ones
+_LARGEST_EXPONENT = 700.0
 _CHUNK = 4_000_000  # entries of a table of resamples held at once
 
 
@@ -67,6 +69,7 @@ def estimate_mean(
     crossed: bool = False,
     confidence: float = 0.95,
     method: Method = "studentized",
+    limits: tuple[float, float] = (-math.inf, math.inf),
     resamples: int = 2000,
     generator: torch.Generator | None = None,
 ) -> Estimate:
@@ -76,9 +79,23 @@ def estimate_mean(
 
     Nested draws: the bootstrap resamples whole items; ``studentized`` resamples
     (m* - m)/se*, which is right to second order for skewed errors, ``percentile`` resamples m*,
-    ``normal`` takes Student's quantile. Crossed draws: the variance of a two-way layout,
-    (MS_items + MS_elements - MS_rest)/(N S), with Student's quantile for the smaller number of
-    levels; the bootstrap of ``percentile`` resamples items and elements independently.
+    ``normal`` takes Student's quantile, ``log`` that on the logarithmic scale. Crossed draws:
+    the variance of a two-way layout, (MS_items + MS_elements - MS_rest)/(N S), with Student's
+    quantile for Satterthwaite's degrees of freedom; the bootstrap of ``percentile`` resamples
+    items and elements independently.
+
+    With fewer than six items (or levels) resamples repeat one another, and ``studentized`` takes
+    Student's t: on the logarithmic scale, m exp(±t se/m), for values that cannot be negative,
+    else m ± t se. Intervals are cut to the range of the values. Measured coverage in % at a
+    nominal 95, errors log-normal with deviation s of the logarithm between items and 0.4 between
+    8 elements, 2000 repetitions (standard error 0.5 to 0.7):
+
+        items      2      3      4      5      6      8      12     20
+        s = 0.2    95     95     95     95     94     94     94     95
+        s = 0.5    94     94     94     94     94     94     93     95
+        s = 1.0    93     92     90     90     90     91     90     92
+
+    so strongly skewed errors are covered less often than the level says.
 
     Args:
         values: Errors, shape (items, samples).
@@ -86,6 +103,7 @@ def estimate_mean(
         crossed: Whether column s belongs to one element for all items.
         confidence: Level in (0, 1).
         method: How the interval is found.
+        limits: Smallest and largest value there can be, to which the interval is cut.
         resamples: Bootstrap resamples.
         generator: Of the bootstrap; None takes a fresh one with seed 0.
 
@@ -126,10 +144,13 @@ def estimate_mean(
     conditional = items == 1
     mean = (w * values).sum() / w.sum()
     table, weight = (values.T, w.T) if conditional else (values, w)
+    if method == "studentized" and min(values.shape if crossed else table.shape[:1]) < _FEW:
+        method = "log" if limits[0] >= 0 else "normal"
     if crossed and not conditional and samples > 1:
         error, bounds = _crossed(table, weight, confidence, method, resamples, generator)
     else:
         error, bounds = _nested(table, weight, confidence, method, resamples, generator)
+    bounds = _within(bounds[0], limits), _within(bounds[1], limits)
     return Estimate(
         value=float(mean),
         low=bounds[0],
@@ -177,9 +198,12 @@ def p_value_above(estimate: Estimate, level: float) -> float:
         level: Tolerance.
 
     Returns:
-        Small values speak for an error above the level; 1.0 or 0.0 where the spread is zero.
+        Small values speak for an error above the level; 1.0 or 0.0 where the spread is zero,
+        NaN where the mean is.
     """
     freedom = (estimate.samples if estimate.conditional else estimate.items) - 1
+    if math.isnan(estimate.value):
+        return math.nan
     if freedom < 1 or not estimate.standard_error > 0:
         return 0.0 if estimate.value > level else 1.0
     return float(student.sf((estimate.value - level) / estimate.standard_error, freedom))
@@ -200,9 +224,8 @@ def _nested(
         return math.nan, (math.nan, math.nan)
     error = _ratio_error(total, weight)
     m, se, tail = float(mean), float(error), (1 - confidence) / 2
-    if method == "normal" or not se > 0:
-        half = float(student.ppf(1 - tail, clusters - 1)) * se
-        return se, (m - half, m + half)
+    if method in ("normal", "log") or not se > 0:
+        return se, _student(m, se, float(student.ppf(1 - tail, clusters - 1)), method)
     found = []
     for start in range(0, resamples, max(1, _CHUNK // clusters)):
         count = min(max(1, _CHUNK // clusters), resamples - start)
@@ -215,6 +238,18 @@ def _nested(
             found.append((resampled - mean) / _ratio_error(a, b).clamp(min=1e-3 * se))
     low, high = _quantiles(torch.cat(found), tail)
     return se, (low, high) if method == "percentile" else (m - high * se, m - low * se)
+
+
+def _within(bound: float, limits: tuple[float, float]) -> float:
+    return bound if math.isnan(bound) else min(max(bound, limits[0]), limits[1])
+
+
+def _student(m: float, se: float, t: float, method: Method) -> tuple[float, float]:
+    """m ± t se, or by the delta method m exp(±t se/m)."""
+    if method == "log" and m > 0:
+        factor = math.exp(min(t * se / m, _LARGEST_EXPONENT))
+        return m / factor, m * factor
+    return m - t * se, m + t * se
 
 
 def _ratio_error(total: Tensor, weight: Tensor) -> Tensor:
@@ -255,8 +290,7 @@ def _crossed(
     total = float(of_items + of_elements)
     denominator = sum(float(part) ** 2 / freedom for part, freedom in parts)
     freedom = total**2 / denominator if denominator > 0 else min(items, samples) - 1
-    half = float(student.ppf(1 - tail, max(1.0, freedom))) * se
-    return se, (m - half, m + half)
+    return se, _student(m, se, float(student.ppf(1 - tail, max(1.0, freedom))), method)
 
 
 def _quantiles(values: Tensor, tail: float) -> tuple[float, float]:

@@ -153,7 +153,8 @@ def compare_logits(left: Tensor, right: Tensor) -> dict[str, Tensor]:
         "total_variation": 0.5 * (p.exp() - q.exp()).abs().sum(-1),
         "margin_change": (margin - (before.values[:, 0] - before.values[:, 1])).abs(),
     }
-    return {name: value.cpu() for name, value in found.items()}
+    known = ~(left.isnan() | right.isnan()).any(-1)
+    return {name: torch.where(known, value, math.nan).cpu() for name, value in found.items()}
 
 
 def _largest(value: Tensor) -> Tensor:

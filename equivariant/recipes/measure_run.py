@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -26,6 +27,7 @@ from equivariant.recipes.sie_3diebench import load_trained
 from equivariant.report import Line, Picture, Section, Table, plot, write_page
 from equivariant.runs import RunFolder, read_json, write_atomically, write_json
 
+_RANGE = (0.0, 2.0)  # of relative errors
 _SERIES = {"moved": "relative", "unmoved": "unmoved", "unrelated": "shuffled"}
 
 
@@ -168,12 +170,17 @@ def _invariance(z_a: Tensor, z_b: Tensor) -> PairError:
 
 
 def _estimates(error: PairError, objects: Tensor) -> dict[str, Estimate]:
-    found = {name: _clustered(getattr(error, key), objects) for name, key in _SERIES.items()}
+    found = {
+        name: _clustered(getattr(error, key), objects, limits=_RANGE)
+        for name, key in _SERIES.items()
+    }
     found["gain"] = _clustered(error.unmoved - error.relative, objects)
     return found
 
 
-def _clustered(values: Tensor, objects: Tensor) -> Estimate:
+def _clustered(
+    values: Tensor, objects: Tensor, limits: tuple[float, float] = (-math.inf, math.inf)
+) -> Estimate:
     """Mean over pairs, resampling objects; objects may have different numbers of pairs."""
     rows = objects.cpu().unique(return_inverse=True)[1]
     counts = torch.bincount(rows)
@@ -184,7 +191,7 @@ def _clustered(values: Tensor, objects: Tensor) -> Estimate:
     weights = torch.zeros_like(table)
     table[rows[order], place] = values.double().cpu()[order]
     weights[rows[order], place] = 1.0
-    return estimate_mean(table, weights=weights)
+    return estimate_mean(table, weights=weights, limits=limits)
 
 
 def _curves(
@@ -197,7 +204,7 @@ def _curves(
             continue
         for name, key in _SERIES.items():
             values = getattr(error, key).cpu()[inside]
-            estimate = _clustered(values, objects.cpu()[inside])
+            estimate = _clustered(values, objects.cpu()[inside], limits=_RANGE)
             curves[name].append((float(angle[inside].mean()), estimate))
     return curves
 

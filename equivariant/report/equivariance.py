@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -107,7 +108,11 @@ def curve_picture(
 def local_estimates(report: LocalReport) -> dict[str, Estimate]:
     """Local error E|L_X f|² per output entry in each direction, with its interval."""
     values = report.overall.squared / report.overall.entries
-    return {name: estimate_mean(values[:, k : k + 1]) for k, name in enumerate(report.names)}
+    limits = (0.0, math.inf)
+    return {
+        name: estimate_mean(values[:, k : k + 1], limits=limits)
+        for k, name in enumerate(report.names)
+    }
 
 
 def local_table(report: LocalReport, *, floor: float = 1e-5) -> Table:

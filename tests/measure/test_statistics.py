@@ -53,6 +53,50 @@ def test_an_interval_that_counts_entries_does_not_cover():
     assert blind < 0.85
 
 
+def few(spread, items, estimate, repetitions=400):
+    """Coverage for a few items whose errors are skewed."""
+    generator, hits = torch.Generator().manual_seed(1), 0
+    for _ in range(repetitions):
+        of_item = torch.randn(items, 1, generator=generator, dtype=torch.float64)
+        of_element = torch.randn(items, 8, generator=generator, dtype=torch.float64)
+        e = estimate(torch.exp(spread * of_item + 0.4 * of_element))
+        hits += e.low <= math.exp((spread**2 + 0.4**2) / 2) <= e.high
+    return hits / repetitions
+
+
+@pytest.mark.parametrize(
+    ("spread", "items", "stated"), [(0.2, 2, 0.95), (0.5, 3, 0.94), (0.5, 5, 0.94), (1.0, 4, 0.90)]
+)
+def test_coverage_of_few_items_is_as_stated(spread, items, stated):
+    """Within three standard errors of the table in the docstring; plain t stays below it."""
+    found = few(spread, items, lambda v: estimate_mean(v, limits=(0.0, math.inf)))
+    assert abs(found - stated) < 3 * math.sqrt(stated * (1 - stated) / 400)
+    if spread == 1.0:
+        assert few(spread, items, lambda v: estimate_mean(v, method="normal")) < 0.85
+
+
+def test_intervals_of_few_items_by_hand_and_within_their_range():
+    means = np.array([0.2, 0.5, 1.7])
+    values = torch.from_numpy(means)[:, None]
+    m, half = means.mean(), stats.t.ppf(0.975, 2) * stats.sem(means)
+    e = estimate_mean(values, limits=(0.0, 100.0))
+    assert (e.low, e.high) == (
+        pytest.approx(m * math.exp(-half / m)), pytest.approx(m * math.exp(half / m))
+    )  # fmt: skip
+    cut = estimate_mean(values, limits=(0.0, 2.0))
+    assert cut.high == 2.0 and cut.low == e.low
+    difference = estimate_mean(values - 0.5)  # may be negative: Student's t
+    assert (difference.low, difference.high) == (
+        pytest.approx(m - 0.5 - half), pytest.approx(m - 0.5 + half)
+    )  # fmt: skip
+    generator = torch.Generator().manual_seed(0)
+    for items in (1, 2, 3, 4, 6, 9):
+        for crossed in (False, True):
+            v = torch.randn(items, 4, generator=generator, dtype=torch.float64).exp().clamp(max=2)
+            e = estimate_mean(v, crossed=crossed, limits=(0.0, 2.0))
+            assert 0.0 <= e.low <= e.value <= e.high <= 2.0, (items, crossed)
+
+
 def test_weights_are_importance_weights():
     """Mean of x² over the uniform law on [0, 1] from draws of density 2x."""
     generator = torch.Generator().manual_seed(0)
