@@ -14,7 +14,14 @@ from equivariant.measure.caveats import Caveat, Concern
 from equivariant.measure.equivariance_report import EquivarianceReport
 from equivariant.measure.error import equivariance_error
 from equivariant.measure.examined import ABOVE, Examined
-from equivariant.measure.floor import LEAST, Floor, Twin, float64_twin, floor_of_outputs
+from equivariant.measure.floor import (
+    LEAST,
+    Floor,
+    Twin,
+    float64_twin,
+    floor_of_outputs,
+    least_rounding,
+)
 from equivariant.measure.proof import one_draw_proves
 from equivariant.measure.state import kept_state
 from equivariant.measure.statistics import Estimate
@@ -58,6 +65,8 @@ class Diagnosis:
             which the verdict then rests: it is that of the map, without its rounding.
         caveats: What limits the verdict: those of the report, ill-conditioned outputs, and why
             there is no copy in float64 where there should be one.
+        allowed: The floor that the verdict rests on: that of the copy in float64 where there is
+            one, at least a unit of single precision, else that of the map itself.
     """
 
     verdict: Verdict
@@ -67,12 +76,13 @@ class Diagnosis:
     findings: list[Finding]
     true: Estimate | None = None
     caveats: tuple[Caveat, ...] = ()
+    allowed: float = float("nan")
 
     def __str__(self) -> str:
+        given = f"{self.report.estimate(output=self.output)}, floor {self.floor.value:.1e}"
+        true = "" if self.true is None else f"; in float64 {self.true}, floor {self.allowed:.1e}"
         lines = [
-            f"{self.verdict.value}: relative error {self.report.estimate(output=self.output)}, "
-            + ("" if self.true is None else f"in float64 {self.true}, ")
-            + f"floor {self.floor.value:.1e}",
+            f"{self.verdict.value}: relative error {given}{true}",
             *(f"- {finding}" for finding in self.findings),
             *(f"! {caveat}" for caveat in self.caveats),
         ]
@@ -150,11 +160,7 @@ class _Judged:
 def _diagnosed(
     f: Callable[..., Any], x: Any, claim: dict[str, Any], report: EquivarianceReport, seed: int
 ) -> Diagnosis:
-    least = LEAST * torch.finfo(getattr(torch, report.dtype)).eps
-    floors = {  # of a random map it would be the noise
-        name: replace(floor, rounding=least) if _random(report, name) else floor
-        for name, floor in floor_of_outputs(f, x, **claim).items()
-    }
+    floors = _quiet(floor_of_outputs(f, x, **claim), report)
     own = {name: floor.rounding for name, floor in floors.items()}
     given = _Judged(f, x, report, floors, own)
     judged = given
@@ -162,7 +168,9 @@ def _diagnosed(
     if not any(_random(report, name) for name in report.outputs):
         judged, caveats = _twin_judged(given, claim, seed)
     verdicts = {
-        name: Verdict.RANDOM if _random(report, name) else _verdict(judged, claim, name, seed)
+        name: Verdict.RANDOM
+        if _random(report, name) or _random(judged.report, name)
+        else _verdict(judged, claim, name, seed)
         for name in report.outputs
     }
     output = max(
@@ -181,7 +189,8 @@ def _diagnosed(
         findings = causes_of(examined)
     true = None if judged is given else judged.report.estimate(output=output)
     limits = (*report.caveats, *caveats, *_ill_conditioned(floors, report))
-    return Diagnosis(verdict, output, report, floor, findings, true, limits)
+    allowed = judged.floors[output].value
+    return Diagnosis(verdict, output, report, floor, findings, true, limits, allowed)
 
 
 def _twin_judged(
@@ -197,15 +206,14 @@ def _twin_judged(
             twin.module, x, **claim, samples=min(_TWIN_SAMPLES, given.report.radius.shape[1]),
             generator=_seeded(seed),
         )  # fmt: skip
-        rounding = floor_of_outputs(twin.module, x, **claim)
+        rounding = _quiet(floor_of_outputs(twin.module, x, **claim), report)
     except Exception as error:  # at moved inputs, where the copy had not been tried
         first = (str(error).splitlines() or [""])[0]
         reason = f"the copy fails at moved inputs with {type(error).__name__}: {first[:80]}"
         return given, _no_twin(Twin(None, reason))
     if not report.finite:
         return given, _no_twin(Twin(None, "the copy's outputs are not finite"))
-    single = torch.finfo(torch.float32).eps
-    unit = min(torch.finfo(getattr(torch, given.report.dtype)).eps, single)
+    unit = min(_unit(given.report), torch.finfo(torch.float32).eps)
     own = {name: floor.rounding for name, floor in rounding.items()}
     floors = {
         name: replace(given.floors[name], rounding=max(unit, own[name])) for name in given.floors
@@ -213,27 +221,40 @@ def _twin_judged(
     return _Judged(twin.module, x, report, floors, own), ()
 
 
+def _quiet(floors: dict[str, Floor], report: EquivarianceReport) -> dict[str, Floor]:
+    """Floors as measured, but of random outputs, where that is their noise, the least."""
+    least = least_rounding(_unit(report))
+    return {
+        name: replace(floor, rounding=least) if _random(report, name) else floor
+        for name, floor in floors.items()
+    }
+
+
 def _no_twin(twin: Twin) -> tuple[Caveat, ...]:
     return (Caveat(Concern.PRECISION, twin.reason),) if twin.reason else ()
 
 
 def _random(report: EquivarianceReport, output: str) -> bool:
-    unit = torch.finfo(getattr(torch, report.dtype)).eps
     error = report.value(output=output)
-    return report.repeat[output] > max(ABOVE * LEAST * unit, 0.1 * error)
+    return report.repeat[output] > max(ABOVE * least_rounding(_unit(report)), 0.1 * error)
+
+
+def _unit(report: EquivarianceReport) -> float:
+    return float(torch.finfo(getattr(torch, report.dtype)).eps)
 
 
 def _verdict(judged: _Judged, claim: dict[str, Any], output: str, seed: int) -> Verdict:
     report, floor = judged.report, judged.floors[output]
     estimate, level = report.estimate(output=output), ABOVE * floor.value
+    unit = _unit(report)  # in half precision inner steps may lose a few
+    broken = max(level, ABOVE * min(LEAST * unit, 4 * least_rounding(unit)))
     low = estimate.value if estimate.low != estimate.low else estimate.low
     high = estimate.value if estimate.high != estimate.high else estimate.high
-    if low > level or one_draw_proves(
-        judged.f, judged.x, report, output=output, level=_FAR * level, factor=_FAR, seed=seed,
-        **claim,
+    if low > broken or one_draw_proves(
+        judged.f, judged.x, report, output=output, level=min(_FAR * broken, 1.0), factor=_FAR,
+        seed=seed, **claim,
     ):  # fmt: skip
         return Verdict.NOT_EQUIVARIANT
-    unit = torch.finfo(getattr(torch, report.dtype)).eps
     if floor.rounding > min(_NOTHING, _CONDITION * unit**0.5):
         return Verdict.ROUNDING
     sound = high <= level or report.value("worst", output=output) <= level
@@ -241,7 +262,7 @@ def _verdict(judged: _Judged, claim: dict[str, Any], output: str, seed: int) -> 
 
 
 def _ill_conditioned(floors: dict[str, Floor], report: EquivarianceReport) -> list[Caveat]:
-    unit = torch.finfo(getattr(torch, report.dtype)).eps
+    unit = _unit(report)
     return [
         Caveat(
             Concern.CANCELLATION,

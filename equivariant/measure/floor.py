@@ -20,8 +20,10 @@ from equivariant.measure.table import compare, relative_error
 from equivariant.measure.tree import call, rebuild, tensors, widened
 
 _ISOMETRIES = (SO2(), SO3(), SE3(), Translation(2), Translation(3))  # a blur commutes with
+_FUNCTION = "a function cannot be copied: to say more, measure it in float32 or give the module"
 _BLUR_REACH_PX = 6.0
 _BELOW_SINGLE, _ABOVE_SINGLE = 1e-12, 1e-4  # relative changes that a cast hides, and shows
+_HALF = 1e-4  # units of dtypes of half precision are above
 LEAST = 16  # units of rounding that a short sum of products may lose
 
 
@@ -59,7 +61,8 @@ def numerical_floor(
 
     Rounding: the change of f(x) when every row of x is changed by one unit of rounding of its
     largest entry, before or after a move; for a module in less than float64 also the difference
-    between it and its copy in float64, at x; at least 16 units. Interpolation: the error of
+    between it and its copy in float64, at x; at least 16 units, one in half precision, where 16
+    are 2 to 12 %. Interpolation: the error of
     ``reference``, by default a Gaussian blur where rotations or translations warp images or
     volumes; for other warps none is known.
 
@@ -127,12 +130,16 @@ def floor_of_outputs(
             other = after.parts(call(wide, widened(x)))
             found.append(_differences(after.parts(call(f, x)), other, before.items(x)))
     unit = torch.finfo(next(iter(before.parts(x).values())).tensor.dtype).eps
+    least = least_rounding(unit)
     return {
-        name: Floor(
-            max(LEAST * unit, *(float(change[name].mean()) for change in found)), interpolation
-        )
+        name: Floor(max(least, *(float(one[name].mean()) for one in found)), interpolation)
         for name in found[0]
     }
+
+
+def least_rounding(unit: float) -> float:
+    """The rounding of any map in a dtype of that unit: 16 units, or one in half precision."""
+    return LEAST * unit if unit < _HALF else unit
 
 
 def drawn_element(group: Group, generator: torch.Generator, **options: Any) -> Tensor:
@@ -271,12 +278,16 @@ def float64_twin(f: Callable[..., Any], x: Any) -> Twin:
         x: A batch of its inputs.
 
     Returns:
-        No copy for what is no module or is in float64 already; and, with the reason, for what
-        mixes dtypes, cannot be copied, does not run in float64, or computes in less inside.
+        No copy for functions and for what is in float64 already; and, with the reason, for
+        functions in half precision, and modules that mix dtypes, cannot be copied, do not run in
+        float64, or compute in less inside.
     """
     dtypes = {leaf.dtype for leaf in tensors(x).values() if leaf.is_floating_point()}
-    if not isinstance(f, nn.Module) or torch.float64 in dtypes:
+    if torch.float64 in dtypes:
         return Twin(None)
+    if not isinstance(f, nn.Module):
+        coarse = [dtype for dtype in dtypes if torch.finfo(dtype).eps > _HALF]
+        return Twin(None, _FUNCTION if coarse else "")
     if any(p.is_floating_point() and p.dtype not in dtypes for p in f.parameters()):
         return Twin(None, "parameters and inputs have different dtypes")
     try:

@@ -196,10 +196,14 @@ def findings_section(diagnosis: Diagnosis) -> Section:
     text = (
         f"{diagnosis.verdict.value.capitalize()}. Relative error "
         f"{diagnosis.report.estimate(output=diagnosis.output)}"
-        + ("" if diagnosis.true is None else f", of the same weights in float64 {diagnosis.true}")
-        + f"; an ideal map in this dtype, with these actions, would show "
+        f"; an ideal map in this dtype, with these actions, would show "
         f"{diagnosis.floor.value:.1e}."
     )
+    if diagnosis.true is not None:
+        text += (
+            f" The same weights in float64, which decide: {diagnosis.true}, where an ideal map "
+            f"would show at most {diagnosis.allowed:.1e}."
+        )
     items: list[Table | Picture] = []
     if diagnosis.caveats:
         limits = [[caveat.concern.value, caveat.text] for caveat in diagnosis.caveats]

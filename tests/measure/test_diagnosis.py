@@ -185,8 +185,8 @@ def test_low_precision_hides_no_error_and_invents_none(dtype):
     )
     assert wrong.verdict is Verdict.NOT_EQUIVARIANT and wrong.true.low > 0.05
     assert sound.verdict is Verdict.EQUIVARIANT and sound.true.value < 1e-12
-    if dtype == torch.bfloat16:  # rounding alone is as large as the fault
-        assert 3 * wrong.floor.value > wrong.report.value() and sound.report.value() > 0.01
+    if dtype == torch.bfloat16:  # rounding alone would allow no verdict
+        assert wrong.floor.value > 0.01 and sound.report.value() > 0.01
     assert "in float64" in str(wrong)
 
 
