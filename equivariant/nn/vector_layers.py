@@ -225,7 +225,8 @@ class VectorInvariant(nn.Module):
 
     def __init__(self, channels: int, norm: Norm = "batch") -> None:
         super().__init__()
-        half, quarter = max(channels // 2, 1), max(channels // 4, 1)
+        least = 2 if norm == "layer" else 1  # one length minus its mean is zero
+        half, quarter = max(channels // 2, least), max(channels // 4, least)
         self.frame = nn.Sequential(
             VectorBlock(channels, half, norm),
             VectorBlock(half, quarter, norm),
