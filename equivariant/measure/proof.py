@@ -60,16 +60,12 @@ def one_draw_proves(
         suspects.append(known[max(at, key=lambda name: at[name])])
     generator = torch.Generator().manual_seed(seed)
     with torch.set_grad_enabled(options.get("differentiates", False)):
-        return any(
-            bool(
-                (
-                    _errors(f, x, before, after, g, output)
-                    > factor
-                    * _rounding(f, x, before, after, g, output, generator).clamp(min=level / factor)
-                ).any()
-            )
-            for g in suspects
-        )
+        for g in suspects:
+            error = _errors(f, x, before, after, g, output)
+            rounding = _rounding(f, x, before, after, g, output, generator)
+            if bool((error > torch.clamp(factor * rounding, min=level)).any()):
+                return True
+    return False
 
 
 def _errors(

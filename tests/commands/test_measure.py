@@ -44,6 +44,17 @@ def forces():
         return -torch.autograd.grad(e.sum(), p)[0]
     return f
 
+def dead():
+    return lambda p: p.mean(1) * float("nan")
+
+def picky():
+    class Picky(nn.Module):
+        def forward(self, p):
+            if p.dtype == torch.float64:
+                raise ValueError("single precision only")
+            return p.mean(1)
+    return Picky()
+
 number = 3
 def nothing():
     return 3
@@ -153,3 +164,17 @@ def test_unrelated_means_another_object():
     rows = interleaved(torch.from_numpy(given))
     assert bool((rows[:, 0] != rows[:, 0].roll(1)).all())
     assert sorted(rows.tolist()) == sorted(given.tolist())
+
+
+def test_what_is_not_finite_is_said_and_no_verdict_given(folder, capsys):
+    words = ["--input", "points:5", "--output", "vectors"]
+    measure("--model", "mine.py:dead", *words)
+    said = capsys.readouterr().out
+    assert "Not finite: nothing can be said" in said and "all 6 items" in said
+    assert "quivariant up to rounding" not in said
+    numbers = json.loads(next(folder.glob("runs/measure/*/measures.json")).read_text())
+    assert numbers["diagnosis"]["verdict"].startswith("not finite")
+    assert numbers["diagnosis"]["caveats"] and numbers["error"]["outputs"]["output"]
+    measure("--model", "mine.py:picky", *words)
+    said = capsys.readouterr().out
+    assert "ValueError: single precision only" in said and "up to rounding" in said
