@@ -8,10 +8,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from equivariant.groups.base import Group, random_normal
+from equivariant.groups.base import Group, at_least_single, axis_names, random_normal
 from equivariant.groups.linear import GL, check_size
 from equivariant.groups.logarithm import principal_log
-from equivariant.shapes import Coordinates, Float, Matrix
+from equivariant.groups.membership import affine_defect
+from equivariant.shapes import Coordinates, Float, Matrix, Scalar
 
 
 @dataclass(frozen=True)
@@ -72,8 +73,7 @@ class Affine(Group):
         return basis
 
     def exp(self, coordinates: Coordinates) -> Matrix:
-        element: Tensor = torch.linalg.matrix_exp(self.hat(coordinates))
-        return element
+        return at_least_single(torch.linalg.matrix_exp, self.hat(coordinates))
 
     def log(self, g: Matrix) -> Coordinates:
         """Coordinates of the principal logarithm.
@@ -83,13 +83,27 @@ class Affine(Group):
             ConventionError: An eigenvalue lies on the closed negative real axis.
         """
         self.check_element(g)
-        linear, translation = self.split(principal_log(g))
+        logarithm = at_least_single(principal_log, g)  # refuses negative determinants itself
+        self.check_member(g)
+        linear, translation = self.split(logarithm)
         return torch.cat([linear.flatten(-2), translation], -1)
+
+    def defect(self, g: Matrix) -> Scalar:
+        return affine_defect(g, GL(self.size).defect(g[..., :-1, :-1]))
+
+    @property
+    def direction_names(self) -> tuple[str, ...]:
+        shifts = (f"shift {axis}" for axis in axis_names(self.size))
+        return (*GL(self.size).direction_names, *shifts)
+
+    def directions(self) -> dict[str, Coordinates]:
+        """Those of :func:`plane_directions` in the plane; elsewhere the basis."""
+        return plane_directions() if self.size == 2 else super().directions()
 
     def inverse(self, g: Matrix) -> Matrix:
         self.check_element(g)
         linear, translation = self.split(g)
-        back = torch.linalg.inv(linear)
+        back = at_least_single(torch.linalg.inv, linear)
         return self.join(back, -(back @ translation.unsqueeze(-1)).squeeze(-1))
 
     def draw(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from typing import ClassVar
 
 import torch
@@ -12,7 +11,25 @@ from torch import Tensor
 
 from equivariant.errors import ConventionError, ShapeError
 from equivariant.groups.half_turns import half_turns
-from equivariant.shapes import Coordinates, Float, Matrix, Scalar
+from equivariant.groups.membership import (
+    determinant,
+    membership_tolerance,
+    numbers_are_known,
+)
+from equivariant.groups.numerics import (
+    at_least_single,
+    axis_names,
+    near_zero,
+    power_series,
+    random_normal,
+    safe_norm,
+)
+from equivariant.shapes import Bool, Coordinates, Float, Matrix, Scalar
+
+__all__ = [
+    "Group", "at_least_single", "axis_names", "near_zero", "power_series", "random_normal",
+    "safe_norm",
+]  # fmt: skip
 
 
 class Group(ABC):
@@ -91,6 +108,7 @@ class Group(ABC):
 
         Raises:
             ShapeError: The last two axes are not (n, n).
+            ConventionError: A matrix is no element.
         """
 
     @abstractmethod
@@ -142,6 +160,113 @@ class Group(ABC):
             Functions (..., n, n) -> (..., n, n).
         """
         return {}
+
+    @property
+    def space_dim(self) -> int | None:
+        """d, where the group moves points of d-space by its matrices; None where it does not.
+
+            x ↦ g x,   or   x ↦ A x + t   for matrices [[A, t], [0, 1]]
+
+        By default the algebra says which of the two: the second where the last row of all its
+        matrices is zero and the last column of one is not (there are translations).
+        """
+        if self.dim == 0:
+            return None
+        basis, n = self.basis(), self.matrix_size
+        affine = not bool(basis[:, -1, :].any()) and bool(basis[:, :-1, -1].any())
+        return n - 1 if affine else n
+
+    @property
+    def preserves_lengths(self) -> bool:
+        """Whether every element preserves distances of its space.
+
+        By default: whether the linear parts of the algebra are skew. A group whose other
+        components stretch says so itself.
+        """
+        linear = self._linear_basis()
+        return linear is not None and bool(((linear + linear.mT).abs() < 1e-12).all())
+
+    @property
+    def orthogonal_dim(self) -> int | None:
+        """d, where linear parts are an orthogonal d x d matrix times a positive scale; or None."""
+        linear = self._linear_basis()
+        if linear is None:
+            return None
+        d = linear.shape[-1]
+        trace = linear.diagonal(dim1=-2, dim2=-1).mean(-1)[:, None, None]
+        stretch = linear + linear.mT - 2 * trace * torch.eye(d, dtype=linear.dtype)
+        return d if bool((stretch.abs() < 1e-12).all()) else None
+
+    @property
+    def turns(self) -> bool:
+        """Whether some linear parts are more than scales: not so for translations."""
+        linear = self._linear_basis()
+        return linear is None or bool((linear - linear.mT).any())
+
+    def orthogonal_part(self, g: Matrix) -> Matrix:
+        """Orthogonal factor of the linear part, on which irreps depend, shape (..., d, d).
+
+        Raises:
+            ConventionError: Linear parts are no orthogonal matrices times scales.
+        """
+        d = self.orthogonal_dim
+        if d is None:
+            raise ConventionError(
+                expected="a group of rotations, with reflections, scales and translations or not",
+                got=str(self), argument="group",
+                advice="Shears and boosts have no orthogonal factor that is a homomorphism.",
+            )  # fmt: skip
+        linear = g[..., :d, :d]
+        if self.preserves_lengths:
+            return linear
+        return linear / determinant(linear).abs()[..., None, None] ** (1 / d)
+
+    def directions(self) -> dict[str, Coordinates]:
+        """Named directions of the algebra, shape (dim,) each, float64; at least a basis.
+
+        Example:
+            >>> from equivariant.groups import SE3
+            >>> list(SE3().directions())[:4]
+            ['turn x', 'turn y', 'turn z', 'shift x']
+        """
+        names = self.direction_names
+        return dict(zip(names, torch.eye(self.dim, dtype=torch.float64), strict=True))
+
+    @property
+    def direction_names(self) -> tuple[str, ...]:
+        """Names of the basis of the algebra; numbers by default."""
+        return tuple(map(str, range(self.dim)))
+
+    def contains(self, g: Matrix, tolerance: float | None = None) -> Bool[Tensor, ...]:
+        """Which matrices are elements.
+
+        Args:
+            g: Matrices, shape (..., n, n).
+            tolerance: Largest :meth:`defect`; None takes 1e-4, or 16 units of rounding.
+
+        Returns:
+            Shape (...), bool; false for what is not finite.
+
+        Example:
+            >>> from equivariant.groups import SO3
+            >>> SO3().contains(torch.stack([torch.eye(3), 2 * torch.eye(3), -torch.eye(3)]))
+            tensor([ True, False, False])
+        """
+        self.check_element(g)
+        limit = membership_tolerance(g.dtype) if tolerance is None else tolerance
+        wide = g.detach().to(torch.promote_types(g.dtype, torch.float32))
+        finite = wide.isfinite().all(-1).all(-1)
+        eye = torch.eye(self.matrix_size, dtype=wide.dtype, device=wide.device)
+        return finite & (self.defect(torch.where(finite[..., None, None], wide, eye)) <= limit)
+
+    def defect(self, g: Matrix) -> Scalar:
+        """How far finite matrices are from being elements, shape (...); 0 for elements.
+
+        By default the largest entry of g - project(g), relative to those of project(g) and 1.
+        """
+        nearest = self.project(g)
+        size = nearest.abs().amax((-2, -1)).clamp(min=1.0)
+        return (g - nearest).abs().amax((-2, -1)) / size
 
     def identity(
         self,
@@ -207,7 +332,12 @@ class Group(ABC):
 
         Returns:
             Shape (...); its gradient where a = b is zero.
+
+        Raises:
+            ConventionError: A matrix is no element.
         """
+        self.check_member(a, "a")
+        self.check_member(b, "b")
         return safe_norm(self.log(self.inverse(a) @ b))
 
     def check_element(self, g: Tensor, argument: str = "g") -> None:
@@ -220,6 +350,32 @@ class Group(ABC):
                 argument=argument,
                 advice="Convert quaternions, Euler angles or rotation vectors to matrices first.",
             )
+
+    def check_member(self, g: Tensor, argument: str = "g") -> None:
+        """Raise unless all matrices are elements, as far as their numbers can be looked at.
+
+        Raises:
+            ShapeError: The last two axes are not (n, n).
+            ConventionError: A matrix is no element.
+        """
+        self.check_element(g, argument)
+        if not numbers_are_known(g):
+            return
+        member = self.contains(g)
+        if not bool(member.all()):
+            first = g.detach()[~member][0].tolist()
+            raise ConventionError(
+                expected=f"elements of {self}",
+                got=f"{int((~member).sum())} of {member.numel()} matrices that are none, the first "
+                f"{first}",
+                argument=argument,
+                advice="project(matrix) gives the element nearest to a matrix.",
+            )
+
+    def _linear_basis(self) -> Float[Tensor, "d n n"] | None:
+        """Linear parts of the algebra's basis; None where the group moves no points."""
+        d = self.space_dim
+        return None if d is None else self.basis()[:, :d, :d]
 
     def check_coordinates(self, coordinates: Tensor, argument: str = "coordinates") -> None:
         """Raise ShapeError unless the last axis is dim."""
@@ -236,68 +392,3 @@ def _exact(g: Tensor) -> Tensor:
     """Entries within a few units of rounding of a whole number, made whole; -0 becomes 0."""
     whole = g.round() + 0.0
     return torch.where((g - whole).abs() < 1e-14, whole, g)
-
-
-def safe_norm(x: Coordinates) -> Scalar:
-    """Euclidean norm over the last axis whose gradient at zero is zero, not NaN.
-
-    Example:
-        >>> x = torch.zeros(3, requires_grad=True)
-        >>> safe_norm(x).backward()
-        >>> x.grad
-        tensor([0., 0., 0.])
-    """
-    square = x.square().sum(-1)
-    positive = square > 0
-    return torch.where(positive, torch.where(positive, square, 1.0).sqrt(), 0.0)
-
-
-def near_zero(
-    t: Scalar,
-    *,
-    threshold: float,
-    series: tuple[float, ...],
-    otherwise: Callable[[Tensor], Tensor],
-) -> Scalar:
-    """A function with a removable singularity at t = 0, and gradients that know it.
-
-    Below the threshold the power series in t is used; above, the formula, which is never
-    evaluated (nor differentiated) near its singularity.
-
-    Args:
-        t: Argument, at least 0, shape (...).
-        threshold: Where to switch.
-        series: Coefficients of t⁰, t¹, t², ...; truncation below rounding at the threshold.
-        otherwise: The formula.
-    """
-    small = t < threshold
-    inside = power_series(torch.where(small, t, 0.0), series)
-    return torch.where(small, inside, otherwise(torch.where(small, threshold, t)))
-
-
-def power_series(t: Scalar, coefficients: tuple[float, ...]) -> Scalar:
-    """``Σ_k coefficients_k tᵏ`` by Horner's rule, shape (...)."""
-    value = torch.zeros_like(t)
-    for coefficient in reversed(coefficients):
-        value = value * t + coefficient
-    return value
-
-
-def random_normal(
-    shape: tuple[int, ...],
-    *,
-    generator: torch.Generator,
-) -> Tensor:
-    """Standard normal numbers in float64, drawn on the generator's own device, the CPU.
-
-    Raises:
-        ConventionError: The generator lives on another device.
-    """
-    if generator.device.type != "cpu":
-        raise ConventionError(
-            expected="a generator on the CPU",
-            got=f"one on {generator.device}",
-            argument="generator",
-            advice="Make it with torch.Generator().manual_seed(seed); results move to `device`.",
-        )
-    return torch.randn(shape, generator=generator, dtype=torch.float64)

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from equivariant.errors import ConventionError
-from equivariant.groups.base import Group, random_normal
+from equivariant.groups.base import Group, at_least_single, random_normal
 from equivariant.groups.logarithm import principal_log
-from equivariant.shapes import Coordinates, Float, Matrix
+from equivariant.groups.membership import determinant
+from equivariant.shapes import Coordinates, Float, Matrix, Scalar
 
 
 @dataclass(frozen=True)
@@ -56,8 +57,7 @@ class GL(Group):
         return torch.eye(self.dim, dtype=torch.float64).reshape(self.dim, self.size, self.size)
 
     def exp(self, coordinates: Coordinates) -> Matrix:
-        element: Tensor = torch.linalg.matrix_exp(self.hat(coordinates))
-        return element
+        return at_least_single(torch.linalg.matrix_exp, self.hat(coordinates))
 
     def log(self, g: Matrix) -> Coordinates:
         """Coordinates of the principal logarithm.
@@ -67,12 +67,19 @@ class GL(Group):
             ConventionError: An eigenvalue lies on the closed negative real axis.
         """
         self.check_element(g)
-        return principal_log(g).flatten(-2)
+        return at_least_single(principal_log, g).flatten(-2)
+
+    def defect(self, g: Matrix) -> Scalar:
+        positive = determinant(g) > 0
+        return torch.where(positive, torch.zeros_like(g[..., 0, 0]), torch.inf)
+
+    @property
+    def direction_names(self) -> tuple[str, ...]:
+        return tuple(f"a{i + 1}{j + 1}" for i in range(self.size) for j in range(self.size))
 
     def inverse(self, g: Matrix) -> Matrix:
         self.check_element(g)
-        inverse: Tensor = torch.linalg.inv(g)
-        return inverse
+        return at_least_single(torch.linalg.inv, g)
 
     def draw(
         self, batch: tuple[int, ...], *, generator: torch.Generator, scale: float = 1.0
@@ -89,7 +96,7 @@ class GL(Group):
         the identity map.
         """
         self.check_element(matrix, "matrix")
-        return matrix + _mending(matrix.detach())
+        return matrix + at_least_single(_mending, matrix.detach())
 
 
 def check_size(size: int) -> None:

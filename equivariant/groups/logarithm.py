@@ -7,12 +7,14 @@ import torch
 from torch import Tensor
 
 from equivariant.errors import ConventionError
+from equivariant.groups.membership import numbers_are_known
 from equivariant.shapes import Matrix
 
 # Gauss-Legendre rule on [-1, 1]; for |A - I| <= 1/2 its error is far below rounding.
-_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(16)
+_NODES, _WEIGHTS = (tuple(map(float, row)) for row in np.polynomial.legendre.leggauss(16))
 _NEWTON_STEPS = 60
 _ROOTS = 40
+_FIXED_ROOTS, _FIXED_STEPS = 10, 16  # where numbers cannot be looked at
 
 
 def principal_log(matrix: Matrix) -> Matrix:
@@ -42,16 +44,44 @@ def principal_log(matrix: Matrix) -> Matrix:
 
     Source: Higham 2008, Functions of Matrices, chapters 6 and 11.
     """
+    if not numbers_are_known(matrix):
+        return _without_looking(matrix)
     _check_spectrum(matrix.detach())
     eye = torch.eye(matrix.shape[-1], dtype=matrix.dtype, device=matrix.device)
     root, roots = matrix, 0
     while roots < _ROOTS and _far(root - eye, 0.5):
         root, roots = square_root(root), roots + 1
-    x = root - eye
+    return 2.0**roots * _log_near_one(root - eye)
+
+
+def _log_near_one(x: Tensor) -> Tensor:
+    """log(I + X) for |X| <= 1/2."""
+    eye = torch.eye(x.shape[-1], dtype=x.dtype, device=x.device)
     total = torch.zeros_like(x)
-    for node, weight in zip(_NODES.tolist(), _WEIGHTS.tolist(), strict=True):
+    for node, weight in zip(_NODES, _WEIGHTS, strict=True):
         total = total + 0.5 * weight * torch.linalg.solve(eye + 0.5 * (1 + node) * x, x)
-    return 2.0**roots * total
+    return total
+
+
+def _without_looking(matrix: Tensor) -> Tensor:
+    """The same where steps cannot depend on numbers, with a little more rounding (1e-11).
+
+    Ten square roots, the first two with steps enough for condition numbers of 1e6; NaN where
+    there is no principal logarithm.
+    """
+    eye = torch.eye(matrix.shape[-1], dtype=matrix.dtype, device=matrix.device)
+    root = matrix
+    for number in range(_FIXED_ROOTS):
+        m = y = root
+        for _ in range(_FIXED_STEPS if number < 2 else _FIXED_STEPS // 2):
+            inverse = torch.linalg.inv(m)
+            y = 0.5 * (y + y @ inverse)
+            m = 0.5 * (eye + 0.5 * (m + inverse))
+        root = 0.5 * (y + torch.linalg.solve(y, root))
+    missing = _has_no_log(torch.linalg.eigvals(matrix.detach()), matrix.dtype)
+    return torch.where(
+        missing[..., None, None], torch.nan, 2.0**_FIXED_ROOTS * _log_near_one(root - eye)
+    )
 
 
 def square_root(matrix: Matrix) -> Matrix:
@@ -93,15 +123,19 @@ def _far(difference: Tensor, threshold: float) -> bool:
 
 
 def _check_spectrum(matrix: Tensor) -> None:
-    eigenvalues = _eigenvalues(matrix)
-    tolerance = torch.finfo(matrix.dtype).eps ** 0.5 * eigenvalues.abs()
-    if bool(((eigenvalues.real <= 0) & (eigenvalues.imag.abs() <= tolerance)).any()):
+    if bool(_has_no_log(_eigenvalues(matrix), matrix.dtype).any()):
         raise ConventionError(
             expected="matrices without eigenvalues on the closed negative real axis",
             got="one that has such an eigenvalue",
             argument="matrix",
             advice="It is singular, reverses orientation or holds a half turn; halve the motion.",
         )
+
+
+def _has_no_log(eigenvalues: Tensor, dtype: torch.dtype) -> Tensor:
+    tolerance = torch.finfo(dtype).eps ** 0.5 * eigenvalues.abs()
+    on_axis: Tensor = (eigenvalues.real <= 0) & (eigenvalues.imag.abs() <= tolerance)
+    return on_axis.any(-1)
 
 
 def _eigenvalues(matrix: Tensor) -> Tensor:

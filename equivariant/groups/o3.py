@@ -11,6 +11,11 @@ from torch import Tensor
 
 from equivariant.errors import ConventionError
 from equivariant.groups.base import Group
+from equivariant.groups.membership import (
+    determinant,
+    numbers_are_known,
+    orthogonality_defect,
+)
 from equivariant.groups.orthogonal import nearest_orthogonal
 from equivariant.groups.so3 import SO3
 from equivariant.shapes import Coordinates, Float, Matrix, Scalar
@@ -33,6 +38,10 @@ class O3(Group):
     compact: ClassVar[bool] = True
     dim: ClassVar[int] = 3
     matrix_size: ClassVar[int] = 3
+    space_dim: ClassVar[int] = 3
+    orthogonal_dim: ClassVar[int] = 3
+    preserves_lengths: ClassVar[bool] = True
+    direction_names: ClassVar[tuple[str, ...]] = ("turn x", "turn y", "turn z")
 
     def basis(self) -> Float[Tensor, "d n n"]:
         return _SO3.basis()
@@ -46,8 +55,8 @@ class O3(Group):
         Raises:
             ConventionError: An element reverses orientation: it has no logarithm.
         """
-        self.check_element(g)
-        if bool((torch.linalg.det(g.detach()) < 0).any()):
+        self.check_member(g)
+        if numbers_are_known(g) and bool((determinant(g.detach()) < 0).any()):
             raise ConventionError(
                 expected="elements of determinant +1",
                 got="an element that reverses orientation",
@@ -66,6 +75,9 @@ class O3(Group):
         """Without reflections: the rotation that is left when the inversion is split off."""
         return {"reflections": lambda g: torch.linalg.det(g).sign()[..., None, None] * g}
 
+    def defect(self, g: Matrix) -> Scalar:
+        return orthogonality_defect(g, special=False)
+
     def inverse(self, g: Matrix) -> Matrix:
         self.check_element(g)
         return g.transpose(-1, -2)
@@ -83,7 +95,9 @@ class O3(Group):
 
     def distance(self, a: Matrix, b: Matrix) -> Scalar:
         """Angle of a⁻¹ b; infinite between a rotation and a reflection, which no path joins."""
+        self.check_member(a, "a")
+        self.check_member(b, "b")
         relative = self.inverse(a) @ b
-        orientation = torch.linalg.det(relative.detach()).sign()
+        orientation = determinant(relative.detach()).sign()
         angle = _SO3.distance(_SO3.identity().to(relative), orientation[..., None, None] * relative)
         return torch.where(orientation > 0, angle, torch.inf)

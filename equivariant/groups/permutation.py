@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from equivariant.errors import ConventionError
 from equivariant.groups.base import Group
+from equivariant.groups.membership import numbers_are_known
 from equivariant.shapes import Coordinates, Float, Matrix, Scalar
 
 
@@ -69,7 +70,7 @@ class Permutation(Group):
             ConventionError: An element is not the identity.
         """
         self.check_element(g)
-        if not torch.equal(g, torch.eye(self.size).to(g).expand_as(g)):
+        if numbers_are_known(g) and not torch.equal(g, torch.eye(self.size).to(g).expand_as(g)):
             raise ConventionError(
                 expected="the identity, the only permutation that has a logarithm",
                 got="another permutation",
@@ -90,6 +91,13 @@ class Permutation(Group):
                 found[name] = g
         return found
 
+    space_dim: ClassVar[None] = None
+    preserves_lengths: ClassVar[bool] = True
+
+    def defect(self, g: Matrix) -> Scalar:
+        sums = torch.stack([g.sum(-1), g.sum(-2)], -1)
+        return torch.maximum((g * (1 - g)).abs().amax((-2, -1)), (sums - 1).abs().amax((-2, -1)))
+
     def inverse(self, g: Matrix) -> Matrix:
         self.check_element(g)
         return g.transpose(-1, -2)
@@ -107,11 +115,8 @@ class Permutation(Group):
         It is locally constant in the matrix and carries no gradient.
         """
         self.check_element(matrix, "matrix")
-        flat = matrix.detach().double().cpu().reshape(-1, self.size, self.size).numpy()
-        nearest = np.zeros(flat.shape)
-        for permutation, scores in zip(nearest, flat, strict=True):
-            permutation[linear_sum_assignment(scores, maximize=True)] = 1.0
-        return torch.from_numpy(nearest).reshape(matrix.shape).to(matrix)
+        nearest: Tensor = _assignment(matrix.detach())
+        return nearest
 
     def distance(self, a: Matrix, b: Matrix) -> Scalar:
         """Share of things that a and b send to different places (Hamming), in [0, 1].
@@ -121,6 +126,28 @@ class Permutation(Group):
         Returns:
             Shape (...).
         """
-        self.check_element(a, "a")
-        self.check_element(b, "b")
+        self.check_member(a, "a")
+        self.check_member(b, "b")
         return (a != b).any(-1).to(a.dtype).mean(-1)
+
+
+@torch.library.custom_op(
+    "equivariant::assignment", mutates_args=(), schema="(Tensor scores) -> Tensor"
+)
+def _assignment(scores: Tensor) -> Tensor:
+    """Permutation matrices of largest Σ_ij P_ij S_ij, shape (..., n, n)."""
+    flat = scores.double().cpu().reshape(-1, *scores.shape[-2:]).numpy()
+    nearest = np.zeros(flat.shape)
+    for permutation, own in zip(nearest, flat, strict=True):
+        permutation[linear_sum_assignment(own, maximize=True)] = 1.0
+    return torch.from_numpy(nearest).reshape(scores.shape).to(scores)
+
+
+@_assignment.register_fake
+def _(scores: Tensor) -> Tensor:
+    return torch.empty_like(scores)
+
+
+@_assignment.register_vmap
+def _(info: Any, in_dims: tuple[int | None], scores: Tensor) -> tuple[Tensor, int]:
+    return _assignment(scores.movedim(in_dims[0] or 0, 0)), 0

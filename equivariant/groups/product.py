@@ -7,10 +7,11 @@ from itertools import accumulate
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from equivariant.errors import ConventionError, ShapeError
 from equivariant.groups.base import Group
-from equivariant.shapes import Coordinates, Float, Matrix
+from equivariant.shapes import Coordinates, Float, Matrix, Scalar
 
 
 class Product(Group):
@@ -63,6 +64,44 @@ class Product(Group):
         return sum(factor.matrix_size for factor in self.factors)
 
     @property
+    def space_dim(self) -> None:
+        """None: each factor has a space of its own."""
+        return None
+
+    @property
+    def preserves_lengths(self) -> bool:
+        return all(factor.preserves_lengths for factor in self.factors)
+
+    @property
+    def orthogonal_dim(self) -> int | None:
+        """That of the one factor that turns a space; None if none or several do."""
+        turning = self._turning()
+        return self.factors[turning].orthogonal_dim if turning is not None else None
+
+    def orthogonal_part(self, g: Matrix) -> Matrix:
+        """That of the one factor that turns a space.
+
+        Raises:
+            ConventionError: None or several do.
+        """
+        turning = self._turning()
+        if turning is None:
+            raise ConventionError(
+                expected="one factor that turns a space", got=str(self), argument="group",
+                advice="Name the factor: Factor(IrrepsAction(irreps, SO3()), product, index).",
+            )  # fmt: skip
+        return self.factors[turning].orthogonal_part(g[..., *[self._blocks()[turning]] * 2])
+
+    @property
+    def direction_names(self) -> tuple[str, ...]:
+        """Those of each factor: ``"turn x of factor 0"``."""
+        return tuple(
+            f"{name} of factor {k}"
+            for k, factor in enumerate(self.factors)
+            for name in factor.direction_names
+        )
+
+    @property
     def injectivity_radius(self) -> float:
         """The smallest of the factors' radii."""
         return min(factor.injectivity_radius for factor in self.factors)
@@ -83,10 +122,11 @@ class Product(Group):
         for factor, element in zip(self.factors, elements, strict=True):
             factor.check_element(element, "elements")
         batch = torch.broadcast_shapes(*(element.shape[:-2] for element in elements))
-        joined = elements[0].new_zeros(*batch, self.matrix_size, self.matrix_size)
-        for block, element in zip(self._blocks(), elements, strict=True):
-            joined[..., block, block] = element
-        return joined
+        rows = [
+            pad(element.expand(*batch, -1, -1), (block.start, self.matrix_size - block.stop))
+            for block, element in zip(self._blocks(), elements, strict=True)
+        ]
+        return torch.cat(rows, -2)
 
     def split(self, g: Matrix) -> tuple[Tensor, ...]:
         """One element per factor, each (..., n_k, n_k)."""
@@ -109,6 +149,7 @@ class Product(Group):
         )
 
     def log(self, g: Matrix) -> Coordinates:
+        self.check_member(g)
         parts = zip(self.factors, self.split(g), strict=True)
         return torch.cat([factor.log(part) for factor, part in parts], -1)
 
@@ -130,6 +171,13 @@ class Product(Group):
             for name, drop in factor.without().items():
                 found[f"{name} of factor {k}"] = self._replacing(k, drop)
         return found
+
+    def defect(self, g: Matrix) -> Scalar:
+        """The largest of the factors' defects and of what stands outside of their blocks."""
+        parts = self.split(g)
+        outside = (g - self.join(parts)).abs().amax((-2, -1))
+        found = (factor.defect(part) for factor, part in zip(self.factors, parts, strict=True))
+        return torch.stack([outside, *found], -1).amax(-1)
 
     def inverse(self, g: Matrix) -> Matrix:
         parts = zip(self.factors, self.split(g), strict=True)
@@ -156,6 +204,15 @@ class Product(Group):
             return self.join(parts)
 
         return changed
+
+    def _turning(self) -> int | None:
+        """Index of the one factor whose orthogonal part is not the identity throughout."""
+        found = [
+            k
+            for k, factor in enumerate(self.factors)
+            if factor.orthogonal_dim is not None and factor.turns
+        ]
+        return found[0] if len(found) == 1 else None
 
     def _blocks(self) -> list[slice]:
         ends = list(accumulate(factor.matrix_size for factor in self.factors))

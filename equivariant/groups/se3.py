@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from equivariant.groups.base import Group, near_zero, random_normal
+from equivariant.groups.membership import affine_defect, orthogonality_defect
 from equivariant.groups.so3 import SO3, skew
-from equivariant.shapes import Coordinates, Float, Matrix, Rotation, Vector3
+from equivariant.shapes import Coordinates, Float, Matrix, Rotation, Scalar, Vector3
 
 _SO3 = SO3()
 # Power series in t = θ²: (1 - cos θ)/θ², (θ - sin θ)/θ³, (1 - (θ/2) cot(θ/2))/θ².
@@ -39,6 +40,12 @@ class SE3(Group):
     compact: ClassVar[bool] = False
     dim: ClassVar[int] = 6
     matrix_size: ClassVar[int] = 4
+    space_dim: ClassVar[int] = 3
+    orthogonal_dim: ClassVar[int] = 3
+    preserves_lengths: ClassVar[bool] = True
+    direction_names: ClassVar[tuple[str, ...]] = (
+        "turn x", "turn y", "turn z", "shift x", "shift y", "shift z",
+    )  # fmt: skip
 
     @staticmethod
     def join(rotation: Rotation, translation: Vector3) -> Matrix:
@@ -71,7 +78,7 @@ class SE3(Group):
         return self.join(_SO3.exp(w), (jacobian @ v.unsqueeze(-1)).squeeze(-1))
 
     def log(self, g: Matrix) -> Coordinates:
-        self.check_element(g)
+        self.check_member(g)
         rotation, translation = self.split(g)
         w = _SO3.log(rotation)
         t = w.square().sum(-1)[..., None, None]
@@ -88,6 +95,9 @@ class SE3(Group):
     def without(self) -> dict[str, Callable[[Matrix], Matrix]]:
         """Without translations: the rotation about the origin."""
         return {"translations": lambda g: self.join(g[..., :3, :3], 0.0 * g[..., :3, 3])}
+
+    def defect(self, g: Matrix) -> Scalar:
+        return affine_defect(g, orthogonality_defect(g[..., :3, :3], special=True))
 
     def inverse(self, g: Matrix) -> Matrix:
         self.check_element(g)

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from equivariant.groups.base import Group, random_normal
+from equivariant.groups.membership import orthogonality_defect
 from equivariant.groups.orthogonal import nearest_orthogonal
-from equivariant.shapes import Coordinates, Float, Matrix
+from equivariant.shapes import Coordinates, Float, Matrix, Scalar
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,10 @@ class SO2(Group):
     compact: ClassVar[bool] = True
     dim: ClassVar[int] = 1
     matrix_size: ClassVar[int] = 2
+    space_dim: ClassVar[int] = 2
+    orthogonal_dim: ClassVar[int] = 2
+    preserves_lengths: ClassVar[bool] = True
+    direction_names: ClassVar[tuple[str, ...]] = ("turn",)
 
     def basis(self) -> Float[Tensor, "d n n"]:
         return torch.tensor([[[0.0, -1.0], [1.0, 0.0]]], dtype=torch.float64)
@@ -37,8 +42,11 @@ class SO2(Group):
 
     def log(self, g: Matrix) -> Coordinates:
         """The angle in (-π, π]."""
-        self.check_element(g)
+        self.check_member(g)
         return torch.atan2(g[..., 1, 0], g[..., 0, 0]).unsqueeze(-1)
+
+    def defect(self, g: Matrix) -> Scalar:
+        return orthogonality_defect(g, special=True)
 
     def inverse(self, g: Matrix) -> Matrix:
         self.check_element(g)

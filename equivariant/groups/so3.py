@@ -15,6 +15,7 @@ from torch import Tensor
 
 from equivariant.errors import ShapeError
 from equivariant.groups.base import Group, near_zero, power_series, random_normal, safe_norm
+from equivariant.groups.membership import orthogonality_defect
 from equivariant.groups.orthogonal import nearest_orthogonal
 from equivariant.shapes import (
     Coordinates,
@@ -52,6 +53,10 @@ class SO3(Group):
     compact: ClassVar[bool] = True
     dim: ClassVar[int] = 3
     matrix_size: ClassVar[int] = 3
+    space_dim: ClassVar[int] = 3
+    orthogonal_dim: ClassVar[int] = 3
+    preserves_lengths: ClassVar[bool] = True
+    direction_names: ClassVar[tuple[str, ...]] = ("turn x", "turn y", "turn z")
 
     def basis(self) -> Float[Tensor, "d n n"]:
         return skew(torch.eye(3, dtype=torch.float64))
@@ -68,8 +73,11 @@ class SO3(Group):
         return eye + sinc[..., None, None] * k + cosc[..., None, None] * (k @ k)
 
     def log(self, g: Matrix) -> Coordinates:
-        self.check_element(g)
+        self.check_member(g)
         return rotation_vector_from_quaternion_xyzw(quaternion_xyzw_from_matrix(g))
+
+    def defect(self, g: Matrix) -> Scalar:
+        return orthogonality_defect(g, special=True)
 
     def inverse(self, g: Matrix) -> Matrix:
         self.check_element(g)
@@ -307,6 +315,7 @@ def euler_xyz_extrinsic_from_matrix(rotation: Rotation) -> Vector3:
 
 def rotation_angle(rotation: Rotation) -> Scalar:
     """Angle in [0, π] of a rotation, accurate at both ends, shape (...)."""
+    SO3().check_member(rotation, "rotation")
     q = quaternion_xyzw_from_matrix(rotation)
     return 2.0 * torch.atan2(safe_norm(q[..., :3]), q[..., 3])
 

@@ -59,6 +59,15 @@ class Spin3(Group):
         """The covering map onto SO(3), shape (..., 3, 3)."""
         return matrix_from_quaternion_xyzw(Spin3.quaternion_xyzw(g))
 
+    space_dim: ClassVar[None] = None
+    orthogonal_dim: ClassVar[int] = 3
+    preserves_lengths: ClassVar[bool] = True
+    direction_names: ClassVar[tuple[str, ...]] = ("turn x", "turn y", "turn z")
+
+    def orthogonal_part(self, g: Matrix) -> Rotation:
+        """The rotation that an element lies over, shape (..., 3, 3)."""
+        return self.rotation(g)
+
     def basis(self) -> Float[Tensor, "d n n"]:
         half = torch.cat([0.5 * torch.eye(3), torch.zeros(3, 1)], -1).double()
         return self.from_quaternion_xyzw(half)
@@ -79,7 +88,7 @@ class Spin3(Group):
 
     def log(self, g: Matrix) -> Coordinates:
         """Rotation vector of length in [0, 2π]; at -1, where every direction serves, zero."""
-        self.check_element(g)
+        self.check_member(g)
         return rotation_vector_from_quaternion_xyzw(self.quaternion_xyzw(g))
 
     def special_elements(self) -> dict[str, Matrix]:

@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from equivariant.groups.base import Group, random_normal
+from equivariant.groups.base import Group, axis_names, random_normal
 from equivariant.shapes import Coordinates, Float, Matrix
 
 
@@ -45,16 +45,21 @@ class Translation(Group):
         basis[:, :-1, -1] = torch.eye(self.size, dtype=torch.float64)
         return basis
 
+    @property
+    def direction_names(self) -> tuple[str, ...]:
+        return tuple(f"shift {axis}" for axis in axis_names(self.size))
+
     def exp(self, coordinates: Coordinates) -> Matrix:
         eye = torch.eye(self.matrix_size, dtype=coordinates.dtype, device=coordinates.device)
         return eye + self.hat(coordinates)
 
     def log(self, g: Matrix) -> Coordinates:
-        self.check_element(g)
+        self.check_member(g)
         return g[..., :-1, -1]
 
     def inverse(self, g: Matrix) -> Matrix:
-        return self.exp(-self.log(g))
+        self.check_element(g)
+        return self.exp(-g[..., :-1, -1])
 
     def draw(
         self, batch: tuple[int, ...], *, generator: torch.Generator, scale: float = 1.0
@@ -64,4 +69,5 @@ class Translation(Group):
         return self.exp(shift)
 
     def project(self, matrix: Matrix) -> Matrix:
-        return self.exp(self.log(matrix))
+        self.check_element(matrix, "matrix")
+        return self.exp(matrix[..., :-1, -1])
