@@ -10,7 +10,7 @@ from torch import Tensor
 
 from equivariant.actions.base import Action
 from equivariant.errors import ConventionError
-from equivariant.groups import O3, SO3, Group
+from equivariant.groups import Group
 from equivariant.shapes import Float, Matrix, Rotation, Vector
 
 
@@ -25,20 +25,22 @@ class IrrepsAction(Action):
     Args:
         irreps: For example ``"64x0e + 16x1o + 4x2e"``; the layout of z is e3nn's (all copies
             of the first, each with its 2l+1 components, then the next).
-        group: SO3 (parity does nothing) or O3.
+        group: A group whose linear parts are rotations of space (then parity does nothing) or
+            orthogonal matrices, times scales or not; irreps feel the orthogonal factor alone.
 
     Raises:
         ConventionError: The string is not irreps, or the group is another.
 
     Example:
+        >>> from equivariant.groups import SO3
         >>> IrrepsAction("8x0e + 4x1o + 2x2e", SO3()).dim
         30
     """
 
     def __init__(self, irreps: str | Irreps, group: Group) -> None:
-        if group not in (SO3(), O3()):
+        if group.orthogonal_dim != 3:
             raise ConventionError(
-                expected="SO3() or O3()",
+                expected="a group that turns space: SO3(), O3(), SE3(), E3(), Sim(3) or a like one",
                 got=str(group),
                 argument="group",
                 advice="For one factor of a product group use Factor(action, product, index).",
@@ -62,12 +64,20 @@ class IrrepsAction(Action):
     def forward(self, g: Matrix, z: Vector) -> Vector:
         self.check_element(g)
         self.check_vector(z)
-        determinant = torch.linalg.det(g)[..., None, None] if self.group == O3() else None
-        rotation = g if determinant is None else g * determinant
+        group = self.group
+        if group is None:
+            raise ConventionError(
+                expected="a group", got="none", argument="group",
+                advice="Irreps are made for one group.",
+            )  # fmt: skip
+        group.check_member(g)
+        part = group.orthogonal_part(g)
+        determinant = torch.linalg.det(part.detach()).sign()[..., None, None]
+        rotation = part * determinant
         moved = []
         for (count, irrep), rows in zip(self.irreps, self.irreps.slices(), strict=True):
             d = wigner_d(irrep.l, rotation.to(z.dtype))
-            if determinant is not None and irrep.p == -1:
+            if irrep.p == -1:
                 d = d * determinant.to(z.dtype)
             vectors = z[..., rows].reshape(*z.shape[:-1], count, irrep.dim)
             moved.append((vectors @ d.transpose(-1, -2)).flatten(-2))

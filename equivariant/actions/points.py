@@ -6,10 +6,8 @@ from torch import Tensor
 
 from equivariant.actions.base import Action
 from equivariant.errors import ConventionError
-from equivariant.groups import O3, SE3, SO2, SO3, Group
+from equivariant.groups import Group
 from equivariant.shapes import Float, Matrix, RepresentationMatrix, Vector
-
-_SPACE_DIM: dict[Group, int] = {SO2(): 2, SO3(): 3, O3(): 3, SE3(): 3}
 
 
 def space_dim(group: Group) -> int:
@@ -18,27 +16,29 @@ def space_dim(group: Group) -> int:
     Raises:
         ConventionError: The group does not act on points.
     """
-    if group not in _SPACE_DIM:
+    found = group.space_dim
+    if found is None:
         raise ConventionError(
-            expected=f"a group that moves points: one of {', '.join(map(str, _SPACE_DIM))}",
+            expected="a group that moves points by its matrices",
             got=str(group),
             argument="group",
             advice="For one factor of a product group use Factor(Points(SO3()), product, index).",
         )
-    return _SPACE_DIM[group]
+    return found
 
 
 class Points(Action):
     """Points of a cloud, x ↦ R x + p, all points of a cloud moved by one element.
 
     Args:
-        group: SO2, SO3, O3 or SE3.
+        group: A group that moves points: its ``space_dim`` is not None.
 
     Raises:
         ConventionError: The group does not act on points.
 
     Example:
         >>> import torch
+        >>> from equivariant.groups import SE3
         >>> cloud = torch.randn(8, 100, 3)
         >>> g = SE3().sample(8, generator=torch.Generator().manual_seed(0), dtype=torch.float32)
         >>> Points(SE3())(g, cloud).shape
@@ -52,7 +52,8 @@ class Points(Action):
 
     @property
     def orthogonal(self) -> bool:
-        return self.group is not None and self.group.compact
+        group = self.group
+        return group is not None and group.preserves_lengths and group.matrix_size == self.dim
 
     def forward(self, g: Matrix, z: Float[Tensor, "... points dim"]) -> Tensor:
         """Args:
@@ -69,12 +70,12 @@ class Points(Action):
         return moved + g[..., None, :d, d] if g.shape[-1] > d else moved
 
     def matrix(self, g: Matrix) -> RepresentationMatrix:
-        if self.group == SE3():
+        if self.group is not None and self.group.matrix_size > self.dim:
             raise ConventionError(
                 expected="a linear action",
-                got="rigid motions, which are affine on points",
+                got=f"{self.group}, which is affine on points",
                 argument="g",
-                advice="The linear part is g[..., :3, :3]; Vectors(SE3()) acts by it.",
+                advice="Vectors(group) acts by the linear part.",
             )
         self.check_element(g)
         return g
@@ -84,13 +85,14 @@ class Vectors(Action):
     """Channels of vectors (velocities, forces, normals): each turns by the linear part of g.
 
     Args:
-        group: SO2, SO3, O3 or SE3; translations leave vectors alone.
+        group: A group that moves points; translations leave vectors alone.
         channels: Number of vectors; z holds them one after another.
 
     Raises:
         ConventionError: The group does not act on points.
 
     Example:
+        >>> from equivariant.groups import SO3
         >>> Vectors(SO3(), channels=64).dim
         192
     """
@@ -101,7 +103,7 @@ class Vectors(Action):
 
     @property
     def orthogonal(self) -> bool:
-        return True
+        return self.group is not None and self.group.preserves_lengths
 
     def forward(self, g: Matrix, z: Vector) -> Vector:
         self.check_element(g)

@@ -15,10 +15,14 @@ from equivariant.groups.haar import (
 )
 from equivariant.groups.linear import GL
 from equivariant.groups.logarithm import principal_log
+from equivariant.groups.lorentz import Lorentz
 from equivariant.groups.o3 import O3
 from equivariant.groups.permutation import Permutation
 from equivariant.groups.product import Product
+from equivariant.groups.reflections import E2, E3, O2
+from equivariant.groups.se2 import SE2
 from equivariant.groups.se3 import SE3
+from equivariant.groups.similarity import Sim
 from equivariant.groups.so2 import SO2
 from equivariant.groups.so3 import (
     SO3,
@@ -38,8 +42,12 @@ from equivariant.groups.torus import Torus
 from equivariant.groups.translation import Translation
 
 __all__ = [
+    "E2",
+    "E3",
     "GL",
+    "O2",
     "O3",
+    "SE2",
     "SE3",
     "SO2",
     "SO3",
@@ -48,10 +56,12 @@ __all__ = [
     "Elements",
     "Group",
     "HaarSampler",
+    "Lorentz",
     "NormalSampler",
     "Permutation",
     "Product",
     "Sampler",
+    "Sim",
     "Spin3",
     "Torus",
     "Translation",

@@ -203,7 +203,7 @@ class Group(ABC):
         linear = self._linear_basis()
         return linear is None or bool((linear - linear.mT).any())
 
-    def orthogonal_part(self, g: Matrix) -> Matrix:
+    def orthogonal_part(self, g: Matrix) -> Float[Tensor, "... d d"]:
         """Orthogonal factor of the linear part, on which irreps depend, shape (..., d, d).
 
         Raises:

@@ -67,7 +67,7 @@ def _without_looking(matrix: Tensor) -> Tensor:
     """The same where steps cannot depend on numbers, with a little more rounding (1e-11).
 
     Ten square roots, the first two with steps enough for condition numbers of 1e6; NaN where
-    there is no principal logarithm.
+    there is no principal logarithm, unless a step is singular there and torch says so.
     """
     eye = torch.eye(matrix.shape[-1], dtype=matrix.dtype, device=matrix.device)
     root = matrix

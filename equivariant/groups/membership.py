@@ -35,7 +35,7 @@ def numbers_are_known(*tensors: Tensor) -> bool:
         >>> numbers_are_known(torch.ones(2)), numbers_are_known(torch.ones(2, device="meta"))
         (True, False)
     """
-    if torch.compiler.is_compiling() or torch.jit.is_tracing():
+    if torch.compiler.is_compiling() or torch._C._is_tracing():
         return False
     if torch._C._are_functorch_transforms_active() or torch._C._len_torch_dispatch_stack():
         return False
@@ -80,7 +80,8 @@ def determinant(matrix: Matrix) -> Scalar:
         return matrix[..., 0, 0] * matrix[..., 1, 1] - matrix[..., 0, 1] * matrix[..., 1, 0]
     if matrix.shape[-1] == 3:
         a, b, c = matrix.unbind(-2)
-        return (torch.linalg.cross(a, b) * c).sum(-1)
+        triple: Tensor = (torch.linalg.cross(a, b) * c).sum(-1)
+        return triple
     found: Tensor = torch.linalg.det(matrix)
     return found
 

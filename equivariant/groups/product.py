@@ -78,7 +78,7 @@ class Product(Group):
         turning = self._turning()
         return self.factors[turning].orthogonal_dim if turning is not None else None
 
-    def orthogonal_part(self, g: Matrix) -> Matrix:
+    def orthogonal_part(self, g: Matrix) -> Float[Tensor, "... d d"]:
         """That of the one factor that turns a space.
 
         Raises:
@@ -90,7 +90,8 @@ class Product(Group):
                 expected="one factor that turns a space", got=str(self), argument="group",
                 advice="Name the factor: Factor(IrrepsAction(irreps, SO3()), product, index).",
             )  # fmt: skip
-        return self.factors[turning].orthogonal_part(g[..., *[self._blocks()[turning]] * 2])
+        block = self._blocks()[turning]
+        return self.factors[turning].orthogonal_part(g[..., block, block])
 
     @property
     def direction_names(self) -> tuple[str, ...]:

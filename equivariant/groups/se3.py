@@ -51,8 +51,9 @@ class SE3(Group):
     def join(rotation: Rotation, translation: Vector3) -> Matrix:
         """Element from its rotation (..., 3, 3) and translation (..., 3)."""
         top = torch.cat([rotation, translation.unsqueeze(-1)], -1)
-        bottom = torch.tensor([0.0, 0.0, 0.0, 1.0], dtype=top.dtype, device=top.device)
-        return torch.cat([top, bottom.expand(*top.shape[:-2], 1, 4)], -2)
+        bottom = torch.zeros_like(top[..., :1, :])
+        bottom[..., -1] = 1.0
+        return torch.cat([top, bottom], -2)
 
     @staticmethod
     def split(g: Matrix) -> tuple[Rotation, Vector3]:

@@ -64,7 +64,7 @@ class Spin3(Group):
     preserves_lengths: ClassVar[bool] = True
     direction_names: ClassVar[tuple[str, ...]] = ("turn x", "turn y", "turn z")
 
-    def orthogonal_part(self, g: Matrix) -> Rotation:
+    def orthogonal_part(self, g: Matrix) -> Float[Tensor, "... d d"]:
         """The rotation that an element lies over, shape (..., 3, 3)."""
         return self.rotation(g)
 

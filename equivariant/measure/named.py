@@ -21,20 +21,26 @@ from equivariant.actions import (
 )
 from equivariant.errors import ConventionError
 from equivariant.groups import (
+    E2,
+    E3,
     GL,
+    O2,
     O3,
+    SE2,
     SE3,
     SO2,
     SO3,
     Affine,
     Group,
+    Lorentz,
     Permutation,
+    Sim,
     Translation,
-    plane_directions,
 )
 
 GROUPS: dict[str, Callable[[], Group]] = {
-    "SO2": SO2, "SO3": SO3, "O3": O3, "SE3": SE3,
+    "SO2": SO2, "SO3": SO3, "O2": O2, "O3": O3, "SE2": SE2, "SE3": SE3, "E2": E2, "E3": E3,
+    "Sim2": lambda: Sim(2), "Sim3": lambda: Sim(3), "Lorentz": Lorentz,
     "GL2": lambda: GL(2), "GL3": lambda: GL(3),
     "Affine2": lambda: Affine(2), "Affine3": lambda: Affine(3),
     "Translation2": lambda: Translation(2), "Translation3": lambda: Translation(3),
@@ -131,25 +137,13 @@ def named_action(name: str, group: Group, *, like: Tensor | None = None) -> Name
 
 
 def directions(group: Group) -> dict[str, Tensor] | None:
-    """Named directions of a group's algebra, for tables; None for the plain basis.
+    """Named directions of a group's algebra, for tables; None for a discrete group.
 
     Example:
         >>> list(directions(SE3()))[:4]
         ['turn x', 'turn y', 'turn z', 'shift x']
     """
-    if group == Affine(2):
-        return plane_directions()
-    names = {
-        SO2(): ["turn"],
-        SO3(): [f"turn {a}" for a in "xyz"],
-        O3(): [f"turn {a}" for a in "xyz"],
-        SE3(): [f"{kind} {a}" for kind in ("turn", "shift") for a in "xyz"],
-        Translation(2): [f"shift {a}" for a in "xy"],
-        Translation(3): [f"shift {a}" for a in "xyz"],
-    }.get(group)
-    if names is None:
-        return None
-    return dict(zip(names, torch.eye(group.dim, dtype=torch.float64), strict=True))
+    return group.directions() or None
 
 
 def _points(group: Group, sizes: tuple[int, ...], seen: tuple[int, ...]) -> Named:

@@ -45,7 +45,8 @@ class MeasureConfig:
     Args:
         model: package.module:factory or file.py:factory; called without arguments, it returns
             a module or a function.
-        group: SO2, SO3, O3, SE3, GL2, GL3, Affine2, Affine3, Translation2, Translation3, or
+        group: SO2, SO3, O2, O3, SE2, SE3, E2, E3, Sim2, Sim3, Lorentz, GL2, GL3, Affine2,
+            Affine3, Translation2, Translation3, or
             Permutation with --input rows:NxC. Modules of e3nn and escnn declare their own.
         input: How the input moves: points[:N], vectors[:C], irreps:8x0e+4x1o, invariant[:D],
             image:CxHxW, volume:CxDxHxW, rows:NxC; several by name, positions=points,z=fixed

@@ -6,7 +6,20 @@ from e3nn import o3
 
 from equivariant.actions import DirectSum, Factor, IrrepsAction, Points, Trivial, Vectors, wigner_d
 from equivariant.errors import ConventionError
-from equivariant.groups import O3, SE3, SO2, SO3, Product, Spin3, Translation
+from equivariant.groups import (
+    E3,
+    GL,
+    O3,
+    SE3,
+    SO2,
+    SO3,
+    Affine,
+    Lorentz,
+    Product,
+    Sim,
+    Spin3,
+    Translation,
+)  # fmt: skip
 from equivariant.nn import Hypernetwork
 from equivariant.testing import ActionContract
 
@@ -48,6 +61,30 @@ class TestIrreps(ActionContract):
 
 class TestIrrepsWithParity(ActionContract):
     action = IrrepsAction("2x0o + 1x1e + 2x1o + 1x3e + 1x4o", O3())
+
+
+class TestIrrepsUnderIsometries(ActionContract):
+    action = IrrepsAction("1x0o + 2x1o + 1x2e", E3())
+
+
+class TestIrrepsUnderSimilarities(ActionContract):
+    action = IrrepsAction("2x1o + 1x2e", Sim(3))
+
+
+class TestIrrepsOfOneFactor(ActionContract):
+    action = IrrepsAction("2x1o + 1x2e", PRODUCT)
+
+
+class TestAffinePoints(ActionContract):
+    action = Points(Affine(2))
+    points = True
+
+    def linear(self):
+        return False
+
+
+class TestEvents(ActionContract):
+    action = Vectors(Lorentz(), channels=2)
 
 
 class TestDirectSum(ActionContract):
@@ -114,8 +151,10 @@ def test_refusals():
         Points(Spin3())
     with pytest.raises(ConventionError, match="irreps"):
         IrrepsAction("2x0q", SO3())
-    with pytest.raises(ConventionError, match="SO3"):
-        IrrepsAction("1x1o", SE3())
+    with pytest.raises(ConventionError, match="turns space"):
+        IrrepsAction("1x1o", GL(3))
+    with pytest.raises(ConventionError, match="elements of SO3"):
+        IrrepsAction("1x1o", SO3())(2 * torch.eye(3), torch.ones(3))
     with pytest.raises(ConventionError, match="factor 1"):
         Factor(Vectors(SO3()), PRODUCT, 1)
     with pytest.raises(ConventionError, match="at least 1"):

@@ -3,7 +3,22 @@
 import pytest
 import torch
 
-from equivariant.groups import O3, SE3, SO2, SO3, Product, Spin3, Torus, Translation
+from equivariant.groups import (
+    E2,
+    E3,
+    O2,
+    O3,
+    SE2,
+    SE3,
+    SO2,
+    SO3,
+    Lorentz,
+    Product,
+    Sim,
+    Spin3,
+    Torus,
+    Translation,
+)  # fmt: skip
 from equivariant.testing import GroupContract
 
 
@@ -21,6 +36,36 @@ class TestO3(GroupContract):
 
 class TestSE3(GroupContract):
     group = SE3()
+
+
+class TestO2(GroupContract):
+    group = O2()
+
+
+class TestSE2(GroupContract):
+    group = SE2()
+
+
+class TestE2(GroupContract):
+    group = E2()
+
+
+class TestE3(GroupContract):
+    group = E3()
+
+
+class TestSim2(GroupContract):
+    group = Sim(2)
+
+
+class TestSim3(GroupContract):
+    group = Sim(3)
+    tolerance = 1e-11
+
+
+class TestLorentz(GroupContract):
+    group = Lorentz()
+    tolerance = 1e-8  # boosts of 100 and more: rounding grows with their square
 
 
 class TestSpin3(GroupContract):
