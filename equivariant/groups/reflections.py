@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -125,6 +126,15 @@ class _WithReflections(Group):
             inversion[:d, :d] *= -1.0
             found["inversion"] = inversion + 0.0
         return found
+
+    def without(self) -> dict[str, Callable[[Matrix], Matrix]]:
+        """Without reflections, by a mirror where there is one; and what the subgroup can drop."""
+
+        def proper(g: Matrix) -> Matrix:
+            kept = (determinant(self._linear(g)) > 0)[..., None, None]
+            return torch.where(kept, g, g @ self._mirror(0).to(g))
+
+        return {"reflections": proper, **self.proper.without()}
 
     def _linear(self, g: Tensor) -> Tensor:
         d = self.space_dim
