@@ -4,6 +4,7 @@
     ├── ShapeError          an array of the wrong shape
     ├── ConventionError     values or objects that break a stated convention (units, group, order)
     ├── DataFormatError     a file or folder that is not what its name promises
+    ├── StorageError        a file that cannot be written (a full disk); also an OSError
     └── MissingExtraError   an optional package that is not installed
 
 They are raised once, at the public door.
@@ -50,6 +51,27 @@ class ConventionError(EquivariantError):
 
 class DataFormatError(EquivariantError):
     """A file or folder is missing, unreadable, or not what its name promises."""
+
+
+class StorageError(EquivariantError, OSError):
+    """A file cannot be written: the disk is full, or a quota used up. What was there is whole."""
+
+    @classmethod
+    def of(cls, error: OSError, path: object) -> StorageError:
+        """The error for one file.
+
+        Args:
+            error: What the system said.
+            path: The file.
+        """
+        found = cls(
+            expected="room to write",
+            got=f"{type(error).__name__}: {error}",
+            argument=str(path),
+            advice="Nothing that was there is damaged: free some space and run the same again.",
+        )
+        found.errno = error.errno
+        return found
 
 
 class MissingExtraError(EquivariantError, ImportError):

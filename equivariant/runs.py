@@ -2,50 +2,103 @@
 
 runs/<name>/<UTC time>-<6 letters>/
     command.txt config.json environment.json metrics.jsonl
-    checkpoints/*.safetensors resume.safetensors measures.json report.html
+    checkpoints/{last,previous}.safetensors resume.safetensors resume_previous.safetensors
+    measures.json report.html
 """
 
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
 import math
 import os
 import platform
 import secrets
+import shutil
 import string
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from equivariant.errors import DataFormatError
+from equivariant.errors import DataFormatError, StorageError
 
 _PACKAGES = ("equivariant", "torch", "numpy", "e3nn", "trimesh", "embreex", "lightning-fabric")
 
 
-def write_atomically(path: Path, data: bytes) -> None:
+def write_atomically(path: Path, data: bytes, *, keep: Path | None = None) -> None:
     """Write a file so that it is either whole or absent, also after a power cut.
 
     Args:
         path: Where to; its folder is made if missing. An existing file is replaced.
         data: Content.
+        keep: Where to keep the file that was there before; None keeps none.
+
+    Raises:
+        StorageError: The disk is full; the file that was there is as it was.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    with _room(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(temporary, 0o644)
+            if keep is not None and path.is_file():
+                _keep(path, keep)
+            os.replace(temporary, path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+
+
+def append_line(path: Path, line: str) -> None:
+    """Append a line to a text file.
+
+    Raises:
+        StorageError: The disk is full.
+    """
+    with _room(path), path.open("a") as file:
+        file.write(line + "\n")
+
+
+def remove_temporary(path: Path) -> None:
+    """Remove what a process that was killed left of a file that it was writing atomically.
+
+    Args:
+        path: The file; nobody else may be writing it.
+    """
+    for temporary in path.parent.glob(f".{path.name}.*"):
+        temporary.unlink(missing_ok=True)
+
+
+def _keep(path: Path, keep: Path) -> None:
+    """Give the file a second name, at no time without the first."""
+    temporary = keep.parent / f".{keep.name}.kept"
+    temporary.unlink(missing_ok=True)
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+        os.link(path, temporary)
+    except OSError:  # a file system without links
+        shutil.copyfile(path, temporary)
+    os.replace(temporary, keep)
+
+
+@contextmanager
+def _room(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise StorageError.of(error, path) from error
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -151,6 +204,16 @@ class RunFolder:
     def weights(self) -> Path:
         """The last weights."""
         return self.path / "checkpoints" / "last.safetensors"
+
+    @property
+    def previous_weights(self) -> Path:
+        """The weights of the checkpoint before the last."""
+        return self.path / "checkpoints" / "previous.safetensors"
+
+    @property
+    def previous_resume(self) -> Path:
+        """What ``resume`` held at the checkpoint before the last."""
+        return self.path / "resume_previous.safetensors"
 
     @property
     def resume(self) -> Path:

@@ -4,6 +4,7 @@ from equivariant.training.averaging import WeightAverage
 from equivariant.training.cached import CachedStep, cached_step
 from equivariant.training.checkpoint import load_weights, read_header, save_weights
 from equivariant.training.config import FitConfig
+from equivariant.training.interruption import TrainingStopped
 from equivariant.training.learners import Learner, PairLearner, SupervisedLearner
 from equivariant.training.loop import Batch, BatchStream, PairStream, fit
 from equivariant.training.potential import PotentialLearner
@@ -21,6 +22,7 @@ __all__ = [
     "PotentialLearner",
     "Recorder",
     "SupervisedLearner",
+    "TrainingStopped",
     "WeightAverage",
     "cached_step",
     "fit",

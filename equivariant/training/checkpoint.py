@@ -17,16 +17,22 @@ from equivariant.runs import write_atomically
 FORMAT = 1
 
 
-def save_weights(path: Path, module: nn.Module, *, header: dict[str, Any]) -> None:
+def save_weights(
+    path: Path, module: nn.Module, *, header: dict[str, Any], keep: Path | None = None
+) -> None:
     """Write a module's parameters and buffers, atomically.
 
     Args:
         path: Where to.
         module: What to save.
         header: Whatever is needed to build the module again; JSON.
+        keep: Where to keep the file that was there before; None keeps none.
+
+    Raises:
+        StorageError: The disk is full; the file that was there is as it was.
     """
     tensors = {name: _contiguous(value) for name, value in module.state_dict().items()}
-    _write(path, tensors, {"header": header})
+    _write(path, tensors, {"header": header}, keep)
 
 
 def load_weights(path: Path, module: nn.Module) -> dict[str, Any]:
@@ -67,6 +73,7 @@ def save_state(
     *,
     step: int,
     extra: dict[str, Any],
+    keep: Path | None = None,
 ) -> None:
     """Write everything a run needs to go on, atomically.
 
@@ -76,12 +83,16 @@ def save_state(
         optimizer: Its optimizer; the state of each parameter must be tensors.
         step: Steps done.
         extra: Settings to compare on resuming, and a loss scaler's state; JSON.
+        keep: Where to keep the file that was there before; None keeps none.
+
+    Raises:
+        StorageError: The disk is full; the file that was there is as it was.
     """
     tensors = {f"module/{k}": _contiguous(v) for k, v in module.state_dict().items()}
     for index, state in optimizer.state_dict()["state"].items():
         for name, value in state.items():
             tensors[f"optimizer/{index}/{name}"] = _contiguous(torch.as_tensor(value))
-    _write(path, tensors, {"step": step, "extra": extra})
+    _write(path, tensors, {"step": step, "extra": extra}, keep)
 
 
 def load_state(
@@ -109,6 +120,21 @@ def load_state(
     return int(info["step"]), info["extra"]
 
 
+def read_state(path: Path) -> tuple[int, dict[str, Any]]:
+    """Steps done, and what was saved as ``extra``, without the tensors.
+
+    Raises:
+        DataFormatError: The file is damaged, or no resume file.
+    """
+    info = _read(path)[1]
+    if "step" not in info or "extra" not in info:
+        raise DataFormatError(
+            expected="the state of a run", got=f"a file of {sorted(info)}", argument=str(path),
+            advice="Weights alone do not say how to go on.",
+        )  # fmt: skip
+    return int(info["step"]), info["extra"]
+
+
 def check_same_architecture(
     path: Path, tensors: dict[str, Tensor], expected: dict[str, Tensor]
 ) -> None:
@@ -133,10 +159,10 @@ def _contiguous(value: Tensor) -> Tensor:
     return value.detach().to("cpu", copy=True).contiguous()
 
 
-def _write(path: Path, tensors: dict[str, Tensor], info: dict[str, Any]) -> None:
+def _write(path: Path, tensors: dict[str, Tensor], info: dict[str, Any], keep: Path | None) -> None:
     # One key: the order of several in the file is not defined, and bytes should be.
     metadata = {"info": json.dumps({"format": FORMAT, **info}, sort_keys=True)}
-    write_atomically(path, safetensors.torch.save(tensors, metadata=metadata))
+    write_atomically(path, safetensors.torch.save(tensors, metadata=metadata), keep=keep)
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -150,5 +176,6 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             expected="a safetensors file written by this package",
             got=f"{type(error).__name__}: {error}",
             argument=str(path),
-            advice="It is missing, cut short, or another program's.",
+            advice="It is missing, cut short, or another program's. Training keeps the one before "
+            "as previous.safetensors or resume_previous.safetensors.",
         ) from error

@@ -22,6 +22,9 @@ class Learner(nn.Module, ABC):
         model: What is kept after training.
     """
 
+    generator: torch.Generator | None = None
+    """Source of what a loss draws; ``fit`` gives every step its own, derived from (seed, step)."""
+
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.model = model
@@ -51,7 +54,7 @@ class PairLearner(Learner):
         self, a: Tensor, b: Tensor, g: Tensor, **known: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
         names = {name: x for name, x in known.items() if name not in _ROTATIONS}
-        value = self.objective(self.model(a), self.model(b), g, **names)
+        value = self.objective(self.model(a), self.model(b), g, generator=self.generator, **names)
         return value.total, value.terms
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from equivariant.errors import MissingExtraError
-from equivariant.runs import write_atomically
+from equivariant.runs import append_line, write_atomically
 
 
 class Recorder:
@@ -15,7 +15,8 @@ class Recorder:
 
     Args:
         path: The file, ``metrics.jsonl``.
-        start: Step the run starts or goes on from; later lines of an interrupted run are dropped.
+        start: Step the run starts or goes on from; later lines of an interrupted run are dropped,
+            and TensorBoard is told to forget its later events.
         tensorboard: Folder for TensorBoard's event files; None writes none.
 
     Raises:
@@ -33,17 +34,25 @@ class Recorder:
         self.path = path
         kept = [line for line in read_metrics(path) if line["step"] <= start]
         write_atomically(path, "".join(json.dumps(line) + "\n" for line in kept).encode())
-        self._writer = None if tensorboard is None else _summary_writer(tensorboard)
+        self._writer = None if tensorboard is None else _summary_writer(tensorboard, start)
 
     def record(self, step: int, values: dict[str, float]) -> None:
-        """Append one line; not-a-number and infinities are written as strings."""
+        """Append one line; not-a-number and infinities are written as strings.
+
+        Raises:
+            StorageError: The disk is full.
+        """
         line: dict[str, Any] = {"step": step}
         line.update({k: v if abs(v) < float("inf") else str(v) for k, v in values.items()})
-        with self.path.open("a") as file:
-            file.write(json.dumps(line) + "\n")
+        append_line(self.path, json.dumps(line))
         if self._writer is not None:
             for name, value in values.items():
                 self._writer.add_scalar(name, value, step)
+
+    def close(self) -> None:
+        """Write what TensorBoard still holds back."""
+        if self._writer is not None:
+            self._writer.close()
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
@@ -57,9 +66,9 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     return lines
 
 
-def _summary_writer(folder: Path) -> Any:
+def _summary_writer(folder: Path, start: int) -> Any:
     try:
         from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415 (optional engine)
     except ImportError as error:
         raise MissingExtraError.of("tensorboard", extra="tensorboard") from error
-    return SummaryWriter(str(folder))
+    return SummaryWriter(str(folder), purge_step=start + 1)

@@ -144,7 +144,7 @@ def test_gradients_are_clipped_to_the_norm(tmp_path):
 def test_a_run_ends_with_its_minutes_and_its_rate_falls_with_them(tmp_path, monkeypatch, clock):
     now = [100.0]
     name = "monotonic" if clock == "wall" else "process_time"
-    monkeypatch.setattr(f"equivariant.training.loop.time.{name}", lambda: now[0])
+    monkeypatch.setattr(f"time.{name}", lambda: now[0])
 
     class Slow(Stream):
         def stream(self, batch_size, *, start=0, rank=0, world=1):
