@@ -83,7 +83,7 @@ def train(
     probe = held_out_probe(pairs) if config.fit.probe_every else None
     fit(
         learner, pairs, config.fit, run=run, header=header, probe=probe, fabric=fabric,
-        progress=progress,
+        progress=progress, seed=config.seed, identity={"size_px": config.size_px},
     )  # fmt: skip
     return trained(learner, config.model, header)
 
