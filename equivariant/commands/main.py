@@ -1,43 +1,88 @@
-"""The command ``equivariant``."""
+"""The command ``equivariant``: finds the verb, and imports only what that verb needs."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, make_dataclass
+from importlib import import_module
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Union
 
 import tyro
 
-from equivariant.commands.build import Build
-from equivariant.commands.demo import Demo
-from equivariant.commands.doctor import Doctor
-from equivariant.commands.evaluate import Evaluate
-from equivariant.commands.evaluate_force_field import EvaluateForceField
-from equivariant.commands.losses import Losses
-from equivariant.commands.measure import Measure
-from equivariant.commands.report import Report
-from equivariant.commands.train import Train
-from equivariant.commands.train_force_field import TrainForceField
 from equivariant.errors import DataFormatError, EquivariantError
 from renderers import RendererError
 
-Command = (
-    Annotated[Demo, tyro.conf.subcommand("demo")]
-    | Annotated[Build, tyro.conf.subcommand("build")]
-    | Annotated[Train, tyro.conf.subcommand("train")]
-    | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
-    | Annotated[Measure, tyro.conf.subcommand("measure")]
-    | Annotated[Report, tyro.conf.subcommand("report")]
-    | Annotated[TrainForceField, tyro.conf.subcommand("train-force-field")]
-    | Annotated[EvaluateForceField, tyro.conf.subcommand("evaluate-force-field")]
-    | Annotated[Losses, tyro.conf.subcommand("losses")]
-    | Annotated[Doctor, tyro.conf.subcommand("doctor")]
-)
+
+@dataclass(frozen=True)
+class Verb:
+    """One verb of the command line, known before its module is imported.
+
+    Args:
+        module: Under ``equivariant.commands``.
+        type_name: The dataclass in it whose fields are the options; called, it runs.
+        summary: First line of that class's docstring, for the list of verbs.
+    """
+
+    module: str
+    type_name: str
+    summary: str
+
+    def load(self) -> Callable[..., Callable[[], None]]:
+        """Import the module and return the class."""
+        module = import_module(f"equivariant.commands.{self.module}")
+        found: Callable[..., Callable[[], None]] = getattr(module, self.type_name)
+        return found
+
+
+VERBS = {
+    "demo": Verb(
+        "demo", "Demo",
+        "The whole way in minutes: render a data set, train SIE and baselines, measure, one page.",
+    ),
+    "build": Verb(
+        "build", "Build",
+        "Render a data set of views with known rotation, floor hue, light position and light hue.",
+    ),
+    "train": Verb(
+        "train", "Train",
+        "Train a method on a data set of views; everything is kept in a run folder.",
+    ),
+    "evaluate": Verb(
+        "evaluate", "Evaluate",
+        "Evaluate a run by 3DIEBench's protocol; writes measures.json into its folder.",
+    ),
+    "measure": Verb(
+        "measure", "Measure",
+        "Measure the equivariance of any model, or of the action of a trained run.",
+    ),
+    "report": Verb(
+        "report", "Report",
+        "One self-contained page on one or several runs of one data set: no scripts, no network.",
+    ),
+    "train-force-field": Verb(
+        "train_force_field", "TrainForceField",
+        "Train a force field on molecules with energies and forces.",
+    ),
+    "evaluate-force-field": Verb(
+        "evaluate_force_field", "EvaluateForceField",
+        "Compare a trained force field with known energies and forces; writes measures.json.",
+    ),
+    "losses": Verb(
+        "losses", "Losses",
+        "List the objectives, explain some of them, or write their catalogue.",
+    ),
+    "doctor": Verb(
+        "doctor", "Doctor",
+        "Say what works here: versions, devices, renderers, and how fast they are.",
+    ),
+}  # fmt: skip
 
 DESCRIPTION = """Geometric deep learning with symmetry: generate views whose transformations are
 known, train models that respect or learn a symmetry, measure equivariance.
-`equivariant --replay RUN` repeats the command that made a run."""
+`equivariant VERB --help` explains a verb; `equivariant --replay RUN` repeats the command that
+made a run."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -53,12 +98,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if words[:1] == ["--replay"]:
             words = _saved_command(words[1:])
-        command = tyro.cli(
-            Command,
-            prog="equivariant",
-            description=DESCRIPTION,
-            args=words,
-        )
+        if not words or words[0] not in VERBS:
+            _explain_verbs(words)
+        command = tyro.cli(VERBS[words[0]].load(), prog=f"equivariant {words[0]}", args=words[1:])
         command()
     except (EquivariantError, RendererError) as error:
         sys.stderr.write(f"error: {error}\n")
@@ -67,6 +109,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write("\nstopped; the same command goes on where it can\n")
         return 130
     return 0
+
+
+def _explain_verbs(words: list[str]) -> None:
+    """List the verbs, or say that a word is none of them; leaves the process either way."""
+    kinds = [
+        Annotated[
+            make_dataclass(verb.type_name, []),
+            tyro.conf.subcommand(name, description=verb.summary),
+        ]
+        for name, verb in VERBS.items()
+    ]
+    any_verb: Any = Union[tuple(kinds)]  # noqa: UP007
+    tyro.cli(any_verb, prog="equivariant", description=DESCRIPTION, args=words)
 
 
 def _saved_command(words: list[str]) -> list[str]:
