@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from equivariant.errors import ConventionError, ShapeError
 from equivariant.nn.gaunt.paths import irreps_of, parse_irreps
+from equivariant.nn.gaunt.tracing import makes_graph
 from equivariant.shapes import Float
 
 Layout = Literal["mul_ir", "ir_mul"]
@@ -238,7 +239,7 @@ class _Permutation(torch.autograd.Function):
 def _permuted(x: Tensor, order: Tensor | None, inverse: Tensor | None) -> Tensor:
     if order is None or inverse is None:
         return x.contiguous()
-    if torch.compiler.is_compiling() or not (torch.is_grad_enabled() and x.requires_grad):
+    if makes_graph() or not (torch.is_grad_enabled() and x.requires_grad):
         return x.index_select(-1, order)
     result: Tensor = _Permutation.apply(x, order, inverse)  # type: ignore[no-untyped-call]
     return result

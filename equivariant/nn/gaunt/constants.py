@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from equivariant.nn.gaunt.tracing import records_operations
+
 
 class Constants:
     """Tensors in float64 that a module reads in whatever dtype and on whatever device it works.
@@ -37,7 +39,7 @@ class Constants:
             Tensors by name. They are shared: do not write into them. Where torch traces, they
             are made anew and not kept.
         """
-        if torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack():
+        if records_operations():
             return {name: tensor.to(device, dtype) for name, tensor in self._tensors.items()}
         key = (dtype, device)
         if key not in self._served:

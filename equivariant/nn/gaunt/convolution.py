@@ -214,7 +214,7 @@ class GauntConvolution(nn.Module):
             return y * self._row_of_weights(self._out, self.weight_out.to(x.dtype))
         values = self._scaled(self._in.by_component(x), "weight_in").flatten(1)
         y = convolve(EdgeForm(work.matrices, incidence), work.columns, values, factors)
-        y = self._scaled(y.view(len(y), self._out.width, self._out.multiplicity), "weight_out")
+        y = self._scaled(y.view(y.shape[0], self._out.width, self._out.multiplicity), "weight_out")
         return self._out.from_components(y)
 
     @staticmethod

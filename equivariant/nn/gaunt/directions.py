@@ -22,6 +22,7 @@ from equivariant.nn.gaunt.tables import (
     degree_scales,
     real_harmonics,
 )
+from equivariant.nn.gaunt.tracing import makes_graph
 from equivariant.shapes import Float, Vector3
 
 
@@ -151,7 +152,7 @@ class _Directions(torch.autograd.Function):
 
 
 def _takes_kernel(vectors: Tensor) -> bool:
-    if torch.compiler.is_compiling() or not sparse_fits(vectors.device, vectors.dtype):
+    if makes_graph() or not sparse_fits(vectors.device, vectors.dtype):
         return False
     if not has_numbers(vectors):
         return False

@@ -18,6 +18,7 @@ from equivariant.nn.gaunt.forms import MultilinearForm, Needs, is_mapped, swappe
 from equivariant.nn.gaunt.incidence import Incidence
 from equivariant.nn.gaunt.multilinear import derivative
 from equivariant.nn.gaunt.precision import without_autocast
+from equivariant.nn.gaunt.tracing import makes_graph
 from equivariant.shapes import Float, Int
 
 if TYPE_CHECKING:
@@ -220,7 +221,7 @@ def convolve(
     Returns:
         Features of the same dtype.
     """
-    if torch.compiler.is_compiling():
+    if makes_graph():
         values = _by_component(x, form.matrices.width_in)
         with without_autocast(x.device):
             y = form.matrices.convolve_once(values, columns.filters(*factors), form.ends)
@@ -309,4 +310,4 @@ def _bare(ends: Incidence) -> Incidence:
 
 def _by_component(x: Tensor, width: int) -> Tensor:
     """Rows cut into components with all channels; also where there are no rows."""
-    return x.view(len(x), width, x.shape[1] // width)
+    return x.view(x.shape[0], width, x.shape[1] // width)

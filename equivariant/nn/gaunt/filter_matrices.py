@@ -66,7 +66,7 @@ class FilterMatrices:
         Returns:
             Shape (edges, width_in, width_out).
         """
-        shape = (len(filters), self.width_in, self.width_out)
+        shape = (filters.shape[0], self.width_in, self.width_out)
         first = self.pieces[0]
         if len(self.pieces) == 1 and first.table.shape[1] == self.width_in * self.width_out:
             return (filters[:, first.filters] @ first.table).view(shape)

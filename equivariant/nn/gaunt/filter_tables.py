@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from equivariant.errors import ConventionError
 from equivariant.nn.gaunt.blocks import Blocks
 from equivariant.nn.gaunt.constants import Constants
 from equivariant.nn.gaunt.edge_form import FilterColumns
@@ -19,10 +18,11 @@ from equivariant.nn.gaunt.filter_matrices import FilterMatrices, Piece
 from equivariant.nn.gaunt.kernels.choice import prefers_edges
 from equivariant.nn.gaunt.kernels.couplings import SMALLEST
 from equivariant.nn.gaunt.kernels.edge_terms import EdgeTerms
-from equivariant.nn.gaunt.kernels.engine import COMPILER, edge_kernel, sparse_fits
+from equivariant.nn.gaunt.kernels.engine import edge_kernel, no_kernel, sparse_fits
 from equivariant.nn.gaunt.kernels.layouts import Layout
 from equivariant.nn.gaunt.paths import Parity, Path
 from equivariant.nn.gaunt.tables import Kind, Normalization, dense_table
+from equivariant.nn.gaunt.tracing import records_operations
 from equivariant.shapes import Float
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ class FilterTables:
         Raises:
             ConventionError: No kernel can take such features.
         """
-        if torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack():
+        if records_operations():
             return self._made(like, filter_bytes, per_path)
         key = like.dtype, like.device, filter_bytes, per_path, method
         found = self._work.get(key)
@@ -147,12 +147,7 @@ class FilterTables:
         if method == "filter":
             return prefers_edges(like)
         if not sparse_fits(like.device, like.dtype):
-            raise ConventionError(
-                expected="features on the CPU, and Numba installed, for the sparse method",
-                got=f"{like.device.type}, Numba {'present' if COMPILER else 'absent'}",
-                argument="method",
-                advice='Use method="filter", which takes matrices there.',
-            )
+            raise no_kernel(like.device, 'Use method="filter", which takes matrices there.')
         return True
 
     def _made(self, like: Tensor, filter_bytes: int, per_path: bool) -> FilterWork:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from equivariant.errors import ConventionError, ShapeError
+from equivariant.nn.gaunt.tracing import makes_graph
 from equivariant.shapes import Float, Int
 
 
@@ -84,9 +85,9 @@ def incidence_of(
             argument="edge_index",
             advice="Convert it by .long().",
         )
-    rows = len(x) if num_nodes is None else num_nodes
+    rows = x.shape[0] if num_nodes is None else num_nodes
     source, target = edge_index.unbind(0)
-    known = edge_index.device.type == "cpu" and not torch.compiler.is_compiling()
+    known = edge_index.device.type == "cpu" and not makes_graph()
     if (
         known
         and edges
@@ -98,4 +99,4 @@ def incidence_of(
             argument="edge_index",
             advice="Sources are rows of x, targets rows of the result.",
         )
-    return Incidence(source, target, len(x), rows)
+    return Incidence(source, target, x.shape[0], rows)

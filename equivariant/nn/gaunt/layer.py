@@ -16,7 +16,7 @@ from equivariant.nn.gaunt.channels import (
     check_reached,
 )
 from equivariant.nn.gaunt.kernels.choice import prefers_sparse
-from equivariant.nn.gaunt.kernels.engine import COMPILER, check_sparse
+from equivariant.nn.gaunt.kernels.engine import check_sparse
 from equivariant.nn.gaunt.kernels.irreps_form import IrrepsForm
 from equivariant.nn.gaunt.kernels.irreps_terms import IrrepsProduct
 from equivariant.nn.gaunt.kernels.layouts import Order
@@ -26,6 +26,7 @@ from equivariant.nn.gaunt.path_norm import PathNorm
 from equivariant.nn.gaunt.paths import Parity, expressivity_report, irreps_of
 from equivariant.nn.gaunt.signals import SignalProduct
 from equivariant.nn.gaunt.tables import Normalization, degree_scales
+from equivariant.nn.gaunt.tracing import makes_graph
 from equivariant.shapes import Float
 
 Weights = Literal["none", "degree", "path"]
@@ -157,7 +158,7 @@ class GauntTensorProduct(nn.Module):
             layout,
             shared=mode == "uvu" and self.multiplicity > 1,
             weighted=weights == "path",
-            compiled=method != "dense" and COMPILER,
+            compiled=method != "dense",
         )
         self._prepare_weights(internal_weights, shared_weights, dtype, device)
 
@@ -250,7 +251,7 @@ class GauntTensorProduct(nn.Module):
         """The product without weights."""
         method = self.method
         if method == "auto":
-            tracing = torch.compiler.is_compiling()
+            tracing = makes_graph()
             vectors = 4096 if tracing else max(x1.numel(), x2.numel()) // self._lengths[0]
             if prefers_sparse(self._degrees, vectors, x1):
                 return derivative(self._form, 2, (x1, x2))

@@ -12,6 +12,7 @@ from torch.autograd import forward_ad
 from equivariant.nn.gaunt.forms import MultilinearForm, is_mapped, swapped
 from equivariant.nn.gaunt.kernels.engine import has_numbers
 from equivariant.nn.gaunt.operators import derivative_of_entry, form_derivative
+from equivariant.nn.gaunt.tracing import makes_graph
 
 
 def derivative(form: MultilinearForm, slot: int, operands: Sequence[Tensor]) -> Tensor:
@@ -25,7 +26,7 @@ def derivative(form: MultilinearForm, slot: int, operands: Sequence[Tensor]) -> 
     Returns:
         Shape (..., size of the slot).
     """
-    if torch.compiler.is_compiling() or (form.name and not has_numbers(*operands)):
+    if makes_graph() or (form.name and not has_numbers(*operands)):
         found: Tensor = form_derivative(form.name, slot, list(operands))
         return found
     if torch._C._are_functorch_transforms_active():

@@ -24,6 +24,7 @@ from equivariant.nn.gaunt.power_sum import Directions, Kernels, power_sum
 from equivariant.nn.gaunt.precision import without_autocast, working_dtype
 from equivariant.nn.gaunt.sphere_powers import SpherePowers, powers
 from equivariant.nn.gaunt.tables import degree_scales, grid_tables
+from equivariant.nn.gaunt.tracing import makes_graph
 from equivariant.shapes import Float, Int
 
 PowerNormalization = Literal["integral", "component"]
@@ -160,7 +161,7 @@ class GauntPower(nn.Module):
 
     def _compiled(self, rows: Tensor, weight: Tensor) -> bool:
         """Whether kernels serve what they can."""
-        traced = torch.compiler.is_compiling() or not has_numbers(rows, weight)
+        traced = makes_graph() or not has_numbers(rows, weight)
         if self.method == "grid" or traced:
             return False
         if self.method == "sparse":
@@ -300,7 +301,7 @@ class GauntPower(nn.Module):
                 advice="One number per row of x.",
             )
         whole = element.dtype == torch.int64
-        known = element.device.type == "cpu" and not torch.compiler.is_compiling()
+        known = element.device.type == "cpu" and not makes_graph()
         outside = False
         if whole and known and element.numel():
             least, greatest = element.aminmax()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -47,7 +49,7 @@ def to_signal(
     """
     _check_real(coefficients, "coefficients")
     width = coefficients.shape[-1] if coefficients.dim() else 0
-    degree = round(width**0.5) - 1
+    degree = math.isqrt(int(width)) - 1
     if width == 0 or (degree + 1) ** 2 != width:
         raise ShapeError(
             expected="(..., (L+1)²)",

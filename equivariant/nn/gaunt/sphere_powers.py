@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from equivariant.nn.gaunt.precision import without_autocast
+from equivariant.nn.gaunt.tracing import makes_graph
 from equivariant.shapes import Float
 
 VALUES_AT_A_TIME = 1 << 16
@@ -112,7 +113,7 @@ def powers(
         6.0
     """
     directions = () if direction is None else (direction,)
-    if torch.compiler.is_compiling():
+    if makes_graph():
         with without_autocast(x.device):
             return form.out(x, directions)
     return _out(form, x, *directions)

@@ -30,7 +30,7 @@ def double():
 def build(engine_name, monkeypatch, **options):
     """A layer with weights per path; the second operand of mode "uvu" has one channel."""
     if engine_name == "no compiler":
-        monkeypatch.setattr(engine, "COMPILER", False)
+        monkeypatch.setattr(engine, "compiler_works", lambda: False)
         engine_name = "auto"
     second = TRUE if options.get("mode", "uuu") == "uuu" else "1x0e + 1x1o + 1x2e"
     return GauntTensorProduct(MIXED, second, method=engine_name, **{"weights": "path", **options})
@@ -132,7 +132,7 @@ def test_single_precision(engine_name, monkeypatch):
 @pytest.mark.parametrize("count", [1, 3, 17, 64, 65])
 def test_multiplicities_that_do_not_fill_lanes(count, layout, mode, engine_name, monkeypatch):
     if engine_name == "no compiler":
-        monkeypatch.setattr(engine, "COMPILER", False)
+        monkeypatch.setattr(engine, "compiler_works", lambda: False)
         engine_name = "auto"
     second = count if mode == "uuu" else 1
     layer = GauntTensorProduct(
@@ -222,7 +222,7 @@ def test_options_that_contradict_are_refused(argument, options):
 @pytest.mark.parametrize("weights", ["none", "degree", "path"])
 def test_sparse_kernels_are_refused_without_a_compiler(weights, monkeypatch):
     layer = build("sparse", monkeypatch, weights=weights)
-    monkeypatch.setattr(engine, "COMPILER", False)
+    monkeypatch.setattr(engine, "compiler_works", lambda: False)
     refused(ConventionError, "method", lambda: layer(*inputs(layer, 5)))
 
 

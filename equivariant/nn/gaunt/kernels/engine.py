@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from functools import lru_cache
+from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
@@ -15,11 +17,42 @@ from equivariant.nn.gaunt.forms import MultilinearForm
 from equivariant.nn.gaunt.kernels.edge_terms import EdgeTerms
 from equivariant.nn.gaunt.kernels.layouts import Layout
 from equivariant.nn.gaunt.tables import Kind, Normalization
+from equivariant.nn.gaunt.tracing import records_operations
 
 if TYPE_CHECKING:
     from equivariant.nn.gaunt.kernels.edge_kernel import EdgeKernel
 
-COMPILER = find_spec("numba") is not None
+
+@lru_cache(maxsize=1)
+def compiler_works() -> bool:
+    """Whether Numba is here and compiles; one warning says why where it is here and does not.
+
+    Returns:
+        False where Numba is not installed, cannot be imported, or is switched off by
+        ``NUMBA_DISABLE_JIT``. Everything then runs as operations of PyTorch.
+
+    Example:
+        >>> compiler_works()
+        True
+    """
+    if find_spec("numba") is None:
+        return False
+    try:
+        numba = import_module("numba")
+        import_module("numba.extending")
+    except Exception as error:  # a broken installation may raise anything
+        reason = f"its import failed ({type(error).__name__}: {error})"
+    else:
+        if not numba.config.DISABLE_JIT:
+            return True
+        reason = "NUMBA_DISABLE_JIT switches it off"
+    warnings.warn(
+        f"Numba is installed, but {reason}: products of functions on the sphere run on PyTorch "
+        "alone, several times slower",
+        RuntimeWarning,
+        stacklevel=2,
+    )
+    return False
 
 
 def sparse_fits(device: torch.device, dtype: torch.dtype) -> bool:
@@ -30,14 +63,14 @@ def sparse_fits(device: torch.device, dtype: torch.dtype) -> bool:
         dtype: Of the operands.
 
     Returns:
-        True on the CPU in single and double precision, with Numba installed.
+        True on the CPU in single and double precision, where Numba compiles.
 
     Example:
         >>> sparse_fits(torch.device("cpu"), torch.float16)
         False
     """
     known = dtype in (torch.float32, torch.float64)
-    return known and device.type == "cpu" and COMPILER
+    return known and device.type == "cpu" and compiler_works()
 
 
 def has_numbers(*tensors: Tensor) -> bool:
@@ -47,14 +80,14 @@ def has_numbers(*tensors: Tensor) -> bool:
         tensors: Any.
 
     Returns:
-        False where a subclass of tensors, which may have none, or a mode that wants to see every
-        operation of torch is at work.
+        False where a subclass of tensors, which may have none, a mode that wants to see every
+        operation of torch, or ``torch.jit.trace``, which records nothing else, is at work.
 
     Example:
         >>> has_numbers(torch.ones(2), torch.nn.Parameter(torch.ones(2)))
         True
     """
-    if torch._C._len_torch_dispatch_stack():
+    if records_operations():
         return False
     return all(type(tensor) in (Tensor, torch.nn.Parameter) for tensor in tensors)
 
@@ -66,15 +99,28 @@ def check_sparse(x: Tensor) -> None:
         x: An operand.
 
     Raises:
-        ConventionError: It is not on the CPU, or Numba is not installed.
+        ConventionError: It is not on the CPU, or Numba does not compile.
     """
-    if x.device.type != "cpu" or not COMPILER:
-        raise ConventionError(
-            expected="tensors on the CPU, and Numba installed, for the sparse method",
-            got=f"{x.device.type}, Numba {'present' if COMPILER else 'absent'}",
-            argument="method",
-            advice='Use method="auto", which takes another one there.',
-        )
+    if x.device.type != "cpu" or not compiler_works():
+        raise no_kernel(x.device, 'Use method="auto", which takes another one there.')
+
+
+def no_kernel(device: torch.device, advice: str) -> ConventionError:
+    """The error of a method that needs compiled kernels where there are none.
+
+    Args:
+        device: Of the operands.
+        advice: Which method works there.
+
+    Returns:
+        To be raised.
+    """
+    return ConventionError(
+        expected="float32 or float64 on the CPU, and Numba at work, for the sparse method",
+        got=f"{device.type}, Numba {'at work' if compiler_works() else 'absent or off'}",
+        argument="method",
+        advice=advice,
+    )
 
 
 @lru_cache(maxsize=64)
