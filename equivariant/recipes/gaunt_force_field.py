@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
-from torch import nn
+from torch import Tensor, nn
 
 from datasets3d import MoleculeGraphs, Molecules, read_isolated_atoms, read_molecules
 from equivariant.errors import ConventionError, DataFormatError
@@ -126,8 +126,8 @@ def calibrate(molecules: Molecules, graphs: MoleculeGraphs, *, fitted_atoms: boo
     e0 = torch.zeros(len(elements), dtype=torch.float64)
     if not lacking:
         e0 = torch.tensor([molecules.atom_energies_eV[n] for n in elements], dtype=torch.float64)
+    counts = molecules.composition(elements)
     if fitted_atoms:
-        counts = molecules.composition(elements)
         e0 = e0 + torch.linalg.pinv(counts) @ (molecules.energies_eV - counts @ e0)
     forces = molecules.forces_eV_per_angstrom
     return Calibration(
@@ -136,7 +136,20 @@ def calibrate(molecules: Molecules, graphs: MoleculeGraphs, *, fitted_atoms: boo
         trained_atoms=fitted_atoms,
         scale_eV=max(float(forces.square().mean().sqrt()), 1e-6),
         mean_neighbors=max(graphs.mean_neighbors, 1e-6),
+        fitted_compositions=_independent(counts) if fitted_atoms else (),
     )
+
+
+def _independent(counts: Tensor) -> tuple[tuple[int, ...], ...]:
+    """Distinct rows, each kept if those before do not combine to it, rarest compositions last."""
+    rows, repeats = counts.unique(dim=0, return_counts=True)
+    kept: list[Tensor] = []
+    for row in rows[repeats.argsort(descending=True, stable=True)]:
+        if int(torch.linalg.matrix_rank(torch.stack([*kept, row]))) > len(kept):
+            kept.append(row)
+        if len(kept) == counts.shape[1]:
+            break
+    return tuple(tuple(int(n) for n in row) for row in kept)
 
 
 def train(
@@ -261,7 +274,11 @@ def _header(config: ForceFieldExperiment, calibration: Calibration) -> dict[str,
 
 
 def _tuples(settings: dict[str, Any]) -> dict[str, Any]:
-    return {k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()}
+    return {key: _tuple(value) for key, value in settings.items()}
+
+
+def _tuple(value: Any) -> Any:
+    return tuple(map(_tuple, value)) if isinstance(value, list) else value
 
 
 def _force_field(learner: PotentialLearner) -> ForceField:

@@ -53,8 +53,8 @@ class GauntInteraction(Interaction):
         self.in_owner: Tensor
         self.out_owner: Tensor
         self.scale: Tensor
-        self.register_buffer("in_owner", irrep_of_component(irreps_in), persistent=False)
-        self.register_buffer("out_owner", irrep_of_component(irreps_out), persistent=False)
+        self.derive("in_owner", irrep_of_component(irreps_in))
+        self.derive("out_owner", irrep_of_component(irreps_out))
         self.register_buffer("scale", torch.ones(len(irreps_out)))
         self.scale.copy_(self._unit_scale())
 
@@ -137,7 +137,7 @@ class GauntManyBody(ManyBody):
             self.weight = torch.nn.Parameter(torch.randn(shape))
             self.out_owner: Tensor
             self.scale: Tensor
-            self.register_buffer("out_owner", irrep_of_component(irreps_out), persistent=False)
+            self.derive("out_owner", irrep_of_component(irreps_out))
             self.register_buffer("scale", self._unit_scale(self.bracket))
 
     def forward(

@@ -91,6 +91,19 @@ class MessageLayer(nn.Module):
         result: Tensor = self.linear_out(powers)
         return result if self.residual is None else result + self.residual(h, element)
 
+    def divide(self, factor: float) -> None:
+        """Divide every result by a number, by means of the weights that it is linear in.
+
+        Args:
+            factor: Positive.
+        """
+        last = [self.linear_out.weight]
+        if self.residual is not None:
+            last += self.residual.weights.values()
+        with torch.no_grad():
+            for weight in last:
+                weight.div_(factor)
+
 
 class ElementLinear(nn.Module):
     """A linear map of the channels of each irrep, of its own for every element.

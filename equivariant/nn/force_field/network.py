@@ -11,49 +11,17 @@ from e3nn.o3 import Irreps
 from torch import Tensor, nn
 
 from equivariant.errors import ConventionError, ShapeError
+from equivariant.nn.derived_buffers import DerivedBuffers
+from equivariant.nn.force_field.calibration import Calibration
 from equivariant.nn.force_field.clebsch_gordan_products import ClebschGordanProducts
 from equivariant.nn.force_field.gaunt_products import GauntProducts
 from equivariant.nn.force_field.layer import LinearReadout, MessageLayer, NetworkReadout
 from equivariant.nn.force_field.products import Products
 from equivariant.nn.force_field.radial_basis import RadialBasis
+from equivariant.nn.force_field.start import bound_features, random_clusters
 from equivariant.shapes import Float
 
 Product = Literal["gaunt", "gaunt_full", "clebsch_gordan", "clebsch_gordan_natural"]
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """What a force field takes from data before it is trained.
-
-    Args:
-        atomic_numbers: Elements it knows, ascending.
-        atom_energies_eV: Energy of an atom of each without neighbors, in that order.
-        trained_atoms: Whether training may correct these energies. Then they are constants of fit,
-            and no longer energies of isolated atoms.
-        scale_eV: Energy that an output of 1 means: about the size of forces times 1 Å.
-        mean_neighbors: Edges per atom.
-    """
-
-    atomic_numbers: tuple[int, ...]
-    atom_energies_eV: tuple[float, ...]
-    trained_atoms: bool = False
-    scale_eV: float = 1.0
-    mean_neighbors: float = 1.0
-
-    def __post_init__(self) -> None:
-        ordered = list(self.atomic_numbers) == sorted(set(self.atomic_numbers))
-        if not ordered or len(self.atomic_numbers) != len(self.atom_energies_eV):
-            raise ConventionError(
-                expected="distinct atomic numbers, ascending, and one energy for each",
-                got=f"{self.atomic_numbers}, {self.atom_energies_eV}",
-                argument="atomic_numbers", advice="Sort them.",
-            )  # fmt: skip
-        if not (self.atomic_numbers and self.scale_eV > 0 and self.mean_neighbors > 0):
-            raise ConventionError(
-                expected="at least one element, a positive scale_eV and mean_neighbors",
-                got=f"{self.atomic_numbers}, {self.scale_eV}, {self.mean_neighbors}",
-                argument="calibration", advice="Fit them to a set in which atoms have neighbors.",
-            )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -108,7 +76,7 @@ class ForceFieldConfig:
         return ForceField(self, calibration)
 
 
-class ForceField(nn.Module):
+class ForceField(DerivedBuffers):
     """Energies of molecules and the forces on their atoms.
 
         E = Σ_i (E0_element(i) + scale Σ_t readout_t(h_i^t)),    F = −∂E/∂positions
@@ -144,6 +112,7 @@ class ForceField(nn.Module):
 
     def __init__(self, config: ForceFieldConfig, calibration: Calibration) -> None:
         super().__init__()
+        _check_device()
         self.config, self.calibration = config, calibration
         products = _PRODUCTS[config.product]
         count, scalars = len(calibration.atomic_numbers), Irreps(f"{config.channels}x0e")
@@ -165,11 +134,13 @@ class ForceField(nn.Module):
                 NetworkReadout(config.channels) if last else LinearReadout(irreps_out)
             )
             irreps = irreps_out
-        numbers = torch.tensor(calibration.atomic_numbers)
-        rows = torch.full((int(numbers.max()) + 1,), -1)
-        rows[numbers] = torch.arange(count)
+        rows = torch.full((max(calibration.atomic_numbers) + 1,), -1, device="cpu")
+        rows[list(calibration.atomic_numbers)] = torch.arange(count, device="cpu")
         self.element_of_number: Tensor
-        self.register_buffer("element_of_number", rows, persistent=False)
+        self.derive("element_of_number", rows)
+        clusters = random_clusters(count, config.cutoff_angstrom, self.embedding)
+        layers = [layer for layer in self.layers if isinstance(layer, MessageLayer)]
+        bound_features(layers, self.embedding, self.basis, clusters)
 
     def forward(self, graph: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Energies and forces of a batch of molecules.
@@ -186,23 +157,29 @@ class ForceField(nn.Module):
 
         Raises:
             ShapeError: An entry is missing or of the wrong shape.
-            ConventionError: An element is unknown, or two neighbors are at the same place.
+            ConventionError: An element is unknown, two neighbors are at the same place, or the
+                positions are of another dtype than the weights.
         """
         _check_graph(graph)
+        self._check_dtype(graph["positions_angstrom"].dtype)
+        # Forces need autograd inside of torch.inference_mode too.
+        with torch.inference_mode(False), torch.enable_grad():
+            return self._evaluated({key: _recordable(graph[key]) for key in _KEYS})
+
+    def _evaluated(self, graph: Mapping[str, Tensor]) -> dict[str, Tensor]:
         numbers, index = graph["atomic_numbers"], graph["graph_index"]
         element = self._element(numbers)
         molecules = int(index.max()) + 1 if len(index) else 0
-        with torch.enable_grad():
-            positions = graph["positions_angstrom"]
-            if not positions.requires_grad:
-                positions = positions.detach().requires_grad_()
-            atoms = self._atom_energies(element, positions, graph["edge_index"])
-            interaction = atoms.new_zeros(molecules).index_add(0, index, atoms)
-            (gradient,) = torch.autograd.grad(
-                interaction.sum() + 0 * positions.sum(),  # also where there is no edge
-                positions,
-                create_graph=self.training,
-            )
+        positions = graph["positions_angstrom"]
+        if not positions.requires_grad:
+            positions = positions.detach().requires_grad_()
+        atoms = self._atom_energies(element, positions, graph["edge_index"])
+        interaction = atoms.new_zeros(molecules).index_add(0, index, atoms)
+        (gradient,) = torch.autograd.grad(
+            interaction.sum() + 0 * positions.sum(),  # also where there is no edge
+            positions,
+            create_graph=self.training,
+        )
         e0 = torch.tensor(
             self.calibration.atom_energies_eV, dtype=torch.float64, device=numbers.device
         )
@@ -238,6 +215,23 @@ class ForceField(nn.Module):
             energies = energies + readout(h)
         return self.calibration.scale_eV * energies
 
+    def _check_dtype(self, given: torch.dtype) -> None:
+        if self.embedding.is_inference():
+            raise ConventionError(
+                expected="weights that autograd can follow", got="weights of an inference tensor",
+                argument="model",
+                advice="Build or load the model outside of torch.inference_mode; calls may be "
+                "inside.",
+            )  # fmt: skip
+        own = self.embedding.dtype
+        if given != own:
+            raise ConventionError(
+                expected=f"positions in {own}, the dtype of the weights", got=str(given),
+                argument="positions_angstrom",
+                advice="Convert the model, model.double(), for more digits in forces, or the "
+                "positions.",
+            )  # fmt: skip
+
     def _element(self, numbers: Tensor) -> Tensor:
         known = numbers.clamp(0, len(self.element_of_number) - 1)
         element: Tensor = self.element_of_number[known]
@@ -251,15 +245,32 @@ class ForceField(nn.Module):
         return element
 
 
+def _check_device() -> None:
+    if torch.empty(0).is_meta:
+        raise ConventionError(
+            expected="a device with memory", got="the meta device as default", argument="device",
+            advice="Build the force field on the CPU and move it: its start is scaled on a "
+            "sample of atoms, and e3nn measures its activations. Products and convolutions can "
+            "be built on meta.",
+        )  # fmt: skip
+
+
+_KEYS = ("atomic_numbers", "positions_angstrom", "edge_index", "graph_index")
+
+
+def _recordable(tensor: Tensor) -> Tensor:
+    """The tensor, or a copy of one from ``torch.inference_mode``, which autograd cannot save."""
+    return tensor.clone() if tensor.is_inference() else tensor
+
+
 def _check_graph(graph: Mapping[str, Tensor]) -> None:
-    keys = ("atomic_numbers", "positions_angstrom", "edge_index", "graph_index")
-    missing = [key for key in keys if key not in graph]
+    missing = [key for key in _KEYS if key not in graph]
     wrong = []
     if not missing:
         atoms = len(graph["atomic_numbers"])
         edges = graph["edge_index"].shape[-1]
-        shapes = dict(zip(keys, ((atoms,), (atoms, 3), (2, edges), (atoms,)), strict=True))
-        wrong = [f"{k} {tuple(graph[k].shape)}" for k in keys if graph[k].shape != shapes[k]]
+        shapes = dict(zip(_KEYS, ((atoms,), (atoms, 3), (2, edges), (atoms,)), strict=True))
+        wrong = [f"{k} {tuple(graph[k].shape)}" for k in _KEYS if graph[k].shape != shapes[k]]
     if missing or wrong:
         raise ShapeError(
             expected="atomic_numbers (atoms,), positions_angstrom (atoms, 3), edge_index "

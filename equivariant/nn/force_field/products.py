@@ -6,8 +6,9 @@ from abc import ABC, abstractmethod
 
 import torch
 from e3nn.o3 import Irrep, Irreps
-from torch import Tensor, nn
+from torch import Tensor
 
+from equivariant.nn.derived_buffers import DerivedBuffers
 from equivariant.shapes import Float, Int
 
 
@@ -71,11 +72,11 @@ def irrep_of_component(irreps: Irreps) -> Int[Tensor, " components"]:
     Args:
         irreps: Each irrep once.
     """
-    counts = torch.tensor([irrep.dim for _, irrep in irreps])
-    return torch.arange(len(irreps)).repeat_interleave(counts)
+    counts = torch.tensor([irrep.dim for _, irrep in irreps], device="cpu")
+    return torch.arange(len(irreps), device="cpu").repeat_interleave(counts)
 
 
-class Interaction(nn.Module, ABC):
+class Interaction(DerivedBuffers, ABC):
     """Messages of neighbors: features of the sender coupled with harmonics of the edge.
 
     Args:
@@ -109,7 +110,7 @@ class Interaction(nn.Module, ABC):
         """
 
 
-class ManyBody(nn.Module, ABC):
+class ManyBody(DerivedBuffers, ABC):
     """Polynomial of a node's own features, channel by channel, with weights per element.
 
     Args:

@@ -7,11 +7,12 @@ from typing import Any, Literal
 
 import torch
 from e3nn.o3 import Irrep, Irreps
-from torch import Tensor, nn
+from torch import Tensor
 
 from equivariant.errors import ConventionError, ShapeError
+from equivariant.nn.derived_buffers import DerivedBuffers
 from equivariant.nn.gaunt.paths import irreps_of, parse_irreps
-from equivariant.nn.gaunt.tracing import makes_graph
+from equivariant.nn.tracing import makes_graph, real_tables
 from equivariant.shapes import Float
 
 Layout = Literal["mul_ir", "ir_mul"]
@@ -33,7 +34,7 @@ def sign_of(irrep: Irrep) -> int:
     return 1 if (irrep.p == 1) == (irrep.l % 2 == 0) else -1
 
 
-class Blocks(nn.Module):
+class Blocks(DerivedBuffers):
     """How features of some irreps lie in memory: every irrep once, all with one multiplicity.
 
     Args:
@@ -80,26 +81,28 @@ class Blocks(nn.Module):
         self.width = sum(irrep.dim for irrep in self.each)
         self.dim = self.width * self.multiplicity
         self.parts = tuple((sign_of(irrep), int(irrep.l)) for irrep in self.each)
-        self._order()
+        with real_tables():
+            tables = self._tables()
+        for name, table in tables.items():
+            self.derive(name, table)
 
-    def _order(self) -> None:
+    def _tables(self) -> dict[str, Tensor | None]:
         """Where each component of each channel lies, and to which irrep and harmonic it belongs."""
         channels, each = self.multiplicity, self.each
-        flat = torch.arange(channels * self.width, device="cpu")
+        flat = torch.arange(channels * self.width)
         if self.layout == "ir_mul":
             places = flat.view(self.width, channels).T
         else:
             blocks = flat.split([channels * irrep.dim for irrep in each])
             places = torch.cat([block.view(channels, -1) for block in blocks], -1)
+        tables: dict[str, Tensor | None] = {}
         for name, order in (("channel", places.flatten()), ("component", places.T.flatten())):
             moves = not torch.equal(order, flat)
-            self.register_buffer(f"{name}_order", order if moves else None, persistent=False)
-            inverse = order.argsort() if moves else None
-            self.register_buffer(f"{name}_inverse", inverse, persistent=False)
-        owner = [torch.full((irrep.dim,), n, device="cpu") for n, irrep in enumerate(each)]
-        self.register_buffer("owner", torch.cat(owner), persistent=False)
-        rows = [torch.arange(n.l**2, (n.l + 1) ** 2, device="cpu") for n in each]
-        self.register_buffer("positions", torch.cat(rows), persistent=False)
+            tables[f"{name}_order"] = order if moves else None
+            tables[f"{name}_inverse"] = order.argsort() if moves else None
+        owner = [torch.full((irrep.dim,), n) for n, irrep in enumerate(each)]
+        rows = [torch.arange(n.l**2, (n.l + 1) ** 2) for n in each]
+        return {**tables, "owner": torch.cat(owner), "positions": torch.cat(rows)}
 
     @property
     def slices(self) -> list[slice]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from equivariant.nn.gaunt.tracing import records_operations
+from equivariant.nn.tracing import as_seen, records_operations
 
 
 class Constants:
@@ -40,7 +40,7 @@ class Constants:
             are made anew and not kept.
         """
         if records_operations():
-            return {name: tensor.to(device, dtype) for name, tensor in self._tensors.items()}
+            return {name: as_seen(t).to(device, dtype) for name, t in self._tensors.items()}
         key = (dtype, device)
         if key not in self._served:
             # torch.func would wrap them, and wrappers end with the transformation.

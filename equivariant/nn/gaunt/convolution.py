@@ -186,7 +186,7 @@ class GauntConvolution(nn.Module):
         if harmonics is None and edge_vectors is not None:
             harmonics = self.harmonics(edge_vectors)
         harmonics = self._checked(x, harmonics, radial_weights)
-        incidence = incidence_of(x, len(harmonics), edge_index, num_nodes)
+        incidence = incidence_of(x, harmonics.shape[0], edge_index, num_nodes)
         alike = x.dtype == harmonics.dtype == radial_weights.dtype and x.dtype in FULL
         if alike and self.method != "grid":  # most calls: nothing to convert
             return self._filter_first(x, (harmonics, radial_weights), incidence)
@@ -275,7 +275,7 @@ class GauntConvolution(nn.Module):
                 argument="edge_vectors",
                 advice="One vector per edge; harmonics are those of layer.harmonics.",
             )
-        edges = len(harmonics)
+        edges = harmonics.shape[0]
         counts = (self.lmax + 1, len(self.paths))[: 1 if self.method == "grid" else 2]
         shape = tuple(radial_weights.shape)
         if len(shape) != 2 or shape[0] != edges or shape[1] not in counts:

@@ -22,7 +22,7 @@ from equivariant.nn.gaunt.tables import (
     degree_scales,
     real_harmonics,
 )
-from equivariant.nn.gaunt.tracing import makes_graph
+from equivariant.nn.tracing import makes_graph, real_tables
 from equivariant.shapes import Float, Vector3
 
 
@@ -59,10 +59,11 @@ class DirectionHarmonics(nn.Module):
         check_degree(degree, "degree")
         self.degree = degree
         self.normalization: Normalization = normalization
-        scales = degree_scales(degree, normalization) / degree_scales(degree, "component")
-        steps = {f"step{n}": _step(n) for n in range(1, degree)}
-        self._constants = Constants(scales=scales, **steps)
-        self._steps = (*_listed(steps), scales.numpy())
+        with real_tables():
+            scales = degree_scales(degree, normalization) / degree_scales(degree, "component")
+            steps = {f"step{n}": _step(n) for n in range(1, degree)}
+            self._constants = Constants(scales=scales, **steps)
+            self._steps = (*_listed(steps), scales.numpy())
 
     def forward(self, vectors: Vector3) -> Float[Tensor, "... coefficients"]:
         """Harmonics of directions.

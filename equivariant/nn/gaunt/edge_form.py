@@ -18,7 +18,7 @@ from equivariant.nn.gaunt.forms import MultilinearForm, Needs, is_mapped, swappe
 from equivariant.nn.gaunt.incidence import Incidence
 from equivariant.nn.gaunt.multilinear import derivative
 from equivariant.nn.gaunt.precision import without_autocast
-from equivariant.nn.gaunt.tracing import makes_graph
+from equivariant.nn.tracing import makes_graph
 from equivariant.shapes import Float, Int
 
 if TYPE_CHECKING:

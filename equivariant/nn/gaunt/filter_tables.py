@@ -22,7 +22,7 @@ from equivariant.nn.gaunt.kernels.engine import edge_kernel, no_kernel, sparse_f
 from equivariant.nn.gaunt.kernels.layouts import Layout
 from equivariant.nn.gaunt.paths import Parity, Path
 from equivariant.nn.gaunt.tables import Kind, Normalization, dense_table
-from equivariant.nn.gaunt.tracing import records_operations
+from equivariant.nn.tracing import as_seen, real_tables, records_operations
 from equivariant.shapes import Float
 
 if TYPE_CHECKING:
@@ -72,9 +72,10 @@ class FilterTables:
     ) -> None:
         self._layouts = _layout(inside), _layout(outside)
         self.widths = inside.width, outside.width
-        self._owner = filters.owner.cpu()
-        table = coupling_table(inside, filters, outside, parity, normalization)
-        self._build(table, inside, outside, paths)
+        self._owner = filters.table("owner")
+        with real_tables():
+            table = coupling_table(inside, filters, outside, parity, normalization)
+            self._build(table, inside, outside, paths)
 
     def _build(self, table: Tensor, inside: Blocks, outside: Blocks, paths: Sequence[Path]) -> None:
         """Coefficients, and which weight and harmonic makes each number of a filter."""
@@ -153,12 +154,12 @@ class FilterTables:
     def _made(self, like: Tensor, filter_bytes: int, per_path: bool) -> FilterWork:
         constants = self._constants.at(like.dtype, like.device)
         if per_path:
-            harmonic, weight = (index.to(like.device) for index in self._columns)
+            harmonic, weight = (as_seen(index).to(like.device) for index in self._columns)
             columns = FilterColumns(harmonic, weight)
             tables = [constants[f"piece{n}"] for n in range(len(self._pieces))]
             places = self._pieces
         else:
-            columns = FilterColumns(None, self._owner.to(like.device))
+            columns = FilterColumns(None, as_seen(self._owner).to(like.device))
             tables = [constants["whole"]]
             before, after = self.widths
             places = [(slice(0, len(self._owner)), slice(0, before), slice(0, after))]
@@ -203,11 +204,13 @@ def coupling_table(
         settings = (normalization, torch.float64, torch.device("cpu"))
         whole = dense_table(degrees, kind, *settings).unflatten(0, (-1, len(table)))
         rows, columns = (
-            torch.tensor([part == s for part, _ in blocks.parts], device="cpu")[blocks.owner]
+            torch.tensor([part == s for part, _ in blocks.parts], device="cpu")[
+                blocks.table("owner")
+            ]
             for blocks, s in ((inside, sign), (outside, other))
         )
-        part = whole.transpose(0, 1)[:, inside.positions[rows]]
-        part = part[:, :, outside.positions[columns]]
+        part = whole.transpose(0, 1)[:, inside.table("positions")[rows]]
+        part = part[:, :, outside.table("positions")[columns]]
         table[:, rows.nonzero(), columns.nonzero().T] = part
     return table
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from equivariant.errors import ConventionError, ShapeError
-from equivariant.nn.gaunt.tracing import makes_graph
+from equivariant.nn.tracing import records_operations
 from equivariant.shapes import Float, Int
 
 
@@ -63,7 +63,7 @@ def incidence_of(
         4
     """
     if edge_index is None:
-        if len(x) != edges or num_nodes is not None:
+        if x.shape[0] != edges or num_nodes is not None:
             raise ShapeError(
                 expected=f"{edges} rows, one per edge, and no num_nodes",
                 got=f"{len(x)} rows, num_nodes={num_nodes}",
@@ -87,7 +87,7 @@ def incidence_of(
         )
     rows = x.shape[0] if num_nodes is None else num_nodes
     source, target = edge_index.unbind(0)
-    known = edge_index.device.type == "cpu" and not makes_graph()
+    known = edge_index.device.type == "cpu" and not records_operations()
     if (
         known
         and edges

@@ -9,6 +9,7 @@ from e3nn.o3 import Irreps
 from torch import Tensor, nn
 
 from equivariant.errors import ConventionError, ShapeError
+from equivariant.nn.derived_buffers import DerivedBuffers
 from equivariant.nn.gaunt.channels import (
     channelwise,
     check_features,
@@ -26,14 +27,14 @@ from equivariant.nn.gaunt.path_norm import PathNorm
 from equivariant.nn.gaunt.paths import Parity, expressivity_report, irreps_of
 from equivariant.nn.gaunt.signals import SignalProduct
 from equivariant.nn.gaunt.tables import Normalization, degree_scales
-from equivariant.nn.gaunt.tracing import makes_graph
+from equivariant.nn.tracing import makes_graph
 from equivariant.shapes import Float
 
 Weights = Literal["none", "degree", "path"]
 Mode = Literal["uuu", "uvu"]
 
 
-class GauntTensorProduct(nn.Module):
+class GauntTensorProduct(DerivedBuffers):
     """Couple two features of O(3) channel by channel, by products of functions on the sphere.
 
         weights="degree":  z_l3 = w_l3 Σ_l1,l2 (w_l1 x_l1) ⊗ (w_l2 y_l2)
@@ -179,8 +180,7 @@ class GauntTensorProduct(nn.Module):
             self._counts = [sum(count for count, _ in irreps) for irreps in self._operands]
             self.weight_numel = sum(self._counts)
             for name, irreps in zip(("first", "second", "third"), self._operands, strict=True):
-                index = _factor_index(irreps, self.layout).to(device)
-                self.register_buffer(f"_{name}", index, persistent=False)
+                self.derive(f"_{name}", _factor_index(irreps, self.layout), device)
         elif self.weights == "path":
             self.weight_numel = self._form.length(3)
         if not self.weight_numel and (internal or shared is False):

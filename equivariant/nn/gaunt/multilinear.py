@@ -12,7 +12,7 @@ from torch.autograd import forward_ad
 from equivariant.nn.gaunt.forms import MultilinearForm, is_mapped, swapped
 from equivariant.nn.gaunt.kernels.engine import has_numbers
 from equivariant.nn.gaunt.operators import derivative_of_entry, form_derivative
-from equivariant.nn.gaunt.tracing import makes_graph
+from equivariant.nn.tracing import makes_graph
 
 
 def derivative(form: MultilinearForm, slot: int, operands: Sequence[Tensor]) -> Tensor:

@@ -24,7 +24,7 @@ from equivariant.nn.gaunt.power_sum import Directions, Kernels, power_sum
 from equivariant.nn.gaunt.precision import without_autocast, working_dtype
 from equivariant.nn.gaunt.sphere_powers import SpherePowers, powers
 from equivariant.nn.gaunt.tables import degree_scales, grid_tables
-from equivariant.nn.gaunt.tracing import makes_graph
+from equivariant.nn.tracing import real_tables, records_operations
 from equivariant.shapes import Float, Int
 
 PowerNormalization = Literal["integral", "component"]
@@ -113,16 +113,16 @@ class GauntPower(nn.Module):
         self._degree_in = max(self._in.degree(1), self._in.degree(-1))
         self._degree_out = max(self._out.degree(1), self._out.degree(-1))
         exact = correlation * self._degree_in + self._degree_out
-        self._constants = Constants(
-            **_tables(self._degree_in, self._degree_out, exact, normalization)
-        )
+        with real_tables():
+            tables = _tables(self._degree_in, self._degree_out, exact, normalization)
+            self._constants = Constants(**tables)
+            starts = self._starts()
         shape = (num_elements, self._in.multiplicity, len(self._out.each))
-        starts = self._starts()
         self.weight = nn.Parameter(torch.stack([torch.full(shape, start) for start in starts]))
 
     def _starts(self) -> list[float]:
         """Standard deviation of f to the power 1−ν, over √(2ν−1)!!."""
-        scales = degree_scales(self._degree_in, self.normalization)[self._in.positions]
+        scales = degree_scales(self._degree_in, self.normalization)[self._in.table("positions")]
         variance = float(scales.square().sum()) / (4 * math.pi)
         odd = [math.prod(range(1, 2 * power, 2)) for power in range(1, self.correlation + 1)]
         return [variance ** (-n / 2) / math.sqrt(odd[n]) for n in range(self.correlation)]
@@ -161,8 +161,7 @@ class GauntPower(nn.Module):
 
     def _compiled(self, rows: Tensor, weight: Tensor) -> bool:
         """Whether kernels serve what they can."""
-        traced = makes_graph() or not has_numbers(rows, weight)
-        if self.method == "grid" or traced:
+        if self.method == "grid" or not has_numbers(rows, weight):
             return False
         if self.method == "sparse":
             return True
@@ -214,7 +213,7 @@ class GauntPower(nn.Module):
             Shape (rows, irreps_out.dim).
         """
         of_x, of_weight = by
-        total = x.new_zeros(len(x), self._out.dim)
+        total = x.new_zeros(x.shape[0], self._out.dim)
         values = self._in.by_channel(x)
         if of_x is not None:
             powers_changed = self._powers(values, self._in.by_channel(of_x))
@@ -301,7 +300,7 @@ class GauntPower(nn.Module):
                 advice="One number per row of x.",
             )
         whole = element.dtype == torch.int64
-        known = element.device.type == "cpu" and not makes_graph()
+        known = element.device.type == "cpu" and not records_operations()
         outside = False
         if whole and known and element.numel():
             least, greatest = element.aminmax()

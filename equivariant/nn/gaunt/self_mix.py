@@ -10,6 +10,7 @@ from equivariant.errors import ConventionError
 from equivariant.nn.gaunt.blocks import Blocks
 from equivariant.nn.gaunt.layer import GauntTensorProduct
 from equivariant.nn.gaunt.paths import Parity, expressivity_report
+from equivariant.nn.gaunt.precision import without_autocast, working_dtype
 from equivariant.nn.gaunt.product import Method
 from equivariant.nn.gaunt.tables import Normalization
 from equivariant.shapes import Float
@@ -105,15 +106,21 @@ class GauntSelfMix(nn.Module):
         """Mix.
 
         Args:
-            x: Shape (..., irreps.dim), in the dtype of the weights.
+            x: Shape (..., irreps.dim), floating point.
 
         Returns:
-            The same shape and dtype.
+            The same shape, in the wider dtype of x and the weights, under autocast too.
 
         Raises:
             ShapeError: The last axis is not that of the irreps.
             ConventionError: x is not floating point.
         """
         self.blocks.check(x, "x")
-        mixed: Tensor = self.last(self.product(self.first(x), self.second(x)))
-        return x + mixed
+        dtype, inner = working_dtype(x.dtype, self.first.weight.dtype)
+        values = x.to(inner)
+        with without_autocast(x.device):
+            first, second = (
+                linear(values, linear.weight.to(inner)) for linear in (self.first, self.second)
+            )
+            mixed: Tensor = self.last(self.product(first, second), self.last.weight.to(inner))
+        return (values + mixed).to(dtype)

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from equivariant.nn.gaunt.precision import without_autocast
-from equivariant.nn.gaunt.tracing import makes_graph
+from equivariant.nn.tracing import makes_graph
 from equivariant.shapes import Float
 
 VALUES_AT_A_TIME = 1 << 16
@@ -51,7 +51,7 @@ class SpherePowers:
     def out(self, x: Tensor, directions: tuple[Tensor, ...]) -> Tensor:
         """The powers, or their derivative in directions: (n−1, rows, outputs)."""
         f = x @ self.values
-        empty = x.new_zeros(len(x), self.projection.shape[1])
+        empty = x.new_zeros(x.shape[0], self.projection.shape[1])
         return torch.stack(
             [
                 empty if term is None else term @ self.projection

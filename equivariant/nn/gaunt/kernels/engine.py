@@ -17,13 +17,13 @@ from equivariant.nn.gaunt.forms import MultilinearForm
 from equivariant.nn.gaunt.kernels.edge_terms import EdgeTerms
 from equivariant.nn.gaunt.kernels.layouts import Layout
 from equivariant.nn.gaunt.tables import Kind, Normalization
-from equivariant.nn.gaunt.tracing import records_operations
+from equivariant.nn.tracing import records_operations
 
 if TYPE_CHECKING:
     from equivariant.nn.gaunt.kernels.edge_kernel import EdgeKernel
 
 
-@lru_cache(maxsize=1)
+@torch.compiler.assume_constant_result
 def compiler_works() -> bool:
     """Whether Numba is here and compiles; one warning says why where it is here and does not.
 
@@ -35,6 +35,11 @@ def compiler_works() -> bool:
         >>> compiler_works()
         True
     """
+    return _compiler_found()
+
+
+@lru_cache(maxsize=1)
+def _compiler_found() -> bool:
     if find_spec("numba") is None:
         return False
     try:
@@ -80,8 +85,8 @@ def has_numbers(*tensors: Tensor) -> bool:
         tensors: Any.
 
     Returns:
-        False where a subclass of tensors, which may have none, a mode that wants to see every
-        operation of torch, or ``torch.jit.trace``, which records nothing else, is at work.
+        False for tensors on the meta device and for subclasses of tensors, which may have none,
+        and where torch records operations, see :func:`records_operations`.
 
     Example:
         >>> has_numbers(torch.ones(2), torch.nn.Parameter(torch.ones(2)))
@@ -89,7 +94,7 @@ def has_numbers(*tensors: Tensor) -> bool:
     """
     if records_operations():
         return False
-    return all(type(tensor) in (Tensor, torch.nn.Parameter) for tensor in tensors)
+    return all(type(t) in (Tensor, torch.nn.Parameter) and not t.is_meta for t in tensors)
 
 
 def check_sparse(x: Tensor) -> None:
