@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Self
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -56,11 +56,11 @@ class DerivedBuffers(nn.Module):
         """
         return self._derived[name]
 
-    def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> Self:
-        moved: Self = super()._apply(fn, recurse)
+    def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> DerivedBuffers:
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         with torch.no_grad():
             for name, table in self._derived.items():
                 buffer = getattr(self, name)
                 if not buffer.is_meta:
                     buffer.copy_(as_seen(table))
-        return moved
+        return self

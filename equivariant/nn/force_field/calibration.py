@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from equivariant.errors import ConventionError
 from equivariant.shapes import Bool, Float
@@ -72,4 +73,5 @@ class Calibration:
         known = composition.new_tensor(self.fitted_compositions)
         span = torch.linalg.svd(known, full_matrices=False)[2]
         outside = composition - composition @ span.mT @ span
-        return outside.norm(dim=1) <= 1e-6 * composition.norm(dim=1)
+        within: Tensor = outside.norm(dim=1) <= 1e-6 * composition.norm(dim=1)
+        return within

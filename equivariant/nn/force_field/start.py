@@ -45,13 +45,15 @@ def random_clusters(elements: int, cutoff_angstrom: float, like: Tensor) -> Prob
     generator = torch.Generator(device="cpu").manual_seed(0)
     kinds = [torch.full((_ATOMS,), n, device="cpu") for n in range(elements)]
     kinds.append(torch.randint(elements, (_ATOMS,), generator=generator, device="cpu"))
-    atoms, vectors, edges = [], [], []
+    atoms: list[Tensor] = []
+    vectors: list[Tensor] = []
+    edges: list[Tensor] = []
     for density in _DENSITIES:
         for kind in kinds:
             positions = _cluster(density, generator)
             near = (torch.cdist(positions, positions) < cutoff_angstrom).fill_diagonal_(False)
             index = near.nonzero().T
-            edges.append(index + sum(map(len, atoms)))
+            edges.append(index + _ATOMS * len(atoms))
             vectors.append(positions[index[0]] - positions[index[1]])
             atoms.append(kind)
     element, edge_index = torch.cat(atoms), torch.cat(edges, 1)

@@ -186,7 +186,7 @@ class GauntConvolution(nn.Module):
         if harmonics is None and edge_vectors is not None:
             harmonics = self.harmonics(edge_vectors)
         harmonics = self._checked(x, harmonics, radial_weights)
-        incidence = incidence_of(x, harmonics.shape[0], edge_index, num_nodes)
+        incidence = incidence_of(x, harmonics, edge_index, num_nodes)
         alike = x.dtype == harmonics.dtype == radial_weights.dtype and x.dtype in FULL
         if alike and self.method != "grid":  # most calls: nothing to convert
             return self._filter_first(x, (harmonics, radial_weights), incidence)
@@ -202,7 +202,7 @@ class GauntConvolution(nn.Module):
     def _filter_first(
         self, x: Tensor, factors: tuple[Tensor, Tensor], incidence: Incidence
     ) -> Tensor:
-        per_path = factors[1].shape[1] != self.lmax + 1
+        per_path = bool(factors[1].shape[1] != self.lmax + 1)
         method = "filter" if self.method == "grid" else self.method
         work = self.tables.work(x, self.filter_bytes, per_path=per_path, method=method)
         if work.kernel is not None and has_numbers(x, *factors):

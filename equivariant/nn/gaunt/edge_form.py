@@ -16,6 +16,7 @@ from torch.autograd import forward_ad
 from equivariant.nn.gaunt.filter_matrices import FilterMatrices
 from equivariant.nn.gaunt.forms import MultilinearForm, Needs, is_mapped, swapped
 from equivariant.nn.gaunt.incidence import Incidence
+from equivariant.nn.gaunt.kernels.engine import has_numbers
 from equivariant.nn.gaunt.multilinear import derivative
 from equivariant.nn.gaunt.precision import without_autocast
 from equivariant.nn.tracing import makes_graph
@@ -175,7 +176,7 @@ class EdgeForm(MultilinearForm):
 
     def _made(self, filters: Tensor, values: Tensor) -> Tensor | None:
         """Matrices of all edges, if they are to be kept and fit; those made before if the same."""
-        if not self.keeps or len(filters) > self.matrices.chunk(values):
+        if not self.keeps or not has_numbers(filters) or len(filters) > self.matrices.chunk(values):
             return None
         key = filters.data_ptr(), filters._version, filters.shape
         if self._kept is None:

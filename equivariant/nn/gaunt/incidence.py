@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -10,6 +11,9 @@ from torch import Tensor
 from equivariant.errors import ConventionError, ShapeError
 from equivariant.nn.tracing import records_operations
 from equivariant.shapes import Float, Int
+
+Size = Any
+"""A number of rows: int, or what torch calls a size while it makes a graph (SymInt, a tensor)."""
 
 
 @dataclass(frozen=True)
@@ -29,8 +33,8 @@ class Incidence:
 
     source: Int[Tensor, " edges"] | None
     target: Int[Tensor, " edges"] | None
-    rows_in: int
-    rows_out: int
+    rows_in: Size
+    rows_out: Size
 
     def turned(self) -> Incidence:
         """Edges the other way round."""
@@ -39,15 +43,15 @@ class Incidence:
 
 def incidence_of(
     x: Float[Tensor, "rows dim"],
-    edges: int,
-    edge_index: Int[Tensor, "2 edges"] | None,
+    of_edges: Float[Tensor, "edges numbers"],
+    edge_index: Int[Tensor, "2 ends"] | None,
     num_nodes: int | None,
 ) -> Incidence:
     """Ends of edges, or refuse what are none.
 
     Args:
         x: Features, shape (nodes, dim), or (edges, dim) without ``edge_index``.
-        edges: Number of edges.
+        of_edges: What edges bring, one row for each.
         edge_index: Shape (2, edges), int64: sources and targets. None: row e for edge e.
         num_nodes: Number of rows of the result. None: those of x.
 
@@ -59,9 +63,11 @@ def incidence_of(
         ConventionError: Indices are not int64 or out of range.
 
     Example:
-        >>> incidence_of(torch.zeros(4, 1), 1, torch.tensor([[0], [3]]), None).rows_out
+        >>> ends = torch.tensor([[0], [3]])
+        >>> incidence_of(torch.zeros(4, 1), torch.ones(1, 9), ends, None).rows_out
         4
     """
+    edges = of_edges.shape[0]
     if edge_index is None:
         if x.shape[0] != edges or num_nodes is not None:
             raise ShapeError(

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from equivariant.nn.gaunt.kernels.edge_kernel import EdgeKernel
 
 
-@torch.compiler.assume_constant_result
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def compiler_works() -> bool:
     """Whether Numba is here and compiles; one warning says why where it is here and does not.
 
