@@ -9,7 +9,7 @@ from typing import Annotated
 import tyro
 
 from equivariant.commands.terminal import say
-from equivariant.recipes.evaluate_force_field import errors_table, evaluate_files
+from equivariant.recipes.evaluate_force_field import errors_table, evaluate_files, warnings_of
 from equivariant.recipes.gaunt_force_field import load_force_field
 from equivariant.runs import RunFolder, write_json
 
@@ -39,3 +39,5 @@ class EvaluateForceField:
         measures = evaluate_files(model, self.tests, batch_size=self.batch_size)
         write_json(run.path / "measures.json", measures)
         say(errors_table(measures).text())
+        for warning in warnings_of(measures):
+            say(f"warning: {warning}")

@@ -10,13 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from datasets3d import MoleculeGraphs, read_molecules
+from datasets3d import MoleculeGraphs, Molecules, read_molecules
 from datasets3d.molecule_files import has_forces
 from equivariant.actions import Points, Trivial, Vectors
 from equivariant.errors import ConventionError
 from equivariant.groups import O3, Group
 from equivariant.measure import EquivarianceReport, GraphMotion, equivariance_error
-from equivariant.nn.force_field import ForceField
+from equivariant.nn.force_field import Calibration, ForceField
 from equivariant.report import Table
 
 
@@ -142,7 +142,7 @@ def evaluate_files(
 
     Raises:
         DataFormatError: A file is malformed.
-        ConventionError: Two files have one name.
+        ConventionError: Two files have one name, or a file has elements that the model lacks.
     """
     names = [path.stem for path in files]
     if len(set(names)) < len(names):
@@ -154,8 +154,45 @@ def evaluate_files(
     for path in files:
         molecules = read_molecules(path, forces=has_forces(path))
         graphs = MoleculeGraphs(molecules, cutoff_angstrom=model.config.cutoff_angstrom)
-        found[path.stem] = asdict(force_field_errors(model, graphs, batch_size=batch_size))
+        errors = asdict(force_field_errors(model, graphs, batch_size=batch_size))
+        errors["undetermined_energies"] = undetermined_energies(model.calibration, molecules)
+        found[path.stem] = errors
     return found
+
+
+def undetermined_energies(calibration: Calibration, molecules: Molecules) -> int:
+    """How many molecules have compositions that the fitted energies of atoms say nothing of.
+
+    Args:
+        calibration: Of the force field.
+        molecules: To be evaluated.
+
+    Returns:
+        Their number; 0 where energies of atoms were not fitted. Elements that the force field
+        does not have are not counted: it refuses them.
+    """
+    composition = molecules.composition(calibration.atomic_numbers)
+    return int((~calibration.determines(composition)).sum())
+
+
+def warnings_of(measures: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """What the errors of energies do not mean.
+
+    Args:
+        measures: What :func:`evaluate_files` returned.
+
+    Returns:
+        A sentence for each set with undetermined energies.
+    """
+    return [
+        f"{name}: {found['undetermined_energies']} of {found['molecules']} molecules are composed "
+        "of atoms in other proportions than those that the energies of atoms were fitted to, and "
+        "nothing determines their total energies. Compare forces, or energies with the mean off; "
+        "to predict energies, train on such molecules too, or on energies of isolated atoms "
+        "(--isolated-atoms FILE --no-fitted-atoms)."
+        for name, found in measures.items()
+        if found.get("undetermined_energies")
+    ]
 
 
 def errors_table(measures: Mapping[str, Mapping[str, Any]]) -> Table:
