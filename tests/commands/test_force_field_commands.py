@@ -236,3 +236,39 @@ def test_help_teaches(verb, capsys):
     assert caught.value.code == 0
     text = capsys.readouterr().out
     assert "eV" in text and "npz" in text
+
+
+def of_other_compositions(files, folder):
+    """The test file with its second atom renamed: OOH instead of OHH."""
+    lines = (files / "test.xyz").read_text().splitlines()
+    for start in range(0, len(lines), 5):
+        lines[start + 3] = "O" + lines[start + 3][1:]
+    path = folder / "other.xyz"
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+@pytest.mark.parametrize("fitted", [True, False])
+def test_energies_that_nothing_determines_are_said(files, tmp_path, fitted, capsys):
+    options = [str(files / "train.xyz"), "--steps", "2", "--minutes", "0", "--validation", "4"]
+    if not fitted:
+        options += ["--isolated-atoms", str(files / "atoms.xyz"), "--no-fitted-atoms"]
+    run = trained(files, tmp_path, *options)
+    other = of_other_compositions(files, tmp_path)
+    capsys.readouterr()
+    assert main(["evaluate-force-field", str(run), str(files / "test.xyz"), str(other)]) == 0
+    said = capsys.readouterr().out
+    assert ("warning: other: 8 of 8 molecules" in said) == fitted
+    assert "warning: test" not in said
+    measures = json.loads((run / "measures.json").read_text())
+    counts = [measures[name]["undetermined_energies"] for name in ("test", "other")]
+    assert counts == [0, 8 if fitted else 0]
+
+
+def test_a_composition_is_kept_once_for_all_that_it_combines_to(files):
+    config = ForceFieldExperiment(data=files / "train.xyz", validation=4)
+    molecules, _ = read_training_sets(config)
+    calibration = calibrate(
+        molecules, MoleculeGraphs(molecules, cutoff_angstrom=4.0), fitted_atoms=True
+    )
+    assert calibration.fitted_compositions == ((2, 1),)

@@ -186,6 +186,7 @@ class GauntConvolution(nn.Module):
         if harmonics is None and edge_vectors is not None:
             harmonics = self.harmonics(edge_vectors)
         harmonics = self._checked(x, harmonics, radial_weights)
+        _check_devices(x, harmonics, radial_weights, edge_index)
         incidence = incidence_of(x, harmonics, edge_index, num_nodes)
         alike = x.dtype == harmonics.dtype == radial_weights.dtype and x.dtype in FULL
         if alike and self.method != "grid":  # most calls: nothing to convert
@@ -310,6 +311,17 @@ def _ordered(paths: tuple[Path, ...], inside: Blocks, outside: Blocks) -> tuple[
             key=lambda p: (inside.each.index(p.first), outside.each.index(p.out), p.second.l),
         )
     )
+
+
+def _check_devices(x: Tensor, *others: Tensor | None) -> None:
+    strange = [t.device for t in others if t is not None and t.device != x.device]
+    if strange:
+        raise ConventionError(
+            expected=f"all tensors on {x.device}, where x is",
+            got=str(strange[0]),
+            argument="edge_vectors, radial_weights, edge_index",
+            advice="Move everything to one device.",
+        )
 
 
 def _check_bytes(filter_bytes: int) -> None:
