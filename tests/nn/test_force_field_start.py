@@ -92,7 +92,7 @@ def test_forces_under_inference_mode_are_those_without(product, training):
 def test_weights_made_under_inference_mode_are_refused():
     with torch.inference_mode():
         model = fresh("gaunt", layers=1)
-    with pytest.raises(ConventionError, match="outside of torch.inference_mode"):
+    with pytest.raises(ConventionError, match=r"outside of torch\.inference_mode"):
         model(molecule())
 
 
