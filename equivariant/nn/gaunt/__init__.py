@@ -15,6 +15,7 @@ from equivariant.nn.gaunt.product import benchmark_methods, gaunt_product
 from equivariant.nn.gaunt.self_mix import GauntSelfMix
 from equivariant.nn.gaunt.signal import from_signal, to_signal
 from equivariant.nn.gaunt.tables import degree_scales, real_harmonics, sphere_grid
+from equivariant.nn.gaunt.warm_up import warm_up
 
 __all__ = [
     "DirectionHarmonics",
@@ -36,4 +37,5 @@ __all__ = [
     "real_harmonics",
     "sphere_grid",
     "to_signal",
+    "warm_up",
 ]

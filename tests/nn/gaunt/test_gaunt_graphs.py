@@ -17,6 +17,7 @@ from equivariant.nn.gaunt import (
     GauntTensorProduct,
     gaunt_product,
     real_harmonics,
+    warm_up,
 )
 from equivariant.nn.gaunt.kernels import engine
 
@@ -214,3 +215,20 @@ def test_a_compiler_that_works_is_no_news():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert engine.compiler_works()
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_warming_up_calls_forward_and_backward_and_leaves_no_trace(name):
+    make, inputs = LAYERS[name]
+    torch.manual_seed(0)
+    layer, given = make(), inputs(4)
+    before = [value.clone() for value in (*given, *layer.parameters())]
+    calls = []
+    layer.register_forward_hook(lambda module, _, result: calls.append(result.requires_grad))
+    assert warm_up(layer, *given) > 0
+    assert calls == [True]
+    after = (*given, *layer.parameters())
+    assert all(torch.equal(one, other) for one, other in zip(before, after, strict=True))
+    assert all(value.grad is None for value in after)
+    warm_up(layer, *given, backward=False)
+    assert calls == [True, False]
