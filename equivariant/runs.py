@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import hashlib
 import json
 import math
 import os
@@ -125,6 +126,25 @@ def read_json(path: Path) -> Any:
             argument=str(path),
             advice="Check that the path names a complete run or data set.",
         ) from error
+
+
+def file_digest(path: Path) -> str:
+    """BLAKE2b of a file's content, 128 bits in hexadecimal.
+
+    Raises:
+        DataFormatError: The file cannot be read.
+    """
+    digest = hashlib.blake2b(digest_size=16)
+    try:
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    except OSError as error:
+        raise DataFormatError(
+            expected="a readable file", got=f"{type(error).__name__}: {error}",
+            argument=str(path), advice="Check its name and place.",
+        ) from error  # fmt: skip
+    return digest.hexdigest()
 
 
 def _plain(value: Any) -> Any:

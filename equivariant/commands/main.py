@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, make_dataclass
@@ -11,6 +12,7 @@ from typing import Annotated, Any, Union
 
 import tyro
 
+from equivariant.commands.stopping import Stopped, first_process
 from equivariant.errors import DataFormatError, EquivariantError
 from renderers import RendererError
 
@@ -92,7 +94,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: After the program's name; None takes the process's.
 
     Returns:
-        Exit status: 0, or 1 after an error that is the user's to mend, 130 after Ctrl-C.
+        Exit status: 0, or 1 after an error that is the user's to mend, 128 and the number of the
+        signal after one that stopped it: 130 after Ctrl-C.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
@@ -101,13 +104,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not words or words[0] not in VERBS:
             _explain_verbs(words)
         command = tyro.cli(VERBS[words[0]].load(), prog=f"equivariant {words[0]}", args=words[1:])
+        if getattr(command, "resume", None) is not None:
+            resume = import_module("equivariant.commands.resume")
+            command = resume.resumed(command, words[1:])
         command()
     except (EquivariantError, RendererError) as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
-    except KeyboardInterrupt:
-        sys.stderr.write("\nstopped; the same command goes on where it can\n")
-        return 130
+    except Stopped as stop:
+        if first_process():
+            sys.stderr.write(f"\n{stop.text}\n")
+        return stop.status
+    except KeyboardInterrupt as stop:
+        if first_process():
+            line = shlex.join(["equivariant", *words])
+            sys.stderr.write(f"\nstopped; the same command goes on where it can: {line}\n")
+        return 128 + getattr(stop, "number", 2)
     return 0
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import tyro
 
+from equivariant.commands.resume import going_on, with_ends
 from equivariant.commands.terminal import say
 from equivariant.errors import ConventionError
 from equivariant.recipes.experiment import ExperimentConfig, restore_config, train
@@ -29,10 +30,15 @@ class Train:
         stream: Decode images batch by batch instead of keeping all of them in memory.
         runs: Folder under which run folders are made.
         name: Of the run; the method if not given.
-        resume: Go on with this run folder instead of starting one; other settings are then read
-            from it.
+        resume: Go on with this run folder instead of starting one; settings are then read from
+            it, and others refused, but for `--fit.steps` and `--fit.minutes`, which may be
+            raised, what changes no step, and the place of data that were moved.
         quiet: Show no progress bar.
     """
+
+    verb: ClassVar[str] = "train"
+    bare: ClassVar[tuple[str, ...]] = ()
+    free: ClassVar[tuple[str, ...]] = ("stream",)
 
     data: Annotated[Path | None, tyro.conf.Positional] = None
     model: ModelConfig = field(default_factory=ModelConfig)
@@ -47,17 +53,33 @@ class Train:
 
     def __call__(self) -> None:
         run = None if self.resume is None else RunFolder.open(self.resume)
-        config = self.config() if run is None else restore_config(run)
+        config = self.config()
         fabric = launch(config.fit)
         if run is None:
             name, path = self.name or config.model.method, ""
             if fabric.is_global_zero:
                 path = str(RunFolder.create(self.runs, name, config=config).path)
             run = RunFolder(Path(fabric.broadcast(path)))
-        train(config, run, fabric=fabric, progress=not self.quiet)
+        with going_on(self.verb, run, config):
+            train(config, run, fabric=fabric, progress=not self.quiet)
         if fabric.is_global_zero:
             say(f"weights: {run.weights}")
             say(f"next: equivariant evaluate {run.path}")
+
+    def saved(self, run: RunFolder) -> Train:
+        """This command with the settings of a run."""
+        config = restore_config(run)
+        return replace(
+            self,
+            data=config.data,
+            model=config.model,
+            fit=with_ends(config.fit, run),
+            seed=config.seed,
+            size=config.size_px,
+            stream=not config.in_memory,
+            runs=Path("runs"),
+            name="",
+        )
 
     def config(self) -> ExperimentConfig:
         """What is trained on what."""

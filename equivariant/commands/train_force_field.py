@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import tyro
 
+from equivariant.commands.resume import going_on, with_ends
 from equivariant.commands.terminal import say
 from equivariant.errors import ConventionError
 from equivariant.nn.force_field import ForceFieldConfig
@@ -30,7 +31,7 @@ class TrainForceField:
     an npz file of the revised MD17 data set, whose kcal/mol are converted. `--product gaunt` and
     `gaunt_full` couple features by products of functions on the sphere, `clebsch_gordan` by every
     coupling of e3nn, in the same network. Training lasts `--minutes`, or `--steps`, whichever
-    ends first; Ctrl-C loses nothing older than the last checkpoint, and `--resume RUN` goes on.
+    ends first; Ctrl-C leaves a checkpoint, and `--resume RUN` goes on.
 
         equivariant train-force-field train_300K.xyz --isolated-atoms isolated_atoms.xyz \
             --tests test_MD_300K.xyz test_MD_600K.xyz --product gaunt --minutes 10
@@ -50,10 +51,15 @@ class TrainForceField:
         seed: Of the split, of fresh weights and of the order of batches.
         runs: Folder under which run folders are made.
         name: Of the run; force-field-PRODUCT if not given.
-        resume: Go on with this run folder; settings are then read from it, except for `--steps`
-            and `--minutes` of the whole run, which may be raised.
+        resume: Go on with this run folder; settings are then read from it, and others refused,
+            but for `--steps` and `--minutes` of the whole run, which may be raised, what changes
+            no step, and the place of files that were moved.
         quiet: Show no progress bar.
     """
+
+    verb: ClassVar[str] = "train-force-field"
+    bare: ClassVar[tuple[str, ...]] = ("model", "fit")
+    free: ClassVar[tuple[str, ...]] = ("tests", "isolated_atoms")
 
     data: Annotated[Path | None, tyro.conf.Positional] = None
     tests: tuple[Path, ...] = ()
@@ -75,14 +81,15 @@ class TrainForceField:
 
     def __call__(self) -> None:
         run = None if self.resume is None else RunFolder.open(self.resume)
-        config = self.config() if run is None else self.resumed(run)
+        config = self.config()
         fabric = launch(config.fit)
         if run is None:
             name, path = self.name or f"force-field-{config.model.product}", ""
             if fabric.is_global_zero:
                 path = str(RunFolder.create(self.runs, name, config=config).path)
             run = RunFolder(Path(fabric.broadcast(path)))
-        model = train(config, run, fabric=fabric, progress=not self.quiet)
+        with going_on(self.verb, run, config):
+            model = train(config, run, fabric=fabric, progress=not self.quiet)
         if not fabric.is_global_zero:
             return
         say(f"weights: {run.weights}")
@@ -114,9 +121,22 @@ class TrainForceField:
             seed=self.seed,
         )
 
-    def resumed(self, run: RunFolder) -> ForceFieldExperiment:
-        """The settings of a run, with the end of this command where that is later."""
-        saved = restore_experiment(run)
-        minutes = max(saved.fit.minutes, self.fit.minutes) if saved.fit.minutes else 0.0
-        steps = max(saved.fit.steps, self.fit.steps) if saved.fit.steps else 0
-        return replace(saved, fit=replace(saved.fit, minutes=minutes, steps=steps))
+    def saved(self, run: RunFolder) -> TrainForceField:
+        """This command with the settings of a run."""
+        config = restore_experiment(run)
+        return replace(
+            self,
+            data=config.data,
+            tests=(),
+            isolated_atoms=config.isolated_atoms,
+            model=config.model,
+            fit=with_ends(config.fit, run),
+            validation=config.validation,
+            train=config.train,
+            fitted_atoms=config.fitted_atoms,
+            energy_weight=config.energy_weight,
+            force_weight=config.force_weight,
+            seed=config.seed,
+            runs=Path("runs"),
+            name="",
+        )

@@ -74,7 +74,7 @@ def train(
     labels = tuple(pairs.dataset.label_names)
     header = make_header(
         config.model, labels=labels, channel_mean=pairs.mean, channel_std=pairs.std,
-        seed=config.seed,
+        seed=config.seed, data=pairs.dataset.fingerprint(),
     )  # fmt: skip
     learner = build_learner(config.model, classes=len(labels), seed=config.seed)
     if config.model.method == "random":

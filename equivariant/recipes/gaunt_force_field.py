@@ -17,7 +17,7 @@ from datasets3d import MoleculeGraphs, Molecules, read_isolated_atoms, read_mole
 from equivariant.errors import ConventionError, DataFormatError
 from equivariant.nn.force_field import Calibration, ForceField, ForceFieldConfig
 from equivariant.recipes.evaluate_force_field import force_field_errors
-from equivariant.runs import RunFolder, read_json
+from equivariant.runs import RunFolder, file_digest, read_json
 from equivariant.training import FitConfig, PotentialLearner, fit, load_weights, read_header
 
 HEADER_FORMAT = "equivariant force field 1"
@@ -186,7 +186,8 @@ def train(
 
     fit(
         learner, graphs, config.fit, run=run, header=_header(config, calibration), fabric=fabric,
-        probe=probe if len(held_out) else None, progress=progress,
+        probe=probe if len(held_out) else None, progress=progress, seed=config.seed,
+        identity=_identity(config),
     )  # fmt: skip
     return _force_field(learner)
 
@@ -262,6 +263,17 @@ def restore_experiment(run: RunFolder) -> ForceFieldExperiment:
             expected="the settings of a force field's run", got=f"{type(error).__name__}: {error}",
             argument=str(path), advice="Resume with the version that started the run.",
         ) from error  # fmt: skip
+
+
+def _identity(config: ForceFieldExperiment) -> dict[str, Any]:
+    """What determines the weights besides the network and training, files by their content."""
+    names = ("validation", "train", "fitted_atoms", "energy_weight", "force_weight")
+    atoms = config.isolated_atoms
+    return {
+        "data": file_digest(config.data),
+        "isolated_atoms": None if atoms is None else file_digest(atoms),
+        **{name: getattr(config, name) for name in names},
+    }
 
 
 def _header(config: ForceFieldExperiment, calibration: Calibration) -> dict[str, Any]:

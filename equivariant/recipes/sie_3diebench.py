@@ -202,8 +202,18 @@ def make_header(
     channel_mean: tuple[float, ...],
     channel_std: tuple[float, ...],
     seed: int,
+    data: str,
 ) -> dict[str, Any]:
-    """What a weights file says of itself, so that it can be loaded without further settings."""
+    """What a weights file says of itself, so that it can be loaded without further settings.
+
+    Args:
+        config: Method and network.
+        labels: Names of the classes.
+        channel_mean: Of images in [0, 1], three numbers.
+        channel_std: The same.
+        seed: Of fresh weights and of pairs.
+        data: Fingerprint of the training data.
+    """
     return {
         "format": HEADER_FORMAT,
         "model": asdict(config),
@@ -211,6 +221,7 @@ def make_header(
         "channel_mean": list(channel_mean),
         "channel_std": list(channel_std),
         "seed": seed,
+        "data": data,
     }
 
 

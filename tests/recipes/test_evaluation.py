@@ -20,7 +20,7 @@ def fresh(data, **settings):
     learner = build_learner(config, classes=len(data.label_names), seed=0)
     header = make_header(
         config, labels=tuple(data.label_names), channel_mean=(0.5,) * 3, channel_std=(0.2,) * 3,
-        seed=0,
+        seed=0, data="",
     )  # fmt: skip
     return trained(learner, config, header)
 
