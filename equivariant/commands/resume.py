@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar, runtime_checkable
 
 import tyro
 
@@ -23,6 +23,7 @@ _ENDS = ("fit.steps", "fit.minutes")
 _KEPT = ("resume", "quiet", "data", *(f"fit.{name}" for name in FREE))
 
 
+@runtime_checkable
 class Resumable(Protocol):
     """A command that trains, and goes on with a run of its own.
 
