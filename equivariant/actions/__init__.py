@@ -1,6 +1,7 @@
 """Actions of groups on vectors: the one object that losses and measurements share."""
 
 from equivariant.actions.base import Action, DirectSum, Factor
+from equivariant.actions.cartesian import CartesianTensors
 from equivariant.actions.fields import Fields
 from equivariant.actions.image_warp import ImageWarp
 from equivariant.actions.irreps import IrrepsAction, wigner_d
@@ -13,6 +14,7 @@ from equivariant.actions.warp import Warp
 
 __all__ = [
     "Action",
+    "CartesianTensors",
     "DirectSum",
     "Factor",
     "Fields",

@@ -11,11 +11,12 @@ from equivariant.measure.equivariance_report import Comparison, Curve, Equivaria
 from equivariant.measure.error import equivariance_error
 from equivariant.measure.fitted import FittedAction, LinearFit, fit_action, fit_representation
 from equivariant.measure.floor import Floor, PrecisionSplit, numerical_floor, split_precision
+from equivariant.measure.graph_motion import GraphMotion
 from equivariant.measure.hutchinson import LayerEstimate, hutchinson
 from equivariant.measure.law import GroupLawError, group_law_error
 from equivariant.measure.local import LocalPart, LocalReport, local_equivariance_error
 from equivariant.measure.metrics import METRICS, Metric
-from equivariant.measure.motion import FunctionMotion, GraphMotion, Motion, TreeMotion
+from equivariant.measure.motion import FunctionMotion, Motion, TreeMotion
 from equivariant.measure.online import online_probe
 from equivariant.measure.orbits import OrbitDistance, canonicalization_residual, orbit_distance
 from equivariant.measure.pair_error import PairError, pair_error

@@ -187,13 +187,13 @@ def _finite_states(
     declared: Declared, act_in: Motion, act_out: Motion, g: Tensor
 ) -> list[dict[str, Tensor]]:
     """f(g x), A_0, ..., A_K, g f(x)."""
-    with torch.no_grad():
+    with torch.enable_grad():  # the model may call autograd itself
         whole = part_tensors(act_out, declared.forward(act_in.move(g, declared.x)))
         between = [
             replaced_output(declared, act_in, act_out, g, k) for k in range(len(declared.calls) + 1)
         ]
         end = part_tensors(act_out, act_out.move(g, declared.y))
-    return [{n: v.double() for n, v in state.items()} for state in (whole, *between, end)]
+    return [{n: v.detach().double() for n, v in state.items()} for state in (whole, *between, end)]
 
 
 def _curves(

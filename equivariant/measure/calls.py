@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from equivariant.errors import ConventionError
 from equivariant.groups import Group
 from equivariant.measure.motion import Motion, as_motion
-from equivariant.measure.tree import rebuild, spreading, tensors
+from equivariant.measure.tree import detached, fresh, spreading, tensors
 
 ActionOf = Callable[[str, Any], Any] | Mapping[str, Any]
 """How elements move the output of each layer: (layer, output) ↦ action, or actions by layer."""
@@ -37,7 +37,7 @@ class Call:
 
     def moved(self, g: Tensor) -> Any:
         """g·output, in tensors of its own, which in-place operations may overwrite."""
-        return _cloned(self.motion.move(g, self.output))
+        return fresh(self.motion.move(g, self.output))
 
 
 class Declared:
@@ -73,11 +73,11 @@ class Declared:
         found: list[tuple[str, Any]] = []
 
         def record(index: int, layer: str, output: Any) -> Any:
-            found.append((layer, _cloned(output)))
+            found.append((layer, fresh(detached(output))))
             return output
 
-        with torch.no_grad(), watched(model, self._layers, record):
-            self.y = self.forward(x)
+        with torch.enable_grad(), watched(model, self._layers, record):  # f may call autograd
+            self.y = detached(self.forward(x))
         action_of = act_of.get if isinstance(act_of, Mapping) else None
         self._chosen: list[int] = []
         self.calls: list[Call] = []
@@ -167,10 +167,6 @@ def watched(
 def floating(tree: Any) -> dict[str, Tensor]:
     """The floating-point tensors of a tree by path."""
     return {name: leaf for name, leaf in tensors(tree).items() if leaf.is_floating_point()}
-
-
-def _cloned(tree: Any) -> Any:
-    return rebuild(tree, lambda _, leaf: leaf.clone() if isinstance(leaf, Tensor) else leaf)
 
 
 def _chosen(model: nn.Module, act_of: ActionOf, layers: Sequence[str] | None) -> list[str]:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from equivariant.measure.examined import Dropping, Examined, Near
-from equivariant.measure.motion import FunctionMotion, TreeMotion
+from equivariant.measure.motion import Substituted, TreeMotion
 from equivariant.measure.table import compare, relative_error
 from equivariant.measure.tree import rebuild
 
@@ -99,10 +99,7 @@ def _identity(e: Examined) -> Finding | None:
 def _inverse(e: Examined) -> Finding | None:
     if e.stays:
         return None
-    turned_back = FunctionMotion(
-        lambda g, y: e.after.move(e.group.inverse(g), y), e.group, batched=e.after.batched
-    )
-    error = e.again(act_out=turned_back)
+    error = e.again(act_out=Substituted(e.after, e.group.inverse))
     if not e.explains(error):
         return None
     return Finding(
@@ -115,7 +112,8 @@ def _inverse(e: Examined) -> Finding | None:
 def _invariance(e: Examined) -> Finding | None:
     if e.stays:
         return None
-    error = e.again(act_out=FunctionMotion(lambda g, y: y, e.group, batched=e.after.batched))
+    still = Substituted(e.after, lambda g: e.group.identity().to(g).expand_as(g))
+    error = e.again(act_out=still)
     if not e.explains(error):
         return None
     return Finding(

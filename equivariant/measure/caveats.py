@@ -30,6 +30,8 @@ class Concern(StrEnum):
     CONSTANT = "constant output"
     CANCELLATION = "rounding amplified"
     PRECISION = "no copy in float64"
+    HIDDEN = "derivative hidden"
+    ROUGH = "no derivative"
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Literal, get_args
 
 import torch
@@ -61,7 +62,7 @@ def derivative(
         warnings.simplefilter("ignore", DeprecationWarning)
         with forward_ad.dual_level():
             forward_ad.make_dual(zero, torch.ones_like(zero))
-    with forward_ad.dual_level():
+    with forward_ad.dual_level(), torch.enable_grad():
         try:
             values = curve(forward_ad.make_dual(zero, torch.ones_like(zero)))
         except (NotImplementedError, RuntimeError) as error:
@@ -87,13 +88,86 @@ def tangent(value: Tensor) -> Tensor:
     return (torch.zeros_like(value) if found is None else found).detach().double()
 
 
+@dataclass(frozen=True)
+class BothWays:
+    """The derivative of one tensor by dual numbers and by central differences.
+
+    Args:
+        forward: By dual numbers, float64.
+        differences: By central differences, extrapolated, float64.
+        inconsistency: Norm of the change from the step to its half.
+        noise: Norm of what rounding may do to the differences.
+    """
+
+    forward: Tensor
+    differences: Tensor
+    inconsistency: float
+    noise: float
+
+    @property
+    def gap(self) -> float:
+        """Norm of the difference of the two."""
+        return float((self.forward - self.differences).norm())
+
+    @property
+    def lost(self) -> bool:
+        """Whether forward mode misses a part of the derivative that differences agree on."""
+        size = float(self.differences.norm())
+        doubt = 10 * self.inconsistency + self.noise
+        return self.gap > max(doubt, 1e-3 * size) and size > doubt
+
+    @property
+    def rough(self) -> bool:
+        """Whether differences at two steps disagree: the curve jumps, or is random."""
+        return self.inconsistency > max(self.noise, 0.3 * float(self.differences.norm()))
+
+
+def compared(
+    curve: Curve, sizes: Mapping[str, Tensor], *, precision: torch.dtype, device: torch.device
+) -> dict[str, BothWays]:
+    """The derivative of a curve at t = 0 by both methods.
+
+    Args:
+        curve: See :func:`derivative`.
+        sizes: Values by name whose norms say how much rounding may be; others are not compared.
+        precision: See :func:`derivative`.
+        device: See :func:`derivative`.
+
+    Raises:
+        ConventionError: See :func:`derivative`.
+
+    Example:
+        >>> curve = lambda t: {"": t.sin() + t.detach().exp()}
+        >>> size = {"": torch.ones(())}
+        >>> cpu = torch.device("cpu")
+        >>> both = compared(curve, size, precision=torch.float64, device=cpu)[""]
+        >>> both.lost, round(float(both.forward), 9), round(float(both.differences), 9)
+        (True, 1.0, 2.0)
+    """
+    forward = derivative(curve, method="forward", precision=precision, device=device)
+    zero = torch.zeros((), dtype=torch.float64, device=device)
+    eps = torch.finfo(precision).eps
+    step = eps**0.2
+    coarse, fine = _central(curve, zero, step), _central(curve, zero, step / 2)
+    return {
+        name: BothWays(
+            forward[name],
+            (4 * fine[name] - coarse[name]) / 3,
+            float((fine[name] - coarse[name]).norm()),
+            30 * eps / step * float(size.detach().double().norm()),
+        )
+        for name, size in sizes.items()
+    }
+
+
 def _by_differences(curve: Curve, zero: Tensor, step: float) -> dict[str, Tensor]:
     """Central differences at step and step / 2, extrapolated to fourth order (Richardson)."""
-
-    def central(h: float) -> dict[str, Tensor]:
-        ahead, behind = curve(zero + h), curve(zero - h)
-        return {n: (ahead[n].detach().double() - behind[n].detach().double()) / (2 * h)
-                for n in ahead}  # fmt: skip
-
-    coarse, fine = central(step), central(step / 2)
+    coarse, fine = _central(curve, zero, step), _central(curve, zero, step / 2)
     return {name: (4 * fine[name] - coarse[name]) / 3 for name in fine}
+
+
+def _central(curve: Curve, zero: Tensor, h: float) -> dict[str, Tensor]:
+    with torch.enable_grad():  # what is differentiated may call autograd itself
+        ahead, behind = curve(zero + h), curve(zero - h)
+    return {n: (ahead[n].detach().double() - behind[n].detach().double()) / (2 * h)
+            for n in ahead}  # fmt: skip

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from equivariant.errors import ShapeError
+from equivariant.errors import ConventionError, ShapeError
 from equivariant.groups import Group, Sampler
 from equivariant.measure.caveats import Caveat, Concern, altered
 from equivariant.measure.equivariance_report import EquivarianceReport
@@ -20,7 +20,7 @@ from equivariant.measure.gathering import Gathering, Settings
 from equivariant.measure.motion import Motion, as_motion, common_group
 from equivariant.measure.special import special_elements
 from equivariant.measure.state import kept_state
-from equivariant.measure.tree import fresh, spread_over, tensors
+from equivariant.measure.tree import fresh, leaves, spread_over, tensors
 
 _FIRST_LOOK = 8
 
@@ -120,7 +120,7 @@ def equivariance_error(
 
 def batches_of(x: Any) -> Iterator[Any]:
     """The batches of a tree (one) or of an iterator of trees."""
-    if isinstance(x, Tensor | Mapping | Sequence):
+    if _is_batch(x):
         return iter((x,))
     if isinstance(x, Iterable):
         return iter(x)
@@ -132,9 +132,13 @@ def batches_of(x: Any) -> Iterator[Any]:
     )
 
 
+def _is_batch(x: Any) -> bool:
+    return isinstance(x, Tensor | np.ndarray | Mapping | Sequence) or list(leaves(x)) != [""]
+
+
 def _count(x: Any) -> int | None:
     """Number of batches, where it is known before."""
-    if isinstance(x, Tensor | Mapping | Sequence):
+    if _is_batch(x):
         return 1
     return len(x) if isinstance(x, Sized) else None
 
@@ -212,7 +216,17 @@ class _Measurement:
         device, own = _device(x), fresh(x)
         _wait(device)
         start = time.perf_counter()
-        y = spread_over(self.f, own)
+        try:
+            y = spread_over(self.f, own)
+        except RuntimeError as error:
+            if self.settings.differentiates or "does not require grad" not in str(error):
+                raise
+            raise ConventionError(
+                expected="differentiates=True for a map that calls autograd itself",
+                got=str(error).splitlines()[0],
+                argument="differentiates",
+                advice="Forces as gradients need a graph: pass differentiates=True, or --forces.",
+            ) from error
         _wait(device)
         self.seconds_in_map += time.perf_counter() - start
         self.calls += 1

@@ -17,7 +17,7 @@ from equivariant.measure.error import equivariance_error
 from equivariant.measure.motion import Motion, Part, TreeMotion, as_motion, common_group
 from equivariant.measure.state import kept_state
 from equivariant.measure.table import compare, relative_error
-from equivariant.measure.tree import call, rebuild, tensors, widened
+from equivariant.measure.tree import call, detached, mapped, of_kind, rebuild, tensors, widened
 
 _ISOMETRIES = (SO2(), SO3(), SE3(), Translation(2), Translation(3))  # a blur commutes with
 _FUNCTION = "a function cannot be copied: to say more, measure it in float32 or give the module"
@@ -292,10 +292,11 @@ def float64_twin(f: Callable[..., Any], x: Any) -> Twin:
         return Twin(None, "parameters and inputs have different dtypes")
     try:
         wide = deepcopy(f).double()
-        y, near, far = (
-            tensors(call(wide, _nudged(widened(x), by)))
-            for by in (0.0, _BELOW_SINGLE, _ABOVE_SINGLE)
-        )
+        with torch.enable_grad():  # for models that call autograd themselves
+            y, near, far = (
+                tensors(detached(call(wide, _nudged(widened(x), by))))
+                for by in (0.0, _BELOW_SINGLE, _ABOVE_SINGLE)
+            )
     except Exception as error:  # whatever a model of others raises: it is said, not hidden
         first = (str(error).splitlines() or [""])[0]
         return Twin(None, f"the copy fails with {type(error).__name__}: {first[:80]}")
@@ -319,13 +320,13 @@ def _rounds(value: Tensor, near: Tensor | None, far: Tensor | None) -> bool:
 def _nudged(x: Any, by: float) -> Any:
     """Neighbouring entries changed by different relative amounts, none of them more than by."""
 
-    def change(_: str, leaf: Any) -> Any:
-        if not isinstance(leaf, Tensor) or not leaf.is_floating_point():
+    def change(leaf: Tensor) -> Tensor:
+        if not leaf.is_floating_point():
             return leaf
         wave = torch.arange(leaf.numel(), device=leaf.device).double().sin().reshape(leaf.shape)
         return leaf * (1 + by * wave)
 
-    return rebuild(x, change)
+    return mapped(x, change)
 
 
 def _disturbed(x: Any, other: Any, before: Motion, generator: torch.Generator) -> Any:
@@ -339,11 +340,13 @@ def _disturbed(x: Any, other: Any, before: Motion, generator: torch.Generator) -
     def change(name: str, leaf: Any) -> Any:
         if name not in moved:
             return leaf
-        sign = (2 * torch.randint(2, leaf.shape, generator=generator) - 1).to(leaf.device)
-        size = torch.maximum(leaf.abs(), sizes[name].tensor.abs())
-        size = size.amax(-1, keepdim=True) if leaf.ndim > 1 else size
-        unit = torch.finfo(leaf.dtype).eps
-        return (leaf.double() + unit * size.double() * sign).to(leaf.dtype)
+        value = moved[name].tensor
+        sign = (2 * torch.randint(2, value.shape, generator=generator) - 1).to(value.device)
+        size = torch.maximum(value.abs(), sizes[name].tensor.abs())
+        size = size.amax(-1, keepdim=True) if value.ndim > 1 else size
+        unit = torch.finfo(value.dtype).eps
+        changed = (value.double() + unit * size.double() * sign).to(value.dtype)
+        return of_kind(changed.reshape(leaf.shape), leaf)
 
     return rebuild(x, change)
 

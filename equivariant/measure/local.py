@@ -11,12 +11,13 @@ from torch import Tensor
 
 from equivariant.errors import ConventionError
 from equivariant.groups import Group
-from equivariant.measure.caveats import refuse_nonfinite
-from equivariant.measure.derivative import Method, derivative
+from equivariant.measure.caveats import Caveat, Concern, refuse_nonfinite
+from equivariant.measure.derivative import BothWays, Method, compared, derivative
+from equivariant.measure.hidden import hiding_steps
 from equivariant.measure.inner import by_item, kept, moved_dtype, part_tensors, products
 from equivariant.measure.motion import Motion, Part, as_motion, common_group
 from equivariant.measure.state import kept_state
-from equivariant.measure.tree import spreading
+from equivariant.measure.tree import detached, spreading
 
 
 @dataclass(frozen=True)
@@ -69,8 +70,11 @@ class LocalReport:
         parts: Local errors of every output tensor by its path.
         overall: Local errors of all output tensors together.
         disagreement: |forward - differences| / |differences| of the derivative along the sum of
-            all directions. Where it is not small, f has a kink at x, is random, or hides its
-            input from differentiation (``detach``, NumPy), and forward mode is wrong.
+            all directions.
+        method: How the errors were found: ``"differences"`` also where forward mode was asked
+            for, but f hides its input from it (``detach``, NumPy, inference mode).
+        caveats: What limits the numbers: outputs whose derivative forward mode loses, with the
+            steps that hide it, and outputs that jump or are random.
     """
 
     group: Group
@@ -79,13 +83,16 @@ class LocalReport:
     parts: dict[str, LocalPart]
     overall: LocalPart
     disagreement: float
+    method: Method = "forward"
+    caveats: tuple[Caveat, ...] = ()
 
     def __str__(self) -> str:
         errors = ", ".join(
             f"{name}: {float(value):.2e}"
             for name, value in zip(self.names, self.overall.lee, strict=True)
         )
-        return f"local equivariance error {errors}; scale {self.overall.scale:.2e}"
+        limits = "".join(f"\n! {caveat}" for caveat in self.caveats)
+        return f"local equivariance error {errors}; scale {self.overall.scale:.2e}{limits}"
 
 
 def local_equivariance_error(
@@ -115,6 +122,8 @@ def local_equivariance_error(
         directions: Coordinates of directions X in the algebra by name, each of shape (dim,);
             None takes the basis, named "0", "1", ...
         method: ``"forward"``, or ``"differences"`` for maps without forward-mode derivatives.
+            Forward mode is compared with differences along the sum of all directions; where it
+            loses a part of the derivative, differences take its place, and ``caveats`` says so.
 
     Raises:
         ConventionError: The group has no direction, the method is unknown, f does not support
@@ -150,12 +159,20 @@ def local_equivariance_error(
     items = motion_in.items(x)
     refuse_nonfinite(motion_in.parts(x), items, "inputs")
     with kept_state(model):
-        with torch.no_grad():
-            identity = group.identity().to(device)
-            y = motion_out.parts(f(x))
+        identity = group.identity().to(device)
+        with torch.enable_grad():  # f may call autograd itself
+            y = motion_out.parts(detached(f(x)))
         refuse_nonfinite(y, items, "outputs")
-        found = [lie(row, method) for row in rows]
+        caveats: tuple[Caveat, ...] = ()
         check = lie(rows.sum(0), "differences")
+        found = [lie(row, method) for row in rows]
+        disagreement = _disagreement(found, check)
+        if method == "forward":
+            both = _both_ways(f, x, motion_in, motion_out, rows.sum(0).to(device), y)
+            caveats = _caveats(both, f, x)
+            if any(one.lost for one in both.values()):
+                method = "differences"
+                found = [lie(row, method) for row in rows]
     for along in found:
         derivatives = {name: Part(along[name], y[name].item_of_row) for name in along}
         refuse_nonfinite(derivatives, items, "derivatives")
@@ -169,7 +186,9 @@ def local_equivariance_error(
         directions=rows,
         parts=parts,
         overall=_together(list(parts.values())),
-        disagreement=_disagreement(found, check),
+        disagreement=disagreement,
+        method=method,
+        caveats=caveats,
     )
 
 
@@ -212,6 +231,45 @@ def lie_curve(
         return part_tensors(act_out, act_out.move(group.exp(-t * coordinates), y))
 
     return curve
+
+
+def _both_ways(
+    f: Callable[[Any], Any],
+    x: Any,
+    act_in: Motion,
+    act_out: Motion,
+    coordinates: Tensor,
+    y: Mapping[str, Part],
+) -> dict[str, BothWays]:
+    """d/dt f(exp(tX) x) by both methods; outputs stay where they are, so that it is not zero."""
+    group = common_group(act_in, act_out)
+    precision, device = moved_dtype(act_in, x)
+
+    def curve(t: Tensor) -> dict[str, Tensor]:
+        return part_tensors(act_out, f(act_in.move(group.exp(t * coordinates), x)))
+
+    sizes = {name: part.tensor for name, part in y.items()}
+    return compared(curve, sizes, precision=precision, device=device)
+
+
+def _caveats(both: Mapping[str, BothWays], f: Callable[[Any], Any], x: Any) -> tuple[Caveat, ...]:
+    """Outputs whose derivative is lost, and outputs that have none."""
+    found = []
+    lost = {name: one for name, one in both.items() if one.lost}
+    if lost:
+        steps = ", ".join(hiding_steps(f, x)) or "none of those that are known"
+        shares = ", ".join(
+            f"{100 * min(1.0, one.gap / float(one.differences.norm())):.0f} % of the derivative of "
+            f"{repr(name) if name else 'f(x)'}"
+            for name, one in lost.items()
+        )
+        text = f"forward mode loses {shares} (steps that hide it: {steps}); by differences instead"
+        found.append(Caveat(Concern.HIDDEN, text))
+    rough = [repr(name) if name else "f(x)" for name, one in both.items() if one.rough]
+    if rough:
+        text = f"differences at two steps disagree for {', '.join(rough)}: it jumps, or is random"
+        found.append(Caveat(Concern.ROUGH, text))
+    return tuple(found)
 
 
 def _local_part(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +15,7 @@ from torch import Tensor
 from equivariant.actions import Action
 from equivariant.errors import ConventionError, ShapeError
 from equivariant.groups import Group
-from equivariant.measure.tree import leaves, rebuild
+from equivariant.measure.tree import as_tensor, leaves, of_kind, rebuild
 from equivariant.shapes import Matrix
 
 
@@ -116,7 +117,7 @@ class TreeMotion(Motion):
 
     def parts(self, y: Any) -> dict[str, Part]:
         found = leaves(y)
-        missing = [name for name in self.actions if not isinstance(found.get(name), Tensor)]
+        missing = [name for name in self.actions if as_tensor(found.get(name)) is None]
         if missing:
             raise ShapeError(
                 expected=f"tensors at {sorted(self.actions)}, one per declared action",
@@ -146,13 +147,21 @@ class TreeMotion(Motion):
         return inside.unsqueeze(-action.event_dim)  # beside the channels
 
     def _move_leaf(self, g: Matrix, name: str, leaf: Any) -> Any:
-        action = self.actions.get(name)
-        if action is None or not isinstance(leaf, Tensor):
+        action, tensor = self.actions.get(name), as_tensor(leaf)
+        if action is None or tensor is None:
             return leaf
-        return move_tensor(action, g, self._checked(name, leaf))
+        moved = move_tensor(action, g, self._checked(name, tensor))
+        return of_kind(moved.reshape(tensor.shape), leaf)
 
-    def _checked(self, name: str, leaf: Tensor) -> Tensor:
-        action = self.actions[name]
+    def _checked(self, name: str, value: Any) -> Tensor:
+        """The tensor with its vectors along the last axis: (items,) and (items, 3, 3) fit too."""
+        action, leaf = self.actions[name], as_tensor(value)
+        if leaf is None:  # refused before
+            raise TypeError(name)
+        if leaf.ndim > 0 and action.event_dim == 1 and leaf.is_floating_point():
+            one = math.prod(leaf.shape[1:])
+            if one == action.dim and (leaf.ndim == 1 or leaf.shape[-1] != action.dim):
+                return leaf.reshape(leaf.shape[0], action.dim)
         if leaf.ndim <= action.event_dim or not leaf.is_floating_point():
             raise ShapeError(
                 expected=f"a batch of floating-point inputs with {action.event_dim} axes each for "
@@ -192,8 +201,8 @@ class FunctionMotion(Motion):
     def parts(self, y: Any) -> dict[str, Part]:
         found = {
             name: Part(leaf)
-            for name, leaf in leaves(y).items()
-            if isinstance(leaf, Tensor) and leaf.is_floating_point() and leaf.ndim > 0
+            for name, value in leaves(y).items()
+            if (leaf := as_tensor(value)) is not None and leaf.is_floating_point() and leaf.ndim > 0
         }
         if not found:
             raise ShapeError(
@@ -208,79 +217,36 @@ class FunctionMotion(Motion):
         return int(next(iter(self.parts(x).values())).tensor.shape[0])
 
 
-class GraphMotion(Motion):
-    """Graphs in flat arrays, as PyTorch Geometric keeps them: nodes one after another.
+class Substituted(Motion):
+    """Another motion with other elements in place of those that it is given.
 
     Args:
-        nodes: Action on each array of nodes, shape (nodes, dim), by its key. ``Points`` moves
-            one position per node, ``Vectors`` and ``IrrepsAction`` features.
-        graphs: Action on each array with one row per graph, by its key.
-        index: Key of the graph that each node belongs to, shape (nodes,), int64.
-
-    Raises:
-        ConventionError: There is no action, or two belong to different groups.
+        motion: The motion.
+        change: Elements ↦ elements, both of shape (..., n, n).
 
     Example:
-        >>> from equivariant.actions import Points
-        >>> from equivariant.groups import SE3
-        >>> motion = GraphMotion(nodes={"pos": Points(SE3())})
-        >>> x = {"pos": torch.zeros(5, 3), "batch": torch.tensor([0, 0, 0, 1, 1])}
-        >>> motion.items(x)
-        2
+        >>> from equivariant.actions import Vectors
+        >>> from equivariant.groups import SO2
+        >>> still = Substituted(as_motion(Vectors(SO2())), lambda g: torch.eye(2).expand_as(g))
+        >>> still.move(SO2().exp(torch.ones(1, 1)), torch.tensor([[1.0, 0.0]]))
+        tensor([[1., 0.]])
     """
 
-    def __init__(
-        self,
-        *,
-        nodes: Mapping[str, Action] | None = None,
-        graphs: Mapping[str, Action] | None = None,
-        index: str = "batch",
-    ) -> None:
-        tree = TreeMotion({"nodes": dict(nodes or {}), "graphs": dict(graphs or {})})
-        super().__init__(tree.group, batched=True)
-        self.nodes = {n[6:]: a for n, a in tree.actions.items() if n.startswith("nodes.")}
-        self.graphs = {n[7:]: a for n, a in tree.actions.items() if n.startswith("graphs.")}
-        self.index = index
+    def __init__(self, motion: Motion, change: Callable[[Tensor], Tensor]) -> None:
+        super().__init__(motion.group, batched=motion.batched)
+        self.motion, self.change = motion, change
 
     def move(self, g: Matrix, x: Any) -> Any:
-        moved = dict(x)
-        for name, part in self.parts(x).items():
-            if part.item_of_row is None:
-                moved[name] = move_tensor(self.graphs[name], g, part.tensor)
-                continue
-            own = g if g.ndim == 2 else g[part.item_of_row]
-            action = self.nodes[name]
-            rows = part.tensor if action.event_dim == 1 else part.tensor.unsqueeze(1)
-            moved[name] = move_tensor(action, own, rows).reshape(part.tensor.shape)
-        return moved
+        return self.motion.move(self.change(g), x)
 
     def parts(self, y: Any) -> dict[str, Part]:
-        wanted = [self.index, *self.nodes, *self.graphs]
-        if not isinstance(y, Mapping) or any(not isinstance(y.get(k), Tensor) for k in wanted):
-            raise ShapeError(
-                expected=f"a dictionary with tensors at {wanted}",
-                got=str(sorted(y)) if isinstance(y, Mapping) else type(y).__name__,
-                argument="act_in or act_out",
-                advice=f"Outputs need {self.index!r} too where nodes are compared: "
-                "return {**output, 'batch': data['batch']}.",
-            )
-        rows = y[self.index].long()
-        found = {name: Part(y[name], rows) for name in self.nodes}
-        found.update({name: Part(y[name]) for name in self.graphs})
-        for name, part in found.items():
-            expected = len(rows) if part.item_of_row is not None else self.items(y)
-            if part.tensor.shape[0] != expected:
-                raise ShapeError(
-                    expected=f"{expected} rows",
-                    got=f"shape {tuple(part.tensor.shape)}",
-                    argument=name,
-                    advice=f"One row per {'node' if part.item_of_row is not None else 'graph'}.",
-                )
-        return found
+        return self.motion.parts(y)
 
     def items(self, x: Any) -> int:
-        rows = x[self.index]
-        return int(rows.max()) + 1 if len(rows) else 0
+        return self.motion.items(x)
+
+    def mask(self, g: Matrix, name: str) -> Tensor | None:
+        return self.motion.mask(self.change(g), name)
 
 
 def as_motion(action: Any, group: Group | None = None) -> Motion:

@@ -13,10 +13,10 @@ from equivariant.errors import ConventionError
 from equivariant.groups import Group
 from equivariant.groups.base import random_normal
 from equivariant.measure.caveats import refuse_nonfinite
-from equivariant.measure.derivative import Method, derivative
-from equivariant.measure.inner import by_item, kept, moved_dtype
+from equivariant.measure.derivative import Method, compared, derivative
+from equivariant.measure.inner import by_item, kept, moved_dtype, part_tensors
 from equivariant.measure.motion import Motion, Part, as_motion, common_group
-from equivariant.measure.tree import call
+from equivariant.measure.tree import call, detached
 
 
 @dataclass(frozen=True)
@@ -29,12 +29,14 @@ class WorstCase:
         errors: Relative errors there, shape (items,), in [0, 2].
         drawn: Largest error of each item among the random elements, before ascent.
         draws: Number of random elements.
+        method: How gradients were taken.
     """
 
     elements: Tensor
     errors: Tensor
     drawn: Tensor
     draws: int
+    method: Method = "forward"
 
     def unseen_share(self, confidence: float = 0.95) -> float:
         """Largest share of elements whose error exceeds ``drawn``, at a confidence.
@@ -94,7 +96,8 @@ def worst_case(
         steps: Number of ascent steps; each costs dim + 1 evaluations of f.
         radius: Largest distance of elements from the identity; needed where the group is not
             compact.
-        method: How gradients are taken.
+        method: How gradients are taken. ``"forward"`` becomes ``"differences"`` where f hides
+            its input from forward mode (``detach``, NumPy).
         generator: Source of the elements; None uses a fresh generator with seed 0.
 
     Raises:
@@ -121,10 +124,11 @@ def worst_case(
             advice="The radius is a distance in the coordinates of the Lie algebra.",
         )
     search = _Search(f, x, motion_in, motion_out, group, radius, method)
+    if method == "forward" and search.hides():
+        search.method = method = "differences"
     generator = generator or torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        elements = search.draw(draws, generator)
-        errors = torch.stack([search.error(g) for g in elements])
+    elements = search.draw(draws, generator)
+    errors = torch.stack([search.found(g) for g in elements])
     drawn = {f"errors at draw {k}": Part(row) for k, row in enumerate(errors)}
     refuse_nonfinite(drawn, errors.shape[1], "errors")
     order = errors.argsort(0, descending=True)
@@ -141,6 +145,7 @@ def worst_case(
         errors=best,
         drawn=errors.max(0).values,
         draws=draws,
+        method=method,
     )
 
 
@@ -162,10 +167,22 @@ class _Search:
         self.precision, self.device = moved_dtype(act_in, x)
         self.batched = act_in.batched and act_out.batched
         self.items = act_in.items(x)
-        with torch.no_grad():
-            self.y = call(f, x)
+        with torch.enable_grad():  # f may call autograd itself
+            self.y = detached(call(f, x))
         refuse_nonfinite(act_in.parts(x), self.items, "inputs")
         refuse_nonfinite(act_out.parts(self.y), self.items, "outputs")
+
+    def hides(self) -> bool:
+        """Whether f loses derivatives in forward mode; tried at x, along all directions."""
+        coordinates = torch.ones(self.group.dim, dtype=torch.float64, device=self.device)
+
+        def curve(t: Tensor) -> dict[str, Tensor]:
+            moved = self.act_in.move(self.group.exp(t * coordinates), self.x)
+            return part_tensors(self.act_out, call(self.f, moved))
+
+        sizes = {name: part.tensor for name, part in self.act_out.parts(self.y).items()}
+        ends = compared(curve, sizes, precision=self.precision, device=self.device)
+        return any(end.lost for end in ends.values())
 
     def draw(self, draws: int, generator: torch.Generator) -> Tensor:
         """Random elements, the same for all items, shape (draws, items, n, n)."""
@@ -196,6 +213,11 @@ class _Search:
         scale = (a + b) / 2
         return torch.where(scale > 0, gap / torch.where(scale > 0, scale, 1.0), 0.0)
 
+    def found(self, g: Tensor) -> Tensor:
+        """e(g) without a graph behind it."""
+        with torch.enable_grad():
+            return self.error(g).detach()
+
     def gradient(self, g: Tensor) -> Tensor:
         """Derivative of e(exp(c) g) in c at 0, shape (items, dim); 0 where it is not finite."""
         columns = []
@@ -218,9 +240,8 @@ class _Search:
                 slope = self.gradient(g)
             norm = slope.norm(dim=1, keepdim=True)
             unit = torch.where(norm > 0, slope / norm.clamp(min=1e-300), 0.0)
-            with torch.no_grad():
-                tried = self._within(self.group.exp(length.unsqueeze(1) * unit) @ g)
-                found = self.error(tried)
+            tried = self._within(self.group.exp(length.unsqueeze(1) * unit) @ g)
+            found = self.found(tried)
             better = found > error
             g = torch.where(better[:, None, None], tried, g)
             error = torch.where(better, found, error)

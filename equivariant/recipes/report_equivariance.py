@@ -141,7 +141,10 @@ def _local(measured: Measured) -> list[Section]:
         if measured.symmetries is not None:
             items.append(symmetries_table(measured.symmetries))
         text = "Derivatives along the generators: where they vanish the map has a symmetry."
-        if float(measured.local.overall.lee.max()) > floor**2 * measured.local.overall.scale:
+        for caveat in measured.local.caveats:
+            text += f" {str(caveat).capitalize()}."
+        overall, forward = measured.local.overall, measured.local.method == "forward"
+        if forward and float(overall.lee.max()) > floor**2 * overall.scale:
             text += (
                 " Forward mode and central differences disagree by "
                 f"{measured.local.disagreement:.0e}."
