@@ -1,11 +1,13 @@
-"""The README's Python runs as it stands."""
+"""The Python of the README and of the pages runs as it stands, and links lead somewhere."""
 
 import re
 from pathlib import Path
 
 import pytest
 
-README = Path(__file__).parents[1] / "README.md"
+ROOT = Path(__file__).parents[1]
+README = ROOT / "README.md"
+PAGES = [*sorted((ROOT / "docs").glob("*.md")), ROOT / "benchmarks" / "RESULTS.md"]
 
 
 def test_python_blocks_run(tmp_path, monkeypatch):
@@ -17,9 +19,28 @@ def test_python_blocks_run(tmp_path, monkeypatch):
         exec(compile(block, str(README), "exec"), names)
 
 
-@pytest.mark.parametrize("target", re.findall(r"\]\(([^)#]+)\)", README.read_text()))
-def test_links_lead_somewhere(target):
-    assert (README.parent / target).exists(), target
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_python_blocks_of_pages_run(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    for block in re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL):
+        exec(compile(block, str(page), "exec"), names)
+
+
+@pytest.mark.parametrize(
+    ("page", "target"),
+    [
+        (page, target)
+        for page in (README, *PAGES)
+        for target in re.findall(r"\]\(([^)#]+)\)", page.read_text())
+    ],
+)
+def test_links_lead_somewhere(page, target):
+    assert (page.parent / target).exists(), target
+
+
+def test_the_readme_is_read_in_minutes():
+    assert len(README.read_bytes()) <= 10_240
 
 
 def test_commands_named_exist():
