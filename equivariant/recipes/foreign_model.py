@@ -63,12 +63,14 @@ def load_model(name: str, *, dtype: torch.dtype, device: str) -> Callable[..., A
     return model  # type: ignore[no-any-return]
 
 
-def load_inputs(path: Path, *, items: int, dtype: torch.dtype, device: str) -> dict[str, Tensor]:
+def load_inputs(
+    path: Path, *, items: int | None, dtype: torch.dtype, device: str
+) -> dict[str, Tensor]:
     """Arrays of a file by name, the first ``items`` rows of each, floating ones in ``dtype``.
 
     Args:
         path: .npy, .npz or .safetensors; nothing is unpickled.
-        items: At most so many.
+        items: At most so many; None for all, where rows are not items (flat graphs).
         dtype: Of floating-point arrays.
         device: Where to.
 

@@ -33,8 +33,9 @@ from equivariant.measure import (
     split_precision,
     worst_case,
 )
+from equivariant.measure.e3nn_networks import graph_network
 from equivariant.measure.named import directions, named_action, named_group
-from equivariant.measure.tree import call, leaves, rebuild
+from equivariant.measure.tree import call, leaves, mapped, rebuild
 from equivariant.recipes.foreign_model import DTYPES, load_inputs, load_model
 
 
@@ -243,7 +244,10 @@ def _case(config: MeasureConfig, model: Callable[..., Any]) -> _Case:
     dtype = DTYPES[config.dtype]
     data = None
     if config.data is not None:
-        data = load_inputs(config.data, items=config.items, dtype=dtype, device=config.device)
+        flat = config.input == "declared" and graph_network(model) is not None
+        data = load_inputs(
+            config.data, items=None if flat else config.items, dtype=dtype, device=config.device
+        )
     if config.input == "declared":
         return _declared_case(config, model, data)
     rows = config.input.partition("rows:")[2].partition("x")[0]
@@ -265,16 +269,17 @@ def _declared_case(
 ) -> _Case:
     d = declared(model)
     motion = d.act_in[0] if isinstance(d.act_in, tuple) else d.act_in
-    if data is not None:
-        tensors = tuple(data.values())
+
+    def cast(leaf: Tensor) -> Tensor:
+        dtype = DTYPES[config.dtype] if leaf.is_floating_point() else None
+        return leaf.to(device=config.device, dtype=dtype)
+
+    if data is None:
+        x = mapped(d.draw(config.items, seed=config.seed), cast)
+    elif d.graph is not None:
+        x = data
     else:
-        tensors = tuple(
-            torch.randn(config.items, width, generator=_seeded(config, k), dtype=torch.float64).to(
-                device=config.device, dtype=DTYPES[config.dtype]
-            )
-            for k, width in enumerate(d.widths)
-        )
-    x = tensors[0] if len(tensors) == 1 else tensors
+        x = tuple(data.values()) if len(data) > 1 else next(iter(data.values()))
     return _Case(d.f, x, d.act_in, d.act_out, motion.group, d.law)
 
 

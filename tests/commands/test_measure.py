@@ -55,6 +55,16 @@ def picky():
             return p.mean(1)
     return Picky()
 
+def network():
+    from e3nn.nn.models.v2106.gate_points_networks import SimpleNetwork
+    torch.manual_seed(0)
+    return SimpleNetwork("2x0e", "1x0e + 1x1o", 2.0, 2.0, 3.0, mul=2, layers=1, lmax=1)
+
+def outside():
+    from e3nn.o3 import FullyConnectedTensorProduct
+    return FullyConnectedTensorProduct("2x0e + 1o", "1o", "1o", internal_weights=False,
+                                       shared_weights=True)
+
 number = 3
 def nothing():
     return 3
@@ -75,6 +85,28 @@ def measure(*words):
 def only_run(folder):
     (run,) = (folder / "runs" / "measure").iterdir()
     return run
+
+
+@pytest.mark.parametrize("from_file", [False, True])
+def test_a_network_of_e3nn_by_its_own_declaration(folder, capsys, from_file):
+    words = ["--local", "off"]
+    if from_file:  # three graphs in flat arrays, of which none is cut off
+        generator = torch.Generator().manual_seed(0)
+        batch = np.array([0] * 4 + [1] * 2 + [2] * 3)
+        x = {name: torch.randn(9, n, generator=generator).numpy() for name, n in
+             (("pos", 3), ("x", 2))}  # fmt: skip
+        np.savez(folder / "graphs.npz", batch=batch, **x)
+        words = ["--data", "graphs.npz", "--local", "differences"]
+    measure("--model", "mine.py:network", *words)
+    assert "Equivariant up to rounding" in capsys.readouterr().out
+    numbers = json.loads((only_run(folder) / "measures.json").read_text())
+    assert numbers["diagnosis"]["verdict"].startswith("equivariant")
+    assert numbers["notes"] == []
+
+
+def test_weights_from_outside_need_no_further_argument(folder, capsys):
+    measure("--model", "mine.py:outside", "--local", "off")
+    assert "Equivariant up to rounding" in capsys.readouterr().out
 
 
 def test_a_sound_and_a_broken_model(folder, capsys):
