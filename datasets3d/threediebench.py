@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -16,6 +17,7 @@ from PIL import Image
 
 from datasets3d.fixed_pairs import draw_fixed_pairs
 from datasets3d.latents import rotation_matrix
+from datasets3d.memory import check_memory
 from datasets3d.schema import COLUMNS, FIXED_PAIRS, MANIFEST, Manifest
 from datasets3d.storage import ChannelOrder, npy_bytes, read_array, read_image, write_array
 from equivariant.errors import ConventionError, DataFormatError
@@ -148,10 +150,14 @@ class ThreeDIEBench:
 
         Raises:
             DataFormatError: A file is missing, damaged, or of another size.
+            InsufficientMemoryError: They do not fit into the memory that is available.
         """
         chosen = range(len(self)) if objects is None else objects
         _, height, width = self.sized_image(0, 0, size_px=size_px).shape
-        images = np.empty((len(chosen), self.views, height, width, 3), dtype=np.uint8)
+        shape = (len(chosen), self.views, height, width, 3)
+        what = f"{shape[0] * shape[1]} views of {height} x {width} px"
+        check_memory(math.prod(shape), what=what)
+        images = np.empty(shape, dtype=np.uint8)
 
         def fill(row: int) -> None:
             index = chosen[row]

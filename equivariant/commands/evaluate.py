@@ -10,8 +10,8 @@ import tyro
 
 from equivariant.commands.terminal import say
 from equivariant.recipes.evaluate_3diebench import EvaluationConfig
-from equivariant.recipes.experiment import evaluate_run
 from equivariant.recipes.report_3diebench import parts_table, results_table
+from equivariant.recipes.run_measures import evaluate_run, open_run
 from equivariant.runs import RunFolder
 
 
@@ -25,15 +25,19 @@ class Evaluate:
     Args:
         run: Run folder.
         evaluation: How.
+        data: Where the data of the run are now, if they were moved.
     """
 
     run: Annotated[Path, tyro.conf.Positional]
     evaluation: Annotated[EvaluationConfig, tyro.conf.arg(name="")] = field(
         default_factory=EvaluationConfig
     )
+    data: Path | None = None
 
     def __call__(self) -> None:
-        measures = evaluate_run(RunFolder.open(self.run), self.evaluation)
+        measures = evaluate_run(
+            open_run(RunFolder.open(self.run), data=self.data, say=say), self.evaluation
+        )
         say(results_table([measures]).text())
         say()
         say(parts_table([measures]).text())

@@ -9,9 +9,14 @@ from typing import Annotated
 import tyro
 
 from equivariant.commands.terminal import say
-from equivariant.recipes.evaluate_force_field import errors_table, evaluate_files, warnings_of
+from equivariant.recipes.evaluate_force_field import (
+    errors_table,
+    evaluate_files,
+    keep_measures,
+    warnings_of,
+)
 from equivariant.recipes.gaunt_force_field import load_force_field
-from equivariant.runs import RunFolder, write_json
+from equivariant.runs import RunFolder
 
 
 @dataclass(frozen=True)
@@ -19,6 +24,7 @@ class EvaluateForceField:
     """Compare a trained force field with known energies and forces; writes measures.json.
 
     Mean absolute and root mean square errors for each file, energies in meV and forces in meV/Å.
+    Files measured before stay in measures.json; one of the same name is replaced.
     Files without forces, such as scans along a path, are compared by their energies.
 
         equivariant evaluate-force-field runs/force-field-gaunt/... test_MD_300K.xyz
@@ -37,7 +43,9 @@ class EvaluateForceField:
         run = RunFolder.open(self.run)
         model = load_force_field(run.weights)
         measures = evaluate_files(model, self.tests, batch_size=self.batch_size)
-        write_json(run.path / "measures.json", measures)
+        stale = keep_measures(run, measures, self.tests)
         say(errors_table(measures).text())
         for warning in warnings_of(measures):
             say(f"warning: {warning}")
+        if stale:
+            say(f"left out of measures.json, of other weights: {', '.join(stale)}")

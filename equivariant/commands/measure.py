@@ -14,6 +14,7 @@ from equivariant.recipes.evaluate_3diebench import EvaluationConfig
 from equivariant.recipes.measure_model import MeasureConfig, measure_model
 from equivariant.recipes.measure_run import law_table, measure_run, table, write_run_measurement
 from equivariant.recipes.report_equivariance import sections, write_measurement
+from equivariant.recipes.run_measures import open_run
 from equivariant.report.equivariance import lines_of
 from equivariant.runs import RunFolder
 
@@ -34,7 +35,7 @@ class Measure:
         equivariant measure runs/sie/TIME-LETTERS
 
     Args:
-        run: Run folder, instead of a model.
+        run: Run folder, instead of a model; --data then says where its data are, if they moved.
         config: What is measured, and how.
         evaluation: Pairs, batch size and device for a run.
         runs: Folder under which run folders are made.
@@ -67,7 +68,7 @@ class Measure:
         say(f"Page: {run.path / 'report.html'}")
 
     def _run(self, run: RunFolder) -> None:
-        measured = measure_run(run, self.evaluation)
+        measured = measure_run(open_run(run, data=self.config.data, say=say), self.evaluation)
         say(table(measured).text())
         if measured.law:
             say()

@@ -61,7 +61,8 @@ class Train:
                 path = str(RunFolder.create(self.runs, name, config=config).path)
             run = RunFolder(Path(fabric.broadcast(path)))
         with going_on(self.verb, run, config):
-            train(config, run, fabric=fabric, progress=not self.quiet)
+            voice = say if fabric.is_global_zero else None
+            train(config, run, fabric=fabric, progress=not self.quiet, say=voice)
         if fabric.is_global_zero:
             say(f"weights: {run.weights}")
             say(f"next: equivariant evaluate {run.path}")

@@ -12,14 +12,14 @@ from equivariant.commands.resume import going_on, with_ends
 from equivariant.commands.terminal import say
 from equivariant.errors import ConventionError
 from equivariant.nn.force_field import ForceFieldConfig
-from equivariant.recipes.evaluate_force_field import errors_table, evaluate_files
+from equivariant.recipes.evaluate_force_field import errors_table, evaluate_files, keep_measures
 from equivariant.recipes.gaunt_force_field import (
     FIT,
     ForceFieldExperiment,
     restore_experiment,
     train,
 )
-from equivariant.runs import RunFolder, write_json
+from equivariant.runs import RunFolder
 from equivariant.training import FitConfig, launch
 
 
@@ -95,7 +95,7 @@ class TrainForceField:
         say(f"weights: {run.weights}")
         if self.tests:
             measures = evaluate_files(model, self.tests)
-            write_json(run.path / "measures.json", measures)
+            keep_measures(run, measures, self.tests)
             say(errors_table(measures).text())
         else:
             say(f"next: equivariant evaluate-force-field {run.path} TEST_FILE")

@@ -13,10 +13,12 @@ import torch
 from torch import Tensor
 
 from datasets3d import BuildConfig, Law, ProceduralMeshes, ThreeDIEBench, TransformPairs, build
+from equivariant.errors import ConventionError
 from equivariant.measure import ProbeConfig
 from equivariant.recipes.evaluate_3diebench import EvaluationConfig
-from equivariant.recipes.experiment import ExperimentConfig, evaluate_run, see_run, train
+from equivariant.recipes.experiment import ExperimentConfig, check_batch, restore_config, train
 from equivariant.recipes.report_3diebench import results_table, write_report
+from equivariant.recipes.run_measures import measures_of, open_run, see_run, settings_by_name
 from equivariant.recipes.sie_3diebench import ModelConfig
 from equivariant.report import Table
 from equivariant.runs import RunFolder, environment, read_json, write_json
@@ -118,7 +120,8 @@ def run_demo(
         The page and the table.
 
     Raises:
-        ConventionError: The folder holds a demo with other settings.
+        ConventionError: The folder holds a demo with other settings, or a batch is larger than
+            the data.
     """
     clock = _Clock(say)
     with clock.stage("rendering the data set"):
@@ -128,12 +131,13 @@ def run_demo(
             split: torch.from_numpy(ThreeDIEBench(out / "data", split).load_images())
             for split in ("train", "val")
         }
+    check_batch(len(images["train"]), config.batch_size, option="--batch-size")
     runs = []
     for method in config.methods:
         with clock.stage(f"{method}: training and evaluating"):
             runs.append(run_method(out, method, config, images=images, progress=progress))
     with clock.stage("writing the page"):
-        seen = [see_run(run, config.evaluation, images=images["val"]) for run in runs]
+        seen = [see_run(open_run(run), config.evaluation, images=images["val"]) for run in runs]
         lead = (
             f"{len(images['train'])} training objects, {len(images['val'])} held out, "
             f"{config.views} views each, {config.size_px} px; {config.steps} steps of "
@@ -171,7 +175,7 @@ def run_method(
     images: dict[str, Tensor],
     progress: bool = True,
 ) -> RunFolder:
-    """Train and evaluate one method, unless that is done already.
+    """Train and evaluate one method; what is done already, with these settings, is kept.
 
     Args:
         out: Folder with ``data``; the run goes to ``runs/<method>-seed<seed>``.
@@ -179,6 +183,9 @@ def run_method(
         config: Sizes and budget.
         images: Decoded views of "train" and "val".
         progress: Show a bar on stderr.
+
+    Raises:
+        ConventionError: The folder holds a run with other settings.
     """
     experiment = ExperimentConfig(
         data=(out / "data").resolve(),
@@ -187,8 +194,7 @@ def run_method(
         seed=config.seed,
     )
     run = RunFolder(out / "runs" / f"{method}-seed{config.seed}")
-    if (run.path / "measures.json").is_file():
-        return run
+    check_settings(run, experiment)
     write_json(run.path / "config.json", experiment)
     write_json(run.path / "environment.json", environment())
     dataset = ThreeDIEBench(out / "data", "train")
@@ -196,8 +202,27 @@ def run_method(
         dataset, convention=experiment.model.convention, seed=config.seed, images=images["train"]
     )
     train(experiment, run, pairs=pairs, progress=progress)
-    evaluate_run(run, config.evaluation, images=images)
+    measures_of(open_run(run), config.evaluation, images=images)
     return run
+
+
+def check_settings(run: RunFolder, experiment: ExperimentConfig) -> None:
+    """Raise ConventionError if a folder holds a run with other settings.
+
+    Args:
+        run: The folder; it may be empty.
+        experiment: Settings now. The place of the data may be another.
+    """
+    if not (run.path / "config.json").is_file():
+        return
+    now, before = settings_by_name(experiment), settings_by_name(restore_config(run))
+    wrong = [f"{n} {now[n]} instead of {before[n]}" for n in now if now[n] != before[n]]
+    if wrong:
+        raise ConventionError(
+            expected="the settings the demo in this folder was started with",
+            got=", ".join(wrong[:4]), argument=str(run.path),
+            advice="Choose another folder with --out, or take those settings.",
+        )  # fmt: skip
 
 
 def aggregate(out: Path, seeds: Sequence[int], config: DemoConfig) -> dict[str, Any]:

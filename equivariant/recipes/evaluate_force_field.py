@@ -18,6 +18,7 @@ from equivariant.groups import O3, Group
 from equivariant.measure import EquivarianceReport, GraphMotion, equivariance_error
 from equivariant.nn.force_field import Calibration, ForceField
 from equivariant.report import Table
+from equivariant.runs import RunFolder, file_digest, read_json, write_json
 
 
 @dataclass(frozen=True)
@@ -158,6 +159,32 @@ def evaluate_files(
         errors["undetermined_energies"] = undetermined_energies(model.calibration, molecules)
         found[path.stem] = errors
     return found
+
+
+def keep_measures(
+    run: RunFolder, found: Mapping[str, Mapping[str, Any]], files: Sequence[Path]
+) -> list[str]:
+    """Add errors to ``measures.json``, where a set of the same name is replaced.
+
+    Every set keeps the digests of the weights and of its file; sets that were measured with
+    other weights than the run has now are left out.
+
+    Args:
+        run: Its folder.
+        found: What :func:`evaluate_files` returned.
+        files: Those files.
+
+    Returns:
+        Names of the sets that were left out.
+    """
+    path, weights = run.path / "measures.json", file_digest(run.weights)
+    before: dict[str, Any] = read_json(path) if path.is_file() else {}
+    kept = {name: old for name, old in before.items() if old.get("weights_digest") == weights}
+    for file in files:
+        digests = {"weights_digest": weights, "file_digest": file_digest(file)}
+        kept[file.stem] = {**found[file.stem], **digests}
+    write_json(path, kept)
+    return sorted(before.keys() - kept.keys())
 
 
 def undetermined_energies(calibration: Calibration, molecules: Molecules) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -12,20 +12,18 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from datasets3d import ThreeDIEBench, TransformPairs
-from equivariant.errors import DataFormatError
+from datasets3d.memory import InsufficientMemoryError
+from equivariant.errors import ConventionError, DataFormatError
 from equivariant.measure import collapse, online_probe
-from equivariant.recipes.evaluate_3diebench import EvaluationConfig, encode, evaluate
-from equivariant.recipes.report_3diebench import Seen
 from equivariant.recipes.sie_3diebench import (
     ModelConfig,
     Trained,
     build_learner,
-    load_trained,
     make_header,
     model_config,
     trained,
 )
-from equivariant.runs import RunFolder, read_json, write_json
+from equivariant.runs import RunFolder, read_json
 from equivariant.training import FitConfig, fit, save_weights
 
 PROBED_OBJECTS = 2048
@@ -60,6 +58,7 @@ def train(
     pairs: TransformPairs | None = None,
     fabric: Fabric | None = None,
     progress: bool = True,
+    say: Callable[[str], None] | None = None,
 ) -> Trained:
     """Train a method and keep weights, metrics and settings in a run folder.
 
@@ -69,8 +68,16 @@ def train(
         pairs: The pairs, if they are in memory already; drawn with ``config.seed``.
         fabric: Processes that are started already.
         progress: Show a bar on stderr.
+        say: Receives a line if listed objects are missing.
+
+    Raises:
+        ConventionError: A batch is larger than the data, or the views do not fit into memory.
     """
-    pairs = pairs or make_pairs(config)
+    data = ThreeDIEBench(config.data, "train") if pairs is None else pairs.dataset
+    say_missing([data], say)
+    if config.model.method != "random":
+        check_batch(len(data), config.fit.batch_size)
+    pairs = pairs or make_pairs(config, data)
     labels = tuple(pairs.dataset.label_names)
     header = make_header(
         config.model, labels=labels, channel_mean=pairs.mean, channel_std=pairs.std,
@@ -88,41 +95,45 @@ def train(
     return trained(learner, config.model, header)
 
 
-def make_pairs(config: ExperimentConfig) -> TransformPairs:
-    """The training pairs of an experiment."""
-    return TransformPairs(
-        ThreeDIEBench(config.data, "train"),
-        convention=config.model.convention,
-        seed=config.seed,
-        in_memory=config.in_memory,
-        size_px=config.size_px or None,
-    )
-
-
-def evaluate_run(
-    run: RunFolder, config: EvaluationConfig, *, images: dict[str, Tensor] | None = None
-) -> dict[str, Any]:
-    """Evaluate the weights of a run and write ``measures.json``.
+def make_pairs(config: ExperimentConfig, data: ThreeDIEBench) -> TransformPairs:
+    """The training pairs of an experiment.
 
     Args:
-        run: A trained run.
-        config: How.
-        images: Decoded views of "train" and "val", if they are in memory already.
+        config: Its settings.
+        data: Training views.
+
+    Raises:
+        ConventionError: The views are to be kept in memory, and do not fit.
     """
-    experiment, model = restore_config(run), load_trained(run.weights)
-    encoded = [
-        encode(
-            model,
-            ThreeDIEBench(experiment.data, split),
-            config,
-            images=(images or {}).get(split),
-            size_px=experiment.size_px or None,
+    try:
+        return TransformPairs(
+            data,
+            convention=config.model.convention,
+            seed=config.seed,
+            in_memory=config.in_memory,
+            size_px=config.size_px or None,
         )
-        for split in SPLITS
-    ]
-    measures = evaluate(model, encoded[0], encoded[1], config)
-    write_json(run.path / "measures.json", measures)
-    return measures
+    except InsufficientMemoryError as error:
+        raise InsufficientMemoryError(
+            expected=error.expected, got=error.got, argument=error.argument,
+            advice="Pass --stream to decode them batch by batch, or a smaller --size.",
+        ) from error  # fmt: skip
+
+
+def check_batch(objects: int, batch_size: int, *, option: str = "--fit.batch-size") -> None:
+    """Raise ConventionError if a batch is larger than the data.
+
+    Args:
+        objects: Training objects; a batch shows each of them at most once.
+        batch_size: Pairs per step.
+        option: That sets it.
+    """
+    if batch_size > objects:
+        raise ConventionError(
+            expected=f"batches of at most {objects} pairs, one of each training object",
+            got=str(batch_size), argument=option,
+            advice=f"Pass {option} {objects} or less, or build more objects.",
+        )  # fmt: skip
 
 
 def restore_config(run: RunFolder) -> ExperimentConfig:
@@ -149,18 +160,20 @@ def restore_config(run: RunFolder) -> ExperimentConfig:
         ) from error  # fmt: skip
 
 
-def see_run(run: RunFolder, config: EvaluationConfig, *, images: Tensor | None = None) -> Seen:
-    """A run with its model applied to the held-out views, for the report.
+def say_missing(splits: Iterable[ThreeDIEBench], say: Callable[[str], None] | None) -> None:
+    """Say how many listed objects are not there.
 
     Args:
-        run: A trained run.
-        config: Batch size and device.
-        images: Decoded held-out views, if they are in memory already.
+        splits: Of a data set.
+        say: Receives one line for each split with missing objects; None says nothing.
     """
-    experiment, model = restore_config(run), load_trained(run.weights)
-    data, size_px = ThreeDIEBench(experiment.data, "val"), experiment.size_px or None
-    val = encode(model, data, config, images=images, size_px=size_px)
-    return Seen(run, model, val, size_px)
+    for data in splits:
+        if data.missing and say is not None:
+            listed = len(data) + len(data.missing)
+            say(
+                f"{len(data.missing)} of {listed} objects listed in {data.split}_images.npy are "
+                f"missing and left out, the first {data.missing[0]}"
+            )
 
 
 def held_out_probe(pairs: TransformPairs) -> Callable[[nn.Module], dict[str, float]]:

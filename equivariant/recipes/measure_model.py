@@ -55,7 +55,8 @@ class MeasureConfig:
             module's own irreps or field type.
         output: How the output moves, likewise, sizes may be left out; energy=invariant,
             forces=vectors for a dictionary; fit finds a linear action from the data.
-        data: .npy, .npz or .safetensors with inputs; random ones if not given.
+        data: .npy, .npz or .safetensors with inputs; random ones if not given. For a run, where
+            its data are now, if they were moved.
         items: Number of inputs.
         samples: Elements drawn for each.
         target: Stop when the interval's half-width is below this; 0 takes all samples.

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from datasets3d import ThreeDIEBench
 from equivariant.actions import Trivial
 from equivariant.errors import ConventionError
 from equivariant.groups import rotation_angle
@@ -22,8 +21,7 @@ from equivariant.recipes.evaluate_3diebench import (
     encode,
     fixed_pairs,
 )
-from equivariant.recipes.experiment import restore_config
-from equivariant.recipes.sie_3diebench import load_trained
+from equivariant.recipes.run_measures import OpenRun
 from equivariant.report import Line, Picture, Section, Table, plot, write_page
 from equivariant.runs import RunFolder, read_json, write_atomically, write_json
 
@@ -53,7 +51,7 @@ class MeasuredRun:
     objects: int
 
 
-def measure_run(run: RunFolder, config: EvaluationConfig) -> MeasuredRun:
+def measure_run(run: OpenRun, config: EvaluationConfig) -> MeasuredRun:
     """Measure every part of a run's embedding on held-out pairs.
 
     The invariant part of a split embedding, and the whole of one without an action, are compared
@@ -66,9 +64,8 @@ def measure_run(run: RunFolder, config: EvaluationConfig) -> MeasuredRun:
     Raises:
         ConventionError: There are fewer than two held-out objects.
     """
-    experiment, trained = restore_config(run), load_trained(run.weights)
-    data = ThreeDIEBench(experiment.data, "val")
-    val = encode(trained, data, config, size_px=experiment.size_px or None)
+    trained, data = run.trained, run.splits["val"]
+    val = encode(trained, data, config, size_px=run.size_px)
     if len(data) < 2:
         raise ConventionError(
             expected="at least two held-out objects", got=str(len(data)), argument="run",
@@ -96,7 +93,7 @@ def measure_run(run: RunFolder, config: EvaluationConfig) -> MeasuredRun:
             "inverse": float(found.inverse.mean()),
         }
     return MeasuredRun(
-        title=trained.config.title,
+        title=run.title,
         parts={name: _estimates(error, o) for name, error in errors.items()},
         curves={name: _curves(error, o, angle) for name, error in errors.items()},
         law=law,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,12 +34,14 @@ class Seen:
         run: Folder with metrics and measures.
         trained: The model.
         val: Held-out views as it sees them.
+        title: What the run is called in tables and figures, none like another.
         size_px: Side that views are resized to; None keeps the files' size.
     """
 
     run: RunFolder
     trained: Trained
     val: Encoded
+    title: str
     size_px: int | None = None
 
     def view(self, index: int, view: int) -> NDArray[np.uint8]:
@@ -108,7 +111,7 @@ def write_report(
         lead: One or two sentences.
         sheet: PNG of the data set's contact sheet.
     """
-    measures = [read_json(s.run.path / "measures.json") for s in seen]
+    measures = [{**read_json(s.run.path / "measures.json"), "title": s.title} for s in seen]
     sections = [
         Section("Results", "What each method's representation knows.", [results_table(measures)])
     ]
@@ -121,7 +124,7 @@ def write_report(
     if shown is not None:
         text = (
             f"Queries on the left, their nearest neighbours among other objects on the right, "
-            f"by each half of the representation of: {shown.trained.config.title}."
+            f"by each half of the representation of: {shown.title}."
         )
         sections.append(Section("What the halves see", text, neighbours(shown)))
         text = (
@@ -137,7 +140,7 @@ def write_report(
         )
         sections.append(Section("Error against rotation angle", text, [_error_curves(split)]))
         sections.append(Section("The halves in numbers", "", [parts_table(measures)]))
-    write_page(path, title=title, lead=lead, sections=sections, footer=_footer(seen))
+    write_page(path, title=title, lead=lead, sections=sections, footer=_footer(seen, measures))
 
 
 def neighbours(seen: Seen, *, queries: int = 6, count: int = 6) -> list[Picture]:
@@ -171,7 +174,7 @@ def predicted_views(seen: Seen, *, queries: int = 6, count: int = 5) -> Picture:
     action = seen.trained.action
     if action is None:
         raise ConventionError(
-            expected="a run with an action", got=seen.trained.config.title, argument="seen",
+            expected="a run with an action", got=seen.title, argument="seen",
             advice="Invariant baselines predict no view.",
         )  # fmt: skip
     z = seen.val.z[..., action.slices[1]]
@@ -199,7 +202,7 @@ def _curves(seen: Sequence[Seen]) -> Section:
     loss: dict[str, dict[str, Line]] = {}
     for s in seen:
         lines = read_metrics(s.run.metrics)
-        name = s.trained.config.title
+        name = s.title
         for title, key in (("class, held out", "top1"), ("rotation, held out", "rotation_r2")):
             points = [(m["step"], m[f"probe/{key}"]) for m in lines if f"probe/{key}" in m]
             if points:
@@ -224,7 +227,7 @@ def _error_curves(split: Sequence[tuple[Seen, dict[str, Any]]]) -> Picture:
     for s, m in split:
         curve = m["action"]["error_by_angle"]
         x = np.array([c["angle_deg"] for c in curve])
-        panels[s.trained.config.title] = {
+        panels[s.title] = {
             "moved by the action": Line(x, np.array([c["moved"] for c in curve])),
             "not moved": Line(x, np.array([c["unmoved"] for c in curve])),
             "unrelated object": Line(x, np.array([c["unrelated"] for c in curve]), dashed=True),
@@ -272,7 +275,16 @@ def _line(points: Sequence[tuple[int, float]]) -> Line:
     return Line(np.array(x, dtype=np.float64), np.array(y, dtype=np.float64))
 
 
-def _footer(seen: Sequence[Seen]) -> str:
+def _footer(seen: Sequence[Seen], measures: Sequence[dict[str, Any]]) -> str:
     environment = read_json(seen[0].run.path / "environment.json")
     versions = ", ".join(f"{name} {version}" for name, version in sorted(environment.items()))
-    return f"Computed with {versions}."
+    prints = [m["fingerprint"] for m in measures]
+    data = ", ".join(f"{name} {value}" for name, value in sorted(prints[0]["data"].items()))
+    weights = "; ".join(
+        f"{s.title} {found['weights']}" for s, found in zip(seen, prints, strict=True)
+    )
+    settings = json.dumps(prints[0]["settings"], sort_keys=True)
+    return (
+        f"Computed with {versions}. Fingerprints of the data: {data}; of the weights: {weights}. "
+        f"Evaluated with {settings}."
+    )

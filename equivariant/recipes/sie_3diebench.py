@@ -102,8 +102,7 @@ class ModelConfig:
     def title(self) -> str:
         """What the method is called in tables and figures."""
         if self.method == "sie":
-            published = self.conditioning == "quaternion" and not self.gain
-            return "SIE, as published" if published else f"SIE, {self.conditioning}-conditioned"
+            return f"SIE, {self.conditioning}-conditioned"
         return _TITLES[self.method]
 
     @property

@@ -48,7 +48,7 @@ def test_from_meshes_to_a_page(data, tmp_path, capsys):
         assert (run / "equivariance.html").is_file()
         runs.append(str(run))
     page = tmp_path / "page.html"
-    assert main(["report", *runs, "--out", str(page)]) == 0
+    assert main(["report", *runs, "--out", str(page), *probe]) == 0
     text = page.read_text()
     assert "<script" not in text
     assert text.count("data:image/png") == 4
