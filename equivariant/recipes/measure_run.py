@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import dataclass
 from itertools import pairwise
@@ -41,6 +42,7 @@ class MeasuredRun:
         law: How far the action is from being one, by name; empty without an action.
         pairs: Number of pairs.
         objects: Number of objects.
+        fingerprint: Of the weights, the data and the settings.
     """
 
     title: str
@@ -49,6 +51,7 @@ class MeasuredRun:
     law: dict[str, float]
     pairs: int
     objects: int
+    fingerprint: dict[str, Any]
 
 
 def measure_run(run: OpenRun, config: EvaluationConfig) -> MeasuredRun:
@@ -99,6 +102,7 @@ def measure_run(run: OpenRun, config: EvaluationConfig) -> MeasuredRun:
         law=law,
         pairs=len(o),
         objects=len(data),
+        fingerprint=run.fingerprint(config),
     )
 
 
@@ -153,7 +157,9 @@ def write_run_measurement(run: RunFolder, measured: MeasuredRun) -> None:
             Section("Error against angle", "By how far the object turned.",
                     [Picture(svg, caption)]),
         ],
-        footer="Computed with " + ", ".join(f"{n} {v}" for n, v in sorted(environment.items())),
+        footer="Computed with "
+        + ", ".join(f"{n} {v}" for n, v in sorted(environment.items()))
+        + f". Fingerprint: {json.dumps(measured.fingerprint, sort_keys=True)}.",
     )  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from equivariant.training.config import FitConfig
 
 
 class Budget:
-    """A run is over at its last step, or when its time is used up.
+    """A run is over at its last step, or when its time is used up, after one step at least.
 
     Args:
         config: Steps, minutes and clock.
@@ -40,7 +40,7 @@ class Budget:
         """Whether this step was the last."""
         if self.config.steps and step >= self.config.steps:
             return True
-        if not self.config.minutes:
+        if not self.config.minutes or not step:
             return False
         if step not in self._answers:
             late = self.spent() >= 60 * self.config.minutes

@@ -154,6 +154,15 @@ def test_a_finished_run_of_some_minutes_does_not_start_again(molecules, tmp_path
     assert read_metrics(run / "metrics.jsonl")[-1]["step"] > steps
 
 
+def test_a_run_without_time_for_a_step_does_one(molecules, tmp_path):
+    words = ["train-force-field", str(molecules), *SMALL, "--runs", str(tmp_path),
+             "--minutes", "1e-9", "--validation", "2"]  # fmt: skip
+    assert main(words) == 0
+    (run,) = tmp_path.glob("*/*")
+    assert (run / WEIGHTS).is_file()
+    assert [m["step"] for m in read_metrics(run / "metrics.jsonl")] == [1]
+
+
 @pytest.mark.parametrize(
     ("options", "says"),
     [

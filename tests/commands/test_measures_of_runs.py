@@ -66,6 +66,15 @@ def test_a_report_keeps_measures_of_the_same_weights_data_and_settings(run):
     assert prints["weights"] in page and all(value in page for value in prints["data"].values())
 
 
+def test_the_page_of_an_action_says_of_which_weights_it_is(run):
+    assert main(["measure", str(run), "--evaluation.pairs-per-object", "3"]) == 0
+    found = json.loads((run / "equivariance.json").read_text())["fingerprint"]
+    assert found["weights"] == measures(run)["fingerprint"]["weights"]
+    assert found["data"] == measures(run)["fingerprint"]["data"]
+    assert found["settings"]["pairs_per_object"] == 3
+    assert found["weights"] in (run / "equivariance.html").read_text()
+
+
 def other_settings(run, views):
     return ["--probe.epochs", "2"]
 

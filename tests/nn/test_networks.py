@@ -1,5 +1,6 @@
 """The encoder's shape and published weights, the split, the learned action."""
 
+import json
 import math
 
 import pytest
@@ -92,6 +93,7 @@ def published_files(tmp_path, encoder):
     state = {f"module.backbone.{k}": v for k, v in encoder.state_dict().items()}
     state["module.projector.0.weight"] = torch.zeros(2, 2)
     torch.save({"epoch": 3, "model": state, "optimizer": {"lr": 0.1}}, whole)
+    (tmp_path / "params.json").write_text('{"arch": "resnet18", "equi": 256}')
     return bare, whole
 
 
@@ -115,6 +117,32 @@ def test_other_checkpoints_are_refused_by_name(tmp_path):
     for name in ("cut.pth", "text.pth", "code.pth", "absent.pth"):
         with pytest.raises(DataFormatError, match=name):
             load_sie_encoder(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    "arch", ["resnet18_no_relu", "resnet34_no_relu", "resnet34", "resnet50", "another"]
+)
+def test_published_networks_that_compute_something_else_are_refused(tmp_path, arch):
+    encoder = ImageEncoderConfig(width=2, topology="sie").build()
+    for path in published_files(tmp_path, encoder):
+        (tmp_path / "params.json").write_text(json.dumps({"arch": arch}))
+        with pytest.raises(DataFormatError, match=arch):
+            load_sie_encoder(path)
+        with pytest.raises(DataFormatError, match=arch):
+            load_sie_encoder(path, arch=arch)
+
+
+def test_published_weights_without_a_word_on_their_architecture_are_refused(tmp_path):
+    encoder = ImageEncoderConfig(width=2, topology="sie").build()
+    path, _ = published_files(tmp_path, encoder)
+    for text in ('{"equi": 256}', '{"arch": 18}', "[]", "no json"):
+        (tmp_path / "params.json").write_text(text)
+        with pytest.raises(DataFormatError, match=r"params\.json"):
+            load_sie_encoder(path)
+    (tmp_path / "params.json").unlink()
+    with pytest.raises(DataFormatError, match=r"params\.json beside.*arch='resnet18'"):
+        load_sie_encoder(path)
+    assert load_sie_encoder(path, arch="resnet18").config == encoder.config
 
 
 def test_projector_layers():
