@@ -95,19 +95,19 @@ def train(
     return trained(learner, config.model, header)
 
 
-def make_pairs(config: ExperimentConfig, data: ThreeDIEBench) -> TransformPairs:
+def make_pairs(config: ExperimentConfig, data: ThreeDIEBench | None = None) -> TransformPairs:
     """The training pairs of an experiment.
 
     Args:
         config: Its settings.
-        data: Training views.
+        data: Training views, if they are open already.
 
     Raises:
         ConventionError: The views are to be kept in memory, and do not fit.
     """
     try:
         return TransformPairs(
-            data,
+            data or ThreeDIEBench(config.data, "train"),
             convention=config.model.convention,
             seed=config.seed,
             in_memory=config.in_memory,

@@ -16,7 +16,7 @@ from equivariant.measure import ProbeConfig
 from equivariant.recipes import demo
 from equivariant.recipes.demo import DemoConfig, run_demo
 from equivariant.recipes.evaluate_3diebench import EvaluationConfig
-from equivariant.recipes.experiment import ExperimentConfig
+from equivariant.recipes.experiment import ExperimentConfig, make_pairs
 from equivariant.recipes.run_measures import is_published, open_run, titles_apart
 from equivariant.recipes.sie_3diebench import ModelConfig
 from equivariant.runs import RunFolder
@@ -181,6 +181,8 @@ def test_views_that_do_not_fit_into_memory_name_the_option(views, tmp_path, monk
     assert main([*words, "--size", "4"]) == 0
     with pytest.raises(InsufficientMemoryError, match="in_memory=False"):
         data.load_images()
+    with pytest.raises(InsufficientMemoryError, match="--stream"):
+        make_pairs(ExperimentConfig(views))
     monkeypatch.setattr(memory, "available_memory", lambda: needed)
     assert main(words) == 0
 
