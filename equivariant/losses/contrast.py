@@ -17,7 +17,7 @@ from equivariant.losses.pairs import Entries, Pairs
 from equivariant.losses.sides import Side
 from equivariant.losses.similarity import Cosine, Similarity
 from equivariant.losses.statistics import Form, Hardest, Link, Pull, Push, Values, evaluate
-from equivariant.losses.temperature import Fixed, Temperature
+from equivariant.losses.temperature import Fixed, Temperature, temperature_of
 from equivariant.losses.tiles import AnyForm, tiled
 from equivariant.shapes import Bool, Float
 
@@ -156,7 +156,7 @@ def contrast(
     gathered = gather and across_processes()
     if gathered:
         k = k.collect()
-    temperature = tau if isinstance(tau, Temperature) else Fixed(tau)
+    temperature = temperature_of(tau)
     _warn_of_rounding(q.z.dtype, temperature)
     with torch.autocast(q.z.device.type, enabled=False):
         wide = torch.promote_types(torch.promote_types(q.z.dtype, k.z.dtype), torch.float32)
@@ -212,7 +212,7 @@ def contrast_both(
     settings: dict[str, Any] = {
         "similarity": similarity, "keep": keep, "pull": pull, "link": link, "gather": gather,
     }  # fmt: skip
-    temperature = tau if isinstance(tau, Temperature) else Fixed(tau)
+    temperature = temperature_of(tau)
     form = Form(keep, pull, "lse", link)
     shared = None
     if fits(form) and not (gather and across_processes()) and q.z.shape[1] == k.z.shape[1]:

@@ -42,7 +42,7 @@ class Loss(nn.Module):
         slices: Columns of each part, for terms that see one part.
 
     Raises:
-        ConventionError: There is no term, or two have one name.
+        ConventionError: There is no term, or two terms or two steps have one name.
 
     Example:
         >>> from equivariant.losses import preset
@@ -65,6 +65,15 @@ class Loss(nn.Module):
                 argument="plan",
                 advice="Give terms of one kind names of their own.",
             )
+        made = [step.name for step in self.steps]
+        if len(set(made)) < len(made):
+            twice = sorted({name for name in made if made.count(name) > 1})
+            raise ConventionError(
+                expected="steps that make sides of different names",
+                got=f"several that make {', '.join(twice)}",
+                argument="plan",
+                advice="The later would replace the earlier one; rename one, where it is used too.",
+            )
         trained = {id(item): item for part in plan for item in trained_inside(part)}
         self.networks = nn.ModuleList(x for x in trained.values() if isinstance(x, nn.Module))
         self.numbers = nn.ParameterList(x for x in trained.values() if isinstance(x, nn.Parameter))
@@ -84,13 +93,21 @@ class Loss(nn.Module):
             Total and terms.
 
         Raises:
-            ConventionError: A term names a side, or what its rows should know, that is absent.
+            ConventionError: A term names a side, or what its rows should know, that is absent, or
+                a side has the name of one that a step makes.
         """
         named = {name: _indexed(side, place) for place, (name, side) in enumerate(sides.items())}
         device = next(iter(named.values())).z.device if named else torch.device("cpu")
         batch = Sides(named, self.slices)
         with torch.autocast(device.type, enabled=False):
             for place, step in enumerate(self.steps, len(named)):
+                if step.name in named:
+                    raise ConventionError(
+                        expected=f"no side called {step.name!r}, which a step makes",
+                        got=", ".join(named),
+                        argument=step.name,
+                        advice="Call the side or the step's result by another name.",
+                    )
                 made = step.side(batch, generator)
                 batch.named[step.name] = _indexed(made, place)
             values = {term.key: term.value(batch, generator) for term in self.terms}

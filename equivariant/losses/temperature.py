@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from typing import Any
+from weakref import WeakSet
 
 import torch
 from torch import Tensor, nn
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from equivariant.errors import ConventionError
 from equivariant.losses.sides import Side
@@ -44,12 +47,40 @@ class Fixed(Temperature):
         return f"{self.tau:g}"
 
 
+def temperature_of(tau: object) -> Temperature:
+    """The temperature that an argument means.
+
+    Args:
+        tau: A temperature, or a number above 0.
+
+    Raises:
+        ConventionError: It is neither: a tensor, trained or not, would get no gradient.
+
+    Example:
+        >>> temperature_of(0.1)
+        Fixed(0.1)
+    """
+    if isinstance(tau, Temperature):
+        return tau
+    if isinstance(tau, int | float):
+        return Fixed(float(tau))
+    raise ConventionError(
+        expected="a number, or a Temperature", got=type(tau).__name__, argument="tau",
+        advice="Learned(0.1) is a trained temperature; PerAnchor, PerCandidate and PerPair "
+        "take one for each.",
+    )  # fmt: skip
+
+
 class Scheduled(Temperature):
     """A cosine from one temperature to another over a number of steps.
 
         τ(t) = end + (start - end) (1 + cos(π min(t / steps, 1))) / 2
 
-    Every evaluation in training mode is a step; the number of steps is part of the state.
+    A step is a step of an optimizer, any of the process, that follows an evaluation in training
+    mode with gradients: however often the loss is evaluated for one step (parts of a batch,
+    cached gradients, several terms that share the temperature), it advances once, and it does
+    not where a step is skipped. The number of steps is part of the state. Loops without an
+    optimizer of PyTorch call :meth:`advance`.
 
     Args:
         start: τ > 0 at the first step.
@@ -58,6 +89,14 @@ class Scheduled(Temperature):
 
     Raises:
         ConventionError: A temperature is not positive, or there is no step.
+
+    Example:
+        >>> tau = Scheduled(0.5, 0.1, steps=10)
+        >>> side = Side.of(torch.eye(2, requires_grad=True))
+        >>> before = tau(side, side), tau(side, side)
+        >>> tau.advance()
+        >>> bool(before[0] == before[1] == 0.5 > tau(side, side))
+        True
     """
 
     step: Tensor
@@ -69,16 +108,39 @@ class Scheduled(Temperature):
         _check_positive(steps, "steps")
         self.start, self.end, self.steps = start, end, steps
         self.register_buffer("step", torch.tensor(0))
+        self._evaluated = False
+        _scheduled.add(self)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
+        _scheduled.add(self)  # copies and what was unpickled advance as well
+
+    def advance(self) -> None:
+        """Go on by one step."""
+        self.step += 1
+        self._evaluated = False
 
     def forward(self, q: Side, k: Side) -> Float[Tensor, ...]:
         done = (self.step.double() / self.steps).clamp(max=1.0)
         tau = self.end + (self.start - self.end) * 0.5 * (1.0 + torch.cos(math.pi * done))
-        if self.training:
-            self.step += 1
+        if self.training and torch.is_grad_enabled():
+            self._evaluated = True
         return tau
 
     def extra_repr(self) -> str:
         return f"{self.start:g} to {self.end:g} in {self.steps} steps"
+
+
+_scheduled: WeakSet[Scheduled] = WeakSet()
+
+
+def _after_optimizer_step(*_: object) -> None:
+    for temperature in list(_scheduled):
+        if temperature._evaluated:
+            temperature.advance()
+
+
+register_optimizer_step_post_hook(_after_optimizer_step)
 
 
 class Learned(Temperature):
@@ -219,7 +281,7 @@ def _positive(tau: Tensor, name: str) -> Tensor:
     return tau
 
 
-def _check_positive(value: float, argument: str) -> None:
+def _check_positive(value: float | int, argument: str) -> None:
     if not value > 0:
         raise ConventionError(
             expected="a temperature above 0" if argument != "steps" else "at least one step",

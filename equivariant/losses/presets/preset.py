@@ -72,8 +72,22 @@ class Preset:
 
     @property
     def terms(self) -> tuple[Term, ...]:
-        """What is summed."""
-        return tuple(item for item in self.plan if isinstance(item, Term))
+        """What is summed, for presets that are terms alone.
+
+        Raises:
+            ConventionError: The preset has steps before its terms, which would be lost, or a
+                setting without a default was not given.
+        """
+        plan = self.plan
+        steps = [item.name for item in plan if isinstance(item, Step)]
+        if steps:
+            raise ConventionError(
+                expected="a preset of terms alone",
+                got=f"{self.name} with steps that make {', '.join(steps)}",
+                argument="terms",
+                advice=f"preset({self.name!r}).plan has the steps, too.",
+            )
+        return tuple(item for item in plan if isinstance(item, Term))
 
     def build(self) -> Loss:
         """The objective as a module over named sides.
