@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from equivariant.actions.sampling import Border, named_interpolation
 from equivariant.actions.warp import Warp
-from equivariant.groups import GL, SO2, Affine, Group, Translation
+from equivariant.groups import Group
 
 
 class ImageWarp(Warp):
@@ -21,18 +21,19 @@ class ImageWarp(Warp):
     and quarter turns of square images are exact up to rounding.
 
     Args:
-        group: SO2(), Translation(2), GL(2) or Affine(2).
+        group: Any whose ``space_dim`` is 2: SO2(), SE2() or Affine(2), say.
         size: (H, W) in pixels, or one number for square images.
         channels: Number of channels, at least 1.
         interpolation: "bicubic" (Keys, a = -1/2) or "bilinear".
         border: "zeros" outside the frame, or "periodic".
 
     Raises:
-        ConventionError: Another group, or an unknown word.
+        ConventionError: A group that does not move this space, or an unknown word.
         ShapeError: The size is not positive.
 
     Example:
         >>> import torch
+        >>> from equivariant.groups import SO2
         >>> picture = torch.tensor([[[1.0, 2.0], [3.0, 4.0]]])
         >>> quarter = SO2().exp(torch.tensor([torch.pi / 2], dtype=torch.float64))
         >>> ImageWarp(SO2(), 2)(quarter, picture).round()
@@ -59,7 +60,3 @@ class ImageWarp(Warp):
             interpolation=named_interpolation("bi", interpolation),
             border=border,
         )
-
-    @property
-    def groups(self) -> tuple[Group, ...]:
-        return SO2(), Translation(2), GL(2), Affine(2)

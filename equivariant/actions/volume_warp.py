@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from equivariant.actions.sampling import Border, named_interpolation
 from equivariant.actions.warp import Warp
-from equivariant.groups import GL, SE3, SO3, Affine, Group, Translation
+from equivariant.groups import Group
 
 
 class VolumeWarp(Warp):
@@ -22,18 +22,19 @@ class VolumeWarp(Warp):
     rounding.
 
     Args:
-        group: SO3(), Translation(3), SE3(), GL(3) or Affine(3).
+        group: Any whose ``space_dim`` is 3: SO3(), SE3() or Affine(3), say.
         size: (D, H, W) in voxels, or one number for cubes.
         channels: Number of channels, at least 1.
         interpolation: "tricubic" (Keys, a = -1/2; 64 neighbours) or "trilinear" (8).
         border: "zeros" outside the frame, or "periodic".
 
     Raises:
-        ConventionError: Another group, or an unknown word.
+        ConventionError: A group that does not move this space, or an unknown word.
         ShapeError: The size is not positive.
 
     Example:
         >>> import torch
+        >>> from equivariant.groups import SE3
         >>> warp = VolumeWarp(SE3(), 8, channels=2, interpolation="trilinear")
         >>> g = SE3().sample(5, generator=torch.Generator().manual_seed(0), scale=0.1)
         >>> warp(g, torch.ones(5, 2, 8, 8, 8)).shape
@@ -59,7 +60,3 @@ class VolumeWarp(Warp):
             interpolation=named_interpolation("tri", interpolation),
             border=border,
         )
-
-    @property
-    def groups(self) -> tuple[Group, ...]:
-        return SO3(), Translation(3), SE3(), GL(3), Affine(3)

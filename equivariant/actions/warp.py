@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from typing import ClassVar
 
 import torch
@@ -11,7 +10,7 @@ from torch import Tensor
 from equivariant.actions.base import Action
 from equivariant.actions.sampling import REACH, Border, Interpolation, blur, interpolate
 from equivariant.errors import ConventionError, ShapeError
-from equivariant.groups import Group, Translation
+from equivariant.groups import Group
 from equivariant.shapes import Grid, Mask, Matrix, RepresentationMatrix
 
 _ROUNDING_PX = 1e-6
@@ -26,7 +25,7 @@ class Warp(Action):
     :meth:`reference` is a map whose equivariance error is that of interpolation alone.
 
     Args:
-        group: One of :attr:`groups`.
+        group: Moves points of the grid's space: its ``space_dim`` is the number of space axes.
         size: Pixels along each space axis, in the order of the tensor's axes, at least 1 each.
         channels: Channels of a field, at least 1.
         interpolation: "linear" or "cubic".
@@ -56,11 +55,6 @@ class Warp(Action):
         self.interpolation = interpolation
         self.border = border
         self.half_side_px = 0.5 * min(size)
-
-    @property
-    @abstractmethod
-    def groups(self) -> tuple[Group, ...]:
-        """Groups that can act."""
 
     @property
     def space(self) -> int:
@@ -111,8 +105,9 @@ class Warp(Action):
             Shape (..., *size).
         """
         self.check_element(g)
-        group = self._moving_group()
-        if self.border == "periodic" and isinstance(group, Translation):
+        group = self.group
+        shifts = group is not None and group.preserves_lengths and not group.turns
+        if self.border == "periodic" and shifts:
             return torch.ones(*g.shape[:-2], *self.size, dtype=torch.bool, device=g.device)
         margin = REACH[self.interpolation] - 1 + margin_px - _ROUNDING_PX
         last = torch.tensor(self.size, device=g.device) - 1
@@ -172,11 +167,8 @@ class Warp(Action):
     def extra_repr(self) -> str:
         return f"{self.group}, size={self.size}, channels={self.dim}, {self.interpolation}"
 
-    def _moving_group(self) -> Group:
-        return self.groups[0] if self.group is None else self.group
-
     def _inverse(self, g: Tensor) -> Tensor:
-        return self._moving_group().inverse(g)
+        return torch.linalg.inv(g) if self.group is None else self.group.inverse(g)
 
     def _index_px(self, g: Tensor, *, wide: torch.dtype) -> Tensor:
         """Fractional indices of g u for every pixel centre u, shape (..., pixels, space).
@@ -195,9 +187,9 @@ class Warp(Action):
         return moved.flip(-1) * signs * self.half_side_px + centre
 
     def _check_configuration(self, group: Group, size: tuple[int, ...], border: str) -> None:
-        if group not in self.groups:
+        if group.space_dim != self.space:
             raise ConventionError(
-                expected=f"one of {', '.join(map(str, self.groups))}",
+                expected=f"a group that moves points of {self.space}-space",
                 got=str(group),
                 argument="group",
                 advice="For one factor of a product group use Factor(action, product, index).",

@@ -7,7 +7,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import ClassVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from equivariant.errors import ConventionError, ShapeError
@@ -21,6 +23,7 @@ from equivariant.groups.numerics import (
     at_least_single,
     axis_names,
     near_zero,
+    numbers,
     power_series,
     random_normal,
     safe_norm,
@@ -173,8 +176,8 @@ class Group(ABC):
         """
         if self.dim == 0:
             return None
-        basis, n = self.basis(), self.matrix_size
-        affine = not bool(basis[:, -1, :].any()) and bool(basis[:, :-1, -1].any())
+        basis, n = numbers(self.basis), self.matrix_size
+        affine = not basis[:, -1, :].any() and basis[:, :-1, -1].any()
         return n - 1 if affine else n
 
     @property
@@ -185,7 +188,7 @@ class Group(ABC):
         components stretch says so itself.
         """
         linear = self._linear_basis()
-        return linear is not None and bool(((linear + linear.mT).abs() < 1e-12).all())
+        return linear is not None and bool((abs(linear + linear.swapaxes(1, 2)) < 1e-12).all())
 
     @property
     def orthogonal_dim(self) -> int | None:
@@ -194,15 +197,15 @@ class Group(ABC):
         if linear is None:
             return None
         d = linear.shape[-1]
-        trace = linear.diagonal(dim1=-2, dim2=-1).mean(-1)[:, None, None]
-        stretch = linear + linear.mT - 2 * trace * torch.eye(d, dtype=linear.dtype)
-        return d if bool((stretch.abs() < 1e-12).all()) else None
+        trace = linear.trace(axis1=1, axis2=2)[:, None, None] / d
+        stretch = linear + linear.swapaxes(1, 2) - 2 * trace * np.eye(d)
+        return d if bool((abs(stretch) < 1e-12).all()) else None
 
     @property
     def turns(self) -> bool:
         """Whether some linear parts are more than scales: not so for translations."""
         linear = self._linear_basis()
-        return linear is None or bool((linear - linear.mT).any())
+        return linear is None or bool((linear - linear.swapaxes(1, 2)).any())
 
     def orthogonal_part(self, g: Matrix) -> Float[Tensor, "... d d"]:
         """Orthogonal factor of the linear part, on which irreps depend, shape (..., d, d).
@@ -373,10 +376,10 @@ class Group(ABC):
                 advice="project(matrix) gives the element nearest to a matrix.",
             )
 
-    def _linear_basis(self) -> Float[Tensor, "d n n"] | None:
+    def _linear_basis(self) -> NDArray[np.float64] | None:
         """Linear parts of the algebra's basis; None where the group moves no points."""
         d = self.space_dim
-        return None if d is None else self.basis()[:, :d, :d]
+        return None if d is None else numbers(self.basis)[:, :d, :d]
 
     def check_coordinates(self, coordinates: Tensor, argument: str = "coordinates") -> None:
         """Raise ShapeError unless the last axis is dim."""

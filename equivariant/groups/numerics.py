@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
+from torch.utils._python_dispatch import _disable_current_modes
 
 from equivariant.errors import ConventionError
 from equivariant.shapes import Coordinates, Scalar
@@ -94,3 +97,17 @@ def axis_names(size: int) -> tuple[str, ...]:
         (('x', 'y'), ('0', '1', '2', '3'))
     """
     return ("x", "y", "z")[:size] if size <= 3 else tuple(map(str, range(size)))
+
+
+def numbers(make: Callable[[], Tensor]) -> NDArray[np.float64]:
+    """A constant as an array, in plain PyTorch even while a program around it is traced.
+
+    Args:
+        make: Returns a tensor on the CPU, of any shape.
+
+    Example:
+        >>> numbers(lambda: torch.eye(2)).tolist()
+        [[1.0, 0.0], [0.0, 1.0]]
+    """
+    with _disable_current_modes():
+        return make().double().numpy()

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from equivariant.errors import ConventionError
-from equivariant.groups import SE3, SO2, SO3, Group, Translation
+from equivariant.groups import Group
 from equivariant.measure.equivariance_report import Comparison, EquivarianceReport
 from equivariant.measure.error import equivariance_error
 from equivariant.measure.motion import Motion, Part, TreeMotion, as_motion, common_group
@@ -19,7 +19,6 @@ from equivariant.measure.state import kept_state
 from equivariant.measure.table import compare, relative_error
 from equivariant.measure.tree import call, detached, mapped, of_kind, rebuild, tensors, widened
 
-_ISOMETRIES = (SO2(), SO3(), SE3(), Translation(2), Translation(3))  # a blur commutes with
 _FUNCTION = "a function cannot be copied: to say more, measure it in float32 or give the module"
 _BLUR_REACH_PX = 6.0
 _BELOW_SINGLE, _ABOVE_SINGLE = 1e-12, 1e-4  # relative changes that a cast hides, and shows
@@ -363,11 +362,16 @@ def _inside(before: Motion, x: Any) -> Motion:
     return TreeMotion(before.tree, margin_px=min(_BLUR_REACH_PX, min(sides) / 4))
 
 
+def _moves_rigidly(group: Group | None) -> bool:
+    """Whether a blur commutes with the group."""
+    return group is not None and group.space_dim is not None and group.preserves_lengths
+
+
 def _reference(before: Motion) -> Callable[[Any], Any] | None:
     """The maps that actions name as their reference, applied side by side."""
     actions = before.actions if isinstance(before, TreeMotion) else {}
     known = {
-        name: getattr(action, "reference", None) if action.group in _ISOMETRIES else None
+        name: getattr(action, "reference", None) if _moves_rigidly(action.group) else None
         for name, action in actions.items()
     }
     if not any(known.values()):

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor
+from torch.fx.experimental.proxy_tensor import make_fx
 
 from equivariant.actions import Action
-from equivariant.errors import ShapeError
+from equivariant.errors import ConventionError, ShapeError
 from equivariant.groups import Group
+from equivariant.groups.half_turns import half_turns
+from equivariant.testing.invariant_law import invariance_scores, refusal_bound
 
 BATCHES: tuple[tuple[int, ...], ...] = ((), (1,), (5,), (2, 3), (0,))
 # Distances from the identity: on it, within rounding, either side of a series, and far.
 RADII = (0.0, 1e-12, 1e-7, 1e-3, 0.0999, 0.1001, 1.0)
+DRAWS = 4096  # of a statistical test
 
 
 class GroupContract:
-    """Closure, identity, inverse, associativity; exp, log, Ad, projection; gradients.
+    """Closure, identity, inverse, associativity; exp, log, Ad, projection; gradients; half turns,
+    the law of random elements, dtypes, ``torch.vmap`` and tracing.
 
     Subclass it, define ``group``, and pytest does the rest:
 
@@ -70,6 +77,95 @@ class GroupContract:
         )
         eye = torch.eye(self.group.dim, dtype=torch.float64)
         torch.testing.assert_close(jacobian, eye, atol=1e-6, rtol=0)
+
+    def test_log_at_half_turns(self) -> None:
+        """At and beside them log is right and shortest; a group that is not compact may refuse."""
+        for name, turn in half_turns(self.group.basis()).items():
+            for share in (1.0, 1 - 1e-10, 1 - 1e-6, 1 - 1e-3):
+                g = self.group.exp(share * turn).requires_grad_()
+                try:
+                    x = self.group.log(g)
+                except ConventionError:
+                    assert not self.group.compact, f"{name}: log refuses an element"
+                    continue
+                again, length = self.group.exp(x).detach(), float(x.detach().norm())
+                self.close(again, g.detach(), max(self.tolerance, 1e-7))
+                assert length <= float(turn.norm()) + 1e-6, f"{name}: not the shortest"
+                (slopes,) = torch.autograd.grad(x.sum(), g)
+                assert torch.isfinite(slopes).all(), f"{name}: gradients"
+
+    def test_draws_differ(self, generator: torch.Generator) -> None:
+        g = self.group.sample(64, generator=generator)
+        assert bool((g != g[0]).any()), "all random elements are the same"
+        more = self.group.sample(64, generator=generator)
+        assert not torch.equal(g, more), "random elements do not depend on the generator"
+        assert bool(self.group.contains(g).all()), "random matrices that are no elements"
+
+    def test_draws_follow_haar_measure(self, generator: torch.Generator) -> None:
+        """False alarms: one seed of a million; see ``invariance_scores``."""
+        drawn = self.group.sample(DRAWS, generator=generator)
+        g = self.compact_part(drawn)
+        if g is None:
+            pytest.skip("no part of this group has a law that is invariant")
+        coordinates = torch.randn(3, self.group.dim, generator=generator, dtype=torch.float64)
+        special = list(self.group.special_elements().values())
+        moves = self.compact_part(torch.stack([*self.group.exp(coordinates), *special[:8]]))
+        assert moves is not None
+        scores = invariance_scores(g, moves)
+        bound = refusal_bound(len(scores))
+        assert float(scores.max()) <= bound, (
+            f"not Haar measure: a mean changes by {float(scores.max()):.1f} standard errors when "
+            f"all draws are moved by one element; correct draws stay below {bound:.1f}"
+        )
+
+    def compact_part(self, g: Tensor) -> Tensor | None:
+        """What of elements has to be drawn by Haar measure: a homomorphism into a compact group.
+
+        By default all of a compact group, and of others the orthogonal factor of their linear
+        part, if there is one. Override it where that factor is tied to a direction that is not
+        compact (a screw), and return None where nothing is left.
+        """
+        if self.group.compact:
+            return g
+        return self.group.orthogonal_part(g) if self.group.orthogonal_dim else None
+
+    @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+    def test_dtypes_are_kept(self, dtype: torch.dtype, generator: torch.Generator) -> None:
+        for name, (function, x) in self.maps(generator).items():
+            y = function(x.to(dtype))
+            assert y.dtype == dtype, f"{name} of {dtype} returns {y.dtype}"
+            self.close(y.double(), function(x), 1e-3 if dtype == torch.float32 else None)
+        drawn = self.group.sample(2, generator=generator, dtype=dtype)
+        assert drawn.dtype == dtype, f"sample of {dtype} returns {drawn.dtype}"
+        assert self.group.identity(2, dtype=dtype).dtype == dtype
+
+    def test_vmap_is_a_loop(self, generator: torch.Generator) -> None:
+        for function, x in self.maps(generator).values():
+            each = torch.stack([function(row) for row in x])
+            self.close(torch.vmap(function)(x), each, max(self.tolerance, 1e-10))
+
+    def test_traces_hold_elsewhere(self, generator: torch.Generator) -> None:
+        """What was traced at random elements, as compilers do, is right at the identity too."""
+        for function, x in self.maps(generator).values():
+            graph = traced(function, x)
+            at_rest = torch.zeros_like(x) if x.ndim == 2 else self.group.identity(len(x))
+            for y in (x.flip(0), at_rest):
+                self.close(graph(y), function(y), max(self.tolerance, 1e-10))
+
+    def maps(
+        self, generator: torch.Generator
+    ) -> dict[str, tuple[Callable[[Tensor], Tensor], Tensor]]:
+        """The group's functions of one tensor, each with a batch of three to call it with."""
+        shape = (3, self.group.dim)
+        x = 0.3 * torch.randn(shape, generator=generator, dtype=torch.float64)
+        group, g = self.group, self.group.exp(x)
+        return {
+            "exp": (group.exp, x),
+            "log": (group.log, g),
+            "inverse": (group.inverse, g),
+            "project": (group.project, g),
+            "adjoint": (group.adjoint, g),
+        }
 
     def test_distance(self, generator: torch.Generator) -> None:
         a, b, c = (self.draw(4, generator=generator) for _ in range(3))
@@ -137,7 +233,8 @@ class GroupContract:
 
 
 class ActionContract:
-    """Identity, compatibility, linearity, broadcasting, matrices, gradients.
+    """Identity, compatibility, also at half turns and reflections; linearity, broadcasting,
+    matrices, gradients, dtypes, ``torch.vmap`` and tracing.
 
     Subclass it and define ``action``. For a learned action, which need not be a homomorphism,
     set ``homomorphism = False``.
@@ -173,12 +270,29 @@ class ActionContract:
         close(self.action(g @ h, z), self.action(g, self.action(h, z)))
         close(self.action(group.identity(*batch), z), z)
 
+    def test_special_elements_act(self, generator: torch.Generator) -> None:
+        """Compatibility of many elements, and of those that random draws never meet."""
+        if not self.homomorphism:
+            pytest.skip("a learned action need not be a homomorphism")
+        g, z = self.draw(64, generator=generator)
+        group = self.action.group
+        if group is None:
+            raise AssertionError("give the action under test a group")
+        for name, h in {"random": g.flip(0), **group.special_elements()}.items():
+            for a, b in ((g, h), (h, g), (h, h)):
+                there = self.action(a, self.action(b, z))
+                try:
+                    close(self.action(a @ b, z), there, 1e-9)
+                except AssertionError as error:
+                    raise AssertionError(f"{name}: {error}") from error
+
     def test_linearity(self, generator: torch.Generator) -> None:
         if not self.linear():
             pytest.skip("this action is affine")
         g, u = self.draw(4, generator=generator)
         _, v = self.draw(4, generator=generator)
-        close(self.action(g, 2.0 * u - v), 2.0 * self.action(g, u) - self.action(g, v))
+        # Factors that do not add up to 1: else affine maps would pass.
+        close(self.action(g, 2.0 * u - 3.0 * v), 2.0 * self.action(g, u) - 3.0 * self.action(g, v))
 
     def test_matrix_does_what_the_action_does(self, generator: torch.Generator) -> None:
         if not self.linear():
@@ -201,7 +315,25 @@ class ActionContract:
 
     def test_dtype_follows_the_vectors(self, generator: torch.Generator) -> None:
         g, z = self.draw(4, generator=generator)
-        assert self.action(g.float(), z.float()).dtype == torch.float32
+        moved = self.action(g.float(), z.float())
+        assert moved.dtype == torch.float32
+        torch.testing.assert_close(moved.double(), self.action(g, z), atol=1e-3, rtol=1e-3)
+        assert self.action(g, z).dtype == torch.float64
+
+    def test_vmap_is_a_loop(self, generator: torch.Generator) -> None:
+        g, z = self.draw(3, generator=generator)
+        each = torch.stack([self.action(*pair) for pair in zip(g, z, strict=True)])
+        close(torch.vmap(self.action)(g, z), each)
+
+    def test_traces_hold_elsewhere(self, generator: torch.Generator) -> None:
+        """What was traced at random elements, as compilers do, is right at the identity too."""
+        g, z = self.draw(3, generator=generator)
+        group = self.action.group
+        if group is None:
+            raise AssertionError("give the action under test a group")
+        graph = traced(self.action, g, z)
+        for h in (g.flip(0), group.identity(3)):
+            close(graph(h, z), self.action(h, z))
 
     def test_gradients_at_the_identity_are_finite(self, generator: torch.Generator) -> None:
         _, z = self.draw(3, generator=generator)
@@ -228,6 +360,18 @@ class ActionContract:
     def linear(self) -> bool:
         """Whether the action is linear in z."""
         return True
+
+
+def traced(function: Callable[..., Tensor], *x: Tensor) -> Callable[..., Tensor]:
+    """The graph of a function, from the shapes and dtypes of its arguments alone.
+
+    Raises as the tracer does where the function looks at numbers.
+    """
+    trace = make_fx(
+        lambda *y: function(*y), tracing_mode="fake", _allow_non_fake_inputs=True
+    )  # weights and tables are real
+    graph: Callable[..., Tensor] = trace(*x)
+    return graph
 
 
 def close(a: Tensor, b: Tensor, tolerance: float = 1e-11) -> None:
