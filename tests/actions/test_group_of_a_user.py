@@ -35,6 +35,7 @@ class Cylinder(Group):
         return torch.cat([top, lift, result[..., 3:, :]], -2)
 
     def exp(self, coordinates):
+        self.check_coordinates(coordinates)
         return self._matrix(SO2().exp(coordinates[..., :1]), coordinates[..., 1])
 
     def log(self, g):
