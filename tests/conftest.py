@@ -6,6 +6,9 @@ import os
 import socket
 from pathlib import Path
 
+# Read when Triton is imported, which torch does by itself where it is installed.
+os.environ.setdefault("TRITON_INTERPRET", "1")
+
 import pytest
 from jaxtyping import install_import_hook
 

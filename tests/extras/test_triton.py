@@ -4,8 +4,6 @@ import os
 import subprocess
 import sys
 
-os.environ["TRITON_INTERPRET"] = "1"
-
 import pytest
 import torch
 
