@@ -22,7 +22,7 @@ from equivariant.nn import (
     VectorNeuronEncoder,
     VectorNeuronEncoderConfig,
 )
-from equivariant.nn.neighbors import gather_points, nearest_neighbors
+from equivariant.nn.points.neighbors import gather_points, nearest_neighbors
 
 Training = Literal["untrained", "aligned", "rotated"]
 Kind = Literal["pointnet", "dgcnn", "vector_neurons", "frame_average"]

@@ -7,35 +7,35 @@ render and write files, and loading torch there would cost each of them seconds 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from datasets3d.build import BuildReport, build
-from datasets3d.config import BuildConfig
-from datasets3d.estimate import BuildEstimate, estimate
-from datasets3d.latents import Law
 from datasets3d.meshes import MeshFolder, ProceduralMeshes
-from datasets3d.threediebench import ThreeDIEBench
-from datasets3d.verify import verify
+from datasets3d.pairs.threediebench import ThreeDIEBench
+from datasets3d.views.build import BuildReport, build
+from datasets3d.views.config import BuildConfig
+from datasets3d.views.estimate import BuildEstimate, estimate
+from datasets3d.views.latents import Law
+from datasets3d.views.verify import verify
 
 if TYPE_CHECKING:
-    from datasets3d.elements import ElementConvention
-    from datasets3d.molecular_graphs import MolecularGraph, MoleculeGraphs
-    from datasets3d.molecule_files import read_isolated_atoms, read_molecules, read_rmd17, read_xyz
-    from datasets3d.molecules import Molecules
-    from datasets3d.pairs import TransformPairs
-    from datasets3d.point_pairs import PointPairs
-    from datasets3d.points import PointClouds
+    from datasets3d.clouds.surface_points import PointClouds
+    from datasets3d.molecules.files import read_isolated_atoms, read_molecules, read_rmd17, read_xyz
+    from datasets3d.molecules.graphs import MolecularGraph, MoleculeGraphs
+    from datasets3d.molecules.molecules import Molecules
+    from datasets3d.pairs.cloud_pairs import PointPairs
+    from datasets3d.pairs.elements import ElementConvention
+    from datasets3d.pairs.view_pairs import TransformPairs
 
 _MODULES_WITH_TENSORS = {
-    "ElementConvention": "elements",
-    "MolecularGraph": "molecular_graphs",
-    "MoleculeGraphs": "molecular_graphs",
-    "Molecules": "molecules",
-    "PointClouds": "points",
-    "PointPairs": "point_pairs",
-    "TransformPairs": "pairs",
-    "read_isolated_atoms": "molecule_files",
-    "read_molecules": "molecule_files",
-    "read_rmd17": "molecule_files",
-    "read_xyz": "molecule_files",
+    "ElementConvention": "pairs.elements",
+    "MolecularGraph": "molecules.graphs",
+    "MoleculeGraphs": "molecules.graphs",
+    "Molecules": "molecules.molecules",
+    "PointClouds": "clouds.surface_points",
+    "PointPairs": "pairs.cloud_pairs",
+    "TransformPairs": "pairs.view_pairs",
+    "read_isolated_atoms": "molecules.files",
+    "read_molecules": "molecules.files",
+    "read_rmd17": "molecules.files",
+    "read_xyz": "molecules.files",
 }
 
 __all__ = [

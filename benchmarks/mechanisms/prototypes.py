@@ -18,7 +18,7 @@ from benchmarks.mechanisms.shapes import shapes, view
 from benchmarks.mechanisms.soft_targets import DIM, teacher
 from benchmarks.mechanisms.training import CloudEncoder, Run, batch, fresh, knn_accuracy, train
 from equivariant.losses import Pairs, Side, back_translated_centroids, contrast
-from equivariant.losses.centroids import centroids
+from equivariant.losses.prototypes.centroids import centroids
 
 BATCH, TAU = 64, 0.1
 CLUSTERS, OFFSET = 16, 10.0

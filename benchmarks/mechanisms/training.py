@@ -9,7 +9,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from equivariant.measure.scores import regression_score
+from equivariant.measure.representations.scores import regression_score
 from equivariant.nn import PointNet
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from equivariant.actions.sampling import Border, named_interpolation
+from equivariant.actions.interpolation import Border, named_interpolation
 from equivariant.actions.warp import Warp
 from equivariant.groups import Group
 

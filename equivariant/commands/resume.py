@@ -16,8 +16,8 @@ from equivariant.commands.stopping import Stopped, first_process
 from equivariant.errors import ConventionError, DataFormatError
 from equivariant.runs import RunFolder, write_json
 from equivariant.training import FitConfig, TrainingStopped
-from equivariant.training.checkpoint import read_state
-from equivariant.training.resume import FREE
+from equivariant.training.resume.agreement import FREE
+from equivariant.training.resume.checkpoint import read_state
 
 _ENDS = ("fit.steps", "fit.minutes")
 _KEPT = ("resume", "quiet", "data", *(f"fit.{name}" for name in FREE))

@@ -1,18 +1,8 @@
 """Groups whose elements are square matrices, and the borders to other parametrizations."""
 
 from equivariant.groups.affine import Affine, plane_directions
+from equivariant.groups.algebra import haar_density, structure_constants
 from equivariant.groups.base import Group
-from equivariant.groups.haar import (
-    BallSampler,
-    Elements,
-    HaarSampler,
-    NormalSampler,
-    Sampler,
-    Weighted,
-    effective_sample_size,
-    haar_density,
-    structure_constants,
-)
 from equivariant.groups.linear import GL
 from equivariant.groups.logarithm import principal_log
 from equivariant.groups.lorentz import Lorentz
@@ -20,6 +10,15 @@ from equivariant.groups.o3 import O3
 from equivariant.groups.permutation import Permutation
 from equivariant.groups.product import Product
 from equivariant.groups.reflections import E2, E3, O2
+from equivariant.groups.samplers import (
+    BallSampler,
+    Elements,
+    HaarSampler,
+    NormalSampler,
+    Sampler,
+    Weighted,
+    effective_sample_size,
+)
 from equivariant.groups.se2 import SE2
 from equivariant.groups.se3 import SE3
 from equivariant.groups.similarity import Sim

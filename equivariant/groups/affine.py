@@ -8,10 +8,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from equivariant.groups.base import Group, at_least_single, axis_names, random_normal
+from equivariant.groups.base import Group
 from equivariant.groups.linear import GL, check_size
 from equivariant.groups.logarithm import principal_log
 from equivariant.groups.membership import affine_defect
+from equivariant.groups.numerics import at_least_single, axis_names, random_normal
 from equivariant.shapes import Coordinates, Float, Matrix, Scalar
 
 

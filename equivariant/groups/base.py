@@ -19,21 +19,8 @@ from equivariant.groups.membership import (
     membership_tolerance,
     numbers_are_known,
 )
-from equivariant.groups.numerics import (
-    at_least_single,
-    axis_names,
-    near_zero,
-    numbers,
-    power_series,
-    random_normal,
-    safe_norm,
-)
+from equivariant.groups.numerics import numbers, safe_norm
 from equivariant.shapes import Bool, Coordinates, Float, Matrix, Scalar
-
-__all__ = [
-    "Group", "at_least_single", "axis_names", "near_zero", "power_series", "random_normal",
-    "safe_norm",
-]  # fmt: skip
 
 
 class Group(ABC):
@@ -153,6 +140,17 @@ class Group(ABC):
             [[-1.0, 0.0], [0.0, -1.0]]
         """
         return {name: _exact(self.exp(x)) for name, x in half_turns(self.basis()).items()}
+
+    def discrete_generators(self) -> Matrix:
+        """Elements that generate the group together with its identity component.
+
+        What commutes with the Lie algebra and with these commutes with the whole group. None by
+        default: the group is connected.
+
+        Returns:
+            Shape (k, n, n), float64.
+        """
+        return torch.zeros(0, self.matrix_size, self.matrix_size, dtype=torch.float64)
 
     def without(self) -> dict[str, Callable[[Matrix], Matrix]]:
         """Maps into subgroups that drop one kind of motion, by the name of what they drop.

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from equivariant.errors import ConventionError
-from equivariant.groups.base import Group, at_least_single, random_normal
+from equivariant.groups.base import Group
 from equivariant.groups.logarithm import principal_log
 from equivariant.groups.membership import determinant
+from equivariant.groups.numerics import at_least_single, random_normal
 from equivariant.shapes import Coordinates, Float, Matrix, Scalar
 
 

@@ -8,8 +8,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from equivariant.groups.base import Group, at_least_single, random_normal
+from equivariant.groups.base import Group
 from equivariant.groups.membership import determinant
+from equivariant.groups.numerics import at_least_single, random_normal
 from equivariant.groups.so3 import SO3
 from equivariant.shapes import Coordinates, Float, Matrix, Scalar
 

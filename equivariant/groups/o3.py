@@ -11,12 +11,12 @@ from torch import Tensor
 
 from equivariant.errors import ConventionError
 from equivariant.groups.base import Group
+from equivariant.groups.decompositions import nearest_orthogonal
 from equivariant.groups.membership import (
     determinant,
     numbers_are_known,
     orthogonality_defect,
 )
-from equivariant.groups.orthogonal import nearest_orthogonal
 from equivariant.groups.so3 import SO3
 from equivariant.shapes import Coordinates, Float, Matrix, Scalar
 
@@ -70,6 +70,10 @@ class O3(Group):
         turns = super().special_elements()
         mirrors = {name.replace("half turn", "mirror"): 0.0 - g for name, g in turns.items()}
         return {**turns, "inversion": -self.identity(), **mirrors}
+
+    def discrete_generators(self) -> Matrix:
+        """The inversion -I."""
+        return -self.identity(1)
 
     def without(self) -> dict[str, Callable[[Matrix], Matrix]]:
         """Without reflections: the rotation that is left when the inversion is split off."""

@@ -91,6 +91,11 @@ class Permutation(Group):
                 found[name] = g
         return found
 
+    def discrete_generators(self) -> Matrix:
+        """The swap of the first two and the cycle through all, as far as they differ."""
+        found = [g for name, g in self.special_elements().items() if name != "reversal"]
+        return torch.stack(found) if found else super().discrete_generators()
+
     space_dim: ClassVar[None] = None
     preserves_lengths: ClassVar[bool] = True
 

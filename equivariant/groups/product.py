@@ -164,6 +164,16 @@ class Product(Group):
                 found[f"{name} of factor {k}"] = self.join(parts)
         return found
 
+    def discrete_generators(self) -> Matrix:
+        """Those of each factor, the others at the identity."""
+        found = []
+        for k, factor in enumerate(self.factors):
+            for g in factor.discrete_generators():
+                parts: list[Tensor] = [other.identity() for other in self.factors]
+                parts[k] = g
+                found.append(self.join(parts))
+        return torch.stack(found) if found else super().discrete_generators()
+
     def without(self) -> dict[str, Callable[[Matrix], Matrix]]:
         """Without one factor, ``"factor 1"``, and what each factor can drop by itself."""
         found = {}

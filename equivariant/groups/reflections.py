@@ -13,13 +13,13 @@ from torch import Tensor
 from equivariant.errors import ConventionError
 from equivariant.groups.affine import Affine
 from equivariant.groups.base import Group
+from equivariant.groups.decompositions import nearest_orthogonal
 from equivariant.groups.membership import (
     affine_defect,
     determinant,
     numbers_are_known,
     orthogonality_defect,
 )
-from equivariant.groups.orthogonal import nearest_orthogonal
 from equivariant.groups.se2 import SE2
 from equivariant.groups.se3 import SE3
 from equivariant.groups.so2 import SO2
@@ -126,6 +126,10 @@ class _WithReflections(Group):
             inversion[:d, :d] *= -1.0
             found["inversion"] = inversion + 0.0
         return found
+
+    def discrete_generators(self) -> Matrix:
+        """One mirror: rotations and translations give the others."""
+        return self._mirror(0)[None]
 
     def without(self) -> dict[str, Callable[[Matrix], Matrix]]:
         """Without reflections, by a mirror where there is one; and what the subgroup can drop."""

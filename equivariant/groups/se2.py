@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from equivariant.groups.affine import Affine
-from equivariant.groups.base import Group, near_zero, random_normal
+from equivariant.groups.base import Group
 from equivariant.groups.membership import affine_defect, orthogonality_defect
+from equivariant.groups.numerics import near_zero, random_normal
 from equivariant.groups.so2 import SO2
 from equivariant.shapes import Coordinates, Float, Matrix, Scalar
 

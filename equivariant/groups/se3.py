@@ -9,8 +9,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from equivariant.groups.base import Group, near_zero, random_normal
+from equivariant.groups.base import Group
 from equivariant.groups.membership import affine_defect, orthogonality_defect
+from equivariant.groups.numerics import near_zero, random_normal
 from equivariant.groups.so3 import SO3, skew
 from equivariant.shapes import Coordinates, Float, Matrix, Rotation, Scalar, Vector3
 

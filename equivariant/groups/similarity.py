@@ -10,8 +10,9 @@ from torch import Tensor
 
 from equivariant.errors import ConventionError
 from equivariant.groups.affine import Affine
-from equivariant.groups.base import Group, at_least_single, axis_names, random_normal
+from equivariant.groups.base import Group
 from equivariant.groups.membership import affine_defect, determinant, orthogonality_defect
+from equivariant.groups.numerics import at_least_single, axis_names, random_normal
 from equivariant.groups.so2 import SO2
 from equivariant.groups.so3 import SO3
 from equivariant.shapes import Coordinates, Float, Matrix, Scalar

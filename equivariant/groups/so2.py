@@ -8,9 +8,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from equivariant.groups.base import Group, random_normal
+from equivariant.groups.base import Group
+from equivariant.groups.decompositions import nearest_orthogonal
 from equivariant.groups.membership import orthogonality_defect
-from equivariant.groups.orthogonal import nearest_orthogonal
+from equivariant.groups.numerics import random_normal
 from equivariant.shapes import Coordinates, Float, Matrix, Scalar
 
 

@@ -14,9 +14,10 @@ import torch
 from torch import Tensor
 
 from equivariant.errors import ShapeError
-from equivariant.groups.base import Group, near_zero, power_series, random_normal, safe_norm
+from equivariant.groups.base import Group
+from equivariant.groups.decompositions import nearest_orthogonal
 from equivariant.groups.membership import orthogonality_defect
-from equivariant.groups.orthogonal import nearest_orthogonal
+from equivariant.groups.numerics import near_zero, power_series, random_normal, safe_norm
 from equivariant.shapes import (
     Coordinates,
     Float,

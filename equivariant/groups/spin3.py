@@ -9,7 +9,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from equivariant.groups.base import Group, near_zero, random_normal
+from equivariant.groups.base import Group
+from equivariant.groups.numerics import near_zero, random_normal
 from equivariant.groups.so3 import (
     matrix_from_quaternion_xyzw,
     rotation_vector_from_quaternion_xyzw,

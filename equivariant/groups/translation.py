@@ -9,7 +9,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from equivariant.groups.base import Group, axis_names, random_normal
+from equivariant.groups.base import Group
+from equivariant.groups.numerics import axis_names, random_normal
 from equivariant.shapes import Coordinates, Float, Matrix
 
 

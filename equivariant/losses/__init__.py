@@ -1,6 +1,25 @@
 """One core for invariant and equivariant objectives; papers are settings of it."""
 
-from equivariant.losses.affinities import (
+from equivariant.losses.columns.inverse_roots import (
+    inverse_root,
+    newton_root,
+)
+from equivariant.losses.columns.terms import (
+    alignment,
+    covariance,
+    cross_correlation,
+    cross_uniformity,
+    mean_squared_difference,
+    uniformity,
+    variance,
+)
+from equivariant.losses.columns.whitening import (
+    Whitening,
+    shuffled_whitenings,
+    w_mse,
+    whiten,
+)
+from equivariant.losses.contrast.affinities import (
     Agreement,
     Kernel,
     Near,
@@ -8,28 +27,50 @@ from equivariant.losses.affinities import (
     Separations,
     Soft,
 )
-from equivariant.losses.bank import (
+from equivariant.losses.contrast.anchor_candidates import (
+    Own,
+    attracting,
+    repelling,
+)
+from equivariant.losses.contrast.bank import (
     Bank,
     BankRows,
 )
-from equivariant.losses.bases import (
-    EquiangularBasis,
-    equiangular_basis,
-    welch_bound,
-)
-from equivariant.losses.centroids import (
-    Centroids,
-    back_translated_centroids,
-    centroids,
-    density_temperatures,
-)
-from equivariant.losses.collect import (
-    collect,
-)
-from equivariant.losses.contrast import (
+from equivariant.losses.contrast.core import (
     Contrast,
     contrast,
     contrast_both,
+)
+from equivariant.losses.contrast.label_distances import (
+    absolute_difference,
+    angle_difference,
+    geodesic_distance,
+)
+from equivariant.losses.contrast.pairs import (
+    NoPositives,
+    Pairs,
+    Same,
+)
+from equivariant.losses.contrast.sides import (
+    Side,
+)
+from equivariant.losses.contrast.similarity import (
+    Canonical,
+    Cosine,
+    Dot,
+    Gated,
+    NegativeSquaredAngle,
+    NegativeSquaredDistance,
+    Similarity,
+    Sum,
+    product,
+)
+from equivariant.losses.contrast.statistics import (
+    Boltzmann,
+    Hardest,
+    Hinge,
+    PairHinge,
+    PairSigmoid,
 )
 from equivariant.losses.diagnostics import (
     HardnessProfile,
@@ -42,44 +83,12 @@ from equivariant.losses.diagnostics import (
     score_histogram,
     tolerance,
 )
-from equivariant.losses.distances import (
-    absolute_difference,
-    angle_difference,
-    geodesic_distance,
-)
-from equivariant.losses.inverse_roots import (
-    inverse_root,
-    newton_root,
-)
-from equivariant.losses.mixing_labels import (
-    LabelMixtures,
-    anchor_exclusive,
-    anchor_exclusive_rotations,
-    anchor_inclusive,
-    nearest_on_geodesic,
-    slerp,
-)
-from equivariant.losses.objective import (
+from equivariant.losses.objective.objective import (
     Loss,
     Objective,
     ObjectiveValue,
 )
-from equivariant.losses.own import (
-    Own,
-    attracting,
-    repelling,
-)
-from equivariant.losses.pairs import (
-    NoPositives,
-    Pairs,
-    Same,
-)
-from equivariant.losses.perturbation import (
-    Perturbed,
-    hard_negative,
-    hard_positive,
-)
-from equivariant.losses.plan import (
+from equivariant.losses.objective.plan import (
     BothWaysTerm,
     ContrastTerm,
     FunctionTerm,
@@ -91,19 +100,26 @@ from equivariant.losses.presets import (
     Preset,
     preset,
 )
-from equivariant.losses.sides import (
-    Side,
+from equivariant.losses.prototypes.bag_of_words import (
+    BagOfWords,
+    bag_of_words,
 )
-from equivariant.losses.similarity import (
-    Canonical,
-    Cosine,
-    Dot,
-    Gated,
-    NegativeSquaredAngle,
-    NegativeSquaredDistance,
-    Similarity,
-    Sum,
-    product,
+from equivariant.losses.prototypes.centroids import (
+    Centroids,
+    back_translated_centroids,
+    centroids,
+    density_temperatures,
+)
+from equivariant.losses.prototypes.class_vectors import (
+    EquiangularBasis,
+    equiangular_basis,
+    welch_bound,
+)
+from equivariant.losses.prototypes.targets import (
+    Centre,
+    centred_softmax,
+    hard_targets,
+    sinkhorn,
 )
 from equivariant.losses.sorting import (
     Sorted,
@@ -111,14 +127,7 @@ from equivariant.losses.sorting import (
     in_order,
     soft_sort,
 )
-from equivariant.losses.statistics import (
-    Boltzmann,
-    Hardest,
-    Hinge,
-    PairHinge,
-    PairSigmoid,
-)
-from equivariant.losses.synthesis import (
+from equivariant.losses.synthesis.feature_mixtures import (
     ExtrapolatedPairs,
     Hallucinator,
     HardMixtures,
@@ -127,13 +136,20 @@ from equivariant.losses.synthesis import (
     interpolate_negatives,
     mochi,
 )
-from equivariant.losses.targets import (
-    Centre,
-    centred_softmax,
-    hard_targets,
-    sinkhorn,
+from equivariant.losses.synthesis.label_mixtures import (
+    LabelMixtures,
+    anchor_exclusive,
+    anchor_exclusive_rotations,
+    anchor_inclusive,
+    nearest_on_geodesic,
+    slerp,
 )
-from equivariant.losses.temperature import (
+from equivariant.losses.synthesis.perturbation import (
+    Perturbed,
+    hard_negative,
+    hard_positive,
+)
+from equivariant.losses.temperatures.temperature import (
     Fixed,
     Learned,
     PerAnchor,
@@ -142,24 +158,8 @@ from equivariant.losses.temperature import (
     Scheduled,
     Temperature,
 )
-from equivariant.losses.terms import (
-    alignment,
-    covariance,
-    cross_correlation,
-    cross_uniformity,
-    mean_squared_difference,
-    uniformity,
-    variance,
-)
-from equivariant.losses.whitening import (
-    Whitening,
-    shuffled_whitenings,
-    w_mse,
-    whiten,
-)
-from equivariant.losses.words import (
-    BagOfWords,
-    bag_of_words,
+from equivariant.processes import (
+    collect,
 )
 
 __all__ = [

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from equivariant.errors import ConventionError
 from equivariant.losses.checks import check_count, check_paired, check_positive, check_rows
-from equivariant.losses.precision import in_full_precision
-from equivariant.losses.similarity import unit
-from equivariant.losses.terms import uniformity
+from equivariant.losses.columns.terms import uniformity
+from equivariant.losses.contrast.similarity import unit
+from equivariant.losses.wide_arithmetic import in_full_precision
 from equivariant.shapes import Bool, Float, Int
 
 __all__ = [

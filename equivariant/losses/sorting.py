@@ -11,8 +11,8 @@ from torch.nn import functional
 
 from equivariant.errors import ConventionError, ShapeError
 from equivariant.losses.checks import check_count, check_positive
-from equivariant.losses.precision import in_full_precision
-from equivariant.losses.similarity import unit
+from equivariant.losses.contrast.similarity import unit
+from equivariant.losses.wide_arithmetic import in_full_precision
 from equivariant.shapes import Bool, Float
 
 SOFTENING = 1e-10

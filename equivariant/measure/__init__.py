@@ -1,26 +1,39 @@
 """Measuring: equivariance errors and their causes, symmetries, retrieval, probes, collapse."""
 
-from equivariant.measure.attribution import Attribution, attribute
-from equivariant.measure.causes import Finding
-from equivariant.measure.caveats import Caveat, Concern
-from equivariant.measure.collapse import Collapse, collapse
-from equivariant.measure.declared import Declared, declared
-from equivariant.measure.diagnosis import Diagnosis, Verdict, diagnose
-from equivariant.measure.discovery import Symmetries, discover_symmetries
-from equivariant.measure.equivariance_report import Comparison, Curve, EquivarianceReport
-from equivariant.measure.error import equivariance_error
-from equivariant.measure.fitted import FittedAction, LinearFit, fit_action, fit_representation
-from equivariant.measure.floor import Floor, PrecisionSplit, numerical_floor, split_precision
-from equivariant.measure.graph_motion import GraphMotion
-from equivariant.measure.hutchinson import LayerEstimate, hutchinson
-from equivariant.measure.law import GroupLawError, group_law_error
-from equivariant.measure.local import LocalPart, LocalReport, local_equivariance_error
-from equivariant.measure.metrics import METRICS, Metric
-from equivariant.measure.motion import FunctionMotion, Motion, TreeMotion
-from equivariant.measure.online import online_probe
-from equivariant.measure.orbits import OrbitDistance, canonicalization_residual, orbit_distance
-from equivariant.measure.pair_error import PairError, pair_error
-from equivariant.measure.probes import (
+from equivariant.measure.actions.fitted import (
+    FittedAction,
+    LinearFit,
+    fit_action,
+    fit_representation,
+)
+from equivariant.measure.actions.group_law import GroupLawError, group_law_error
+from equivariant.measure.actions.pair_error import PairError, pair_error
+from equivariant.measure.diagnosis.causes import Finding
+from equivariant.measure.diagnosis.diagnosis import Diagnosis, Verdict, diagnose
+from equivariant.measure.error.caveats import Caveat, Concern
+from equivariant.measure.error.equivariance_error import equivariance_error
+from equivariant.measure.error.floor import Floor, PrecisionSplit, numerical_floor, split_precision
+from equivariant.measure.error.metrics import METRICS, Metric
+from equivariant.measure.error.orbits import (
+    OrbitDistance,
+    canonicalization_residual,
+    orbit_distance,
+)
+from equivariant.measure.error.report import Comparison, Curve, EquivarianceReport
+from equivariant.measure.error.statistics import Estimate, estimate_mean, holm
+from equivariant.measure.error.worst_case import WorstCase, worst_case
+from equivariant.measure.layers.attribution import Attribution, attribute
+from equivariant.measure.layers.hutchinson import LayerEstimate, hutchinson
+from equivariant.measure.layers.substitution import substituted
+from equivariant.measure.layers.weight_defect import WeightDefect, weight_defect
+from equivariant.measure.local.local_error import LocalPart, LocalReport, local_equivariance_error
+from equivariant.measure.local.symmetries import Symmetries, discover_symmetries
+from equivariant.measure.motions.declared import Declared, declared
+from equivariant.measure.motions.graph_motion import GraphMotion
+from equivariant.measure.motions.motion import FunctionMotion, Motion, TreeMotion
+from equivariant.measure.representations.collapse import Collapse, collapse
+from equivariant.measure.representations.online_probe import online_probe
+from equivariant.measure.representations.probes import (
     Features,
     PairTarget,
     ProbeConfig,
@@ -29,23 +42,19 @@ from equivariant.measure.probes import (
     linear_probe,
     rotation_probe,
 )
-from equivariant.measure.retrieval import (
+from equivariant.measure.representations.retrieval import (
     PredictionError,
     Retrieval,
     prediction_retrieval_error,
     retrieval,
 )
-from equivariant.measure.scores import (
+from equivariant.measure.representations.scores import (
     ClassificationScore,
     RegressionScore,
     classification_score,
     quaternion_angle_deg,
     regression_score,
 )
-from equivariant.measure.statistics import Estimate, estimate_mean, holm
-from equivariant.measure.substitution import substituted
-from equivariant.measure.weights import WeightDefect, weight_defect
-from equivariant.measure.worst import WorstCase, worst_case
 
 __all__ = [
     "METRICS",

@@ -1,7 +1,6 @@
 """Networks, and the learned action."""
 
-from equivariant.nn.dgcnn import DynamicGraphNetwork, EdgeConvolution
-from equivariant.nn.frame_average import FrameAverage, cloud_frames
+from equivariant.nn.frames.frame_average import FrameAverage, cloud_frames
 from equivariant.nn.gaunt import (
     GauntConvolution,
     GauntPower,
@@ -11,14 +10,20 @@ from equivariant.nn.gaunt import (
     gaunt_product,
 )
 from equivariant.nn.hypernetwork import Hypernetwork, element_features
-from equivariant.nn.image_encoder import ImageEncoder, ImageEncoderConfig
-from equivariant.nn.neighbors import nearest_neighbors
-from equivariant.nn.point_encoder import PointEncoder, PointEncoderConfig
-from equivariant.nn.point_net import PointNet
+from equivariant.nn.images.encoder import ImageEncoder, ImageEncoderConfig
+from equivariant.nn.images.published_weights import load_sie_encoder
+from equivariant.nn.points.dgcnn import DynamicGraphNetwork, EdgeConvolution
+from equivariant.nn.points.encoder import PointEncoder, PointEncoderConfig
+from equivariant.nn.points.neighbors import nearest_neighbors
+from equivariant.nn.points.point_net import PointNet
 from equivariant.nn.projector import Projector, SharedProjector, SplitProjector
-from equivariant.nn.published import load_sie_encoder
 from equivariant.nn.split_model import SplitModel
-from equivariant.nn.vector_layers import (
+from equivariant.nn.vectors.encoder import (
+    VectorEdgeConvolution,
+    VectorNeuronEncoder,
+    VectorNeuronEncoderConfig,
+)
+from equivariant.nn.vectors.layers import (
     VectorBlock,
     VectorInvariant,
     VectorLeakyReLU,
@@ -26,11 +31,6 @@ from equivariant.nn.vector_layers import (
     VectorMaxPool,
     VectorMeanPool,
     VectorNorm,
-)
-from equivariant.nn.vector_neurons import (
-    VectorEdgeConvolution,
-    VectorNeuronEncoder,
-    VectorNeuronEncoderConfig,
 )
 
 __all__ = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from equivariant.errors import ConventionError
-from equivariant.nn.image_encoder import ImageEncoder
+from equivariant.nn.images.encoder import ImageEncoder
 from equivariant.nn.projector import SharedProjector, SplitProjector
 from equivariant.shapes import Images, Vector
 

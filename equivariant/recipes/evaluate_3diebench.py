@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from datasets3d.threediebench import ThreeDIEBench
+from datasets3d.pairs.threediebench import ThreeDIEBench
 from equivariant.errors import ConventionError
 from equivariant.groups import relative_quaternion_xyzw_of_angles, rotation_angle
 from equivariant.measure import (

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from datasets3d import MoleculeGraphs, Molecules, read_molecules
-from datasets3d.molecule_files import has_forces
+from datasets3d.molecules.files import has_forces
 from equivariant.actions import Points, Trivial, Vectors
 from equivariant.errors import ConventionError
 from equivariant.groups import O3, Group

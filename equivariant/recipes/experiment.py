@@ -12,7 +12,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from datasets3d import ThreeDIEBench, TransformPairs
-from datasets3d.memory import InsufficientMemoryError
+from datasets3d.pairs.memory import InsufficientMemoryError
 from equivariant.errors import ConventionError, DataFormatError
 from equivariant.measure import collapse, online_probe
 from equivariant.recipes.sie_3diebench import (

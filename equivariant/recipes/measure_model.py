@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from equivariant.actions import Action, ImageWarp, IrrepsAction, Trivial
+from equivariant.actions.by_name import directions, named_action, named_group
 from equivariant.errors import ConventionError, EquivariantError
 from equivariant.groups import BallSampler, Group, Sampler
 from equivariant.measure import (
@@ -33,10 +34,9 @@ from equivariant.measure import (
     split_precision,
     worst_case,
 )
-from equivariant.measure.e3nn_networks import graph_network
-from equivariant.measure.named import directions, named_action, named_group
-from equivariant.measure.tree import call, leaves, mapped, rebuild
+from equivariant.measure.motions.e3nn_networks import graph_network
 from equivariant.recipes.foreign_model import DTYPES, load_inputs, load_model
+from equivariant.tree import call, leaves, mapped, rebuild
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from equivariant.recipes.report_3diebench import Seen
 from equivariant.recipes.sie_3diebench import ModelConfig, Trained, load_trained
 from equivariant.runs import RunFolder, file_digest, read_json, write_json
 from equivariant.training import FitConfig, read_header
-from equivariant.training.checkpoint import read_state
+from equivariant.training.resume.checkpoint import read_state
 
 _FREE = ("batch_size", "device")  # of an evaluation: they change no number
 _PUBLISHED_OBJECTS, _PUBLISHED_VIEWS = (41920, 10552), 50

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import torch
 
-from datasets3d.elements import ElementConvention
+from datasets3d.pairs.elements import ElementConvention
 from equivariant.actions import Action, DirectSum, Factor, IrrepsAction, Trivial
 from equivariant.errors import ConventionError, DataFormatError
 from equivariant.groups import SO3, Product

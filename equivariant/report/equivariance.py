@@ -16,7 +16,7 @@ from equivariant.measure import (
     PrecisionSplit,
     Symmetries,
 )
-from equivariant.measure.statistics import Estimate, estimate_mean, holm, p_value_above
+from equivariant.measure.error.statistics import Estimate, estimate_mean, holm, p_value_above
 from equivariant.report.figures import Line, heat_map, plot
 from equivariant.report.page import Picture, Section, Table
 

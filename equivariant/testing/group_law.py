@@ -8,7 +8,7 @@ import torch
 
 from equivariant.groups import Group
 from equivariant.measure import GroupLawError, group_law_error
-from equivariant.measure.tree import tensors
+from equivariant.tree import tensors
 
 
 def assert_group_law(

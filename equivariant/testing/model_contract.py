@@ -8,10 +8,10 @@ from typing import Any
 import torch
 
 from equivariant.measure import equivariance_error
-from equivariant.measure.caveats import altered
-from equivariant.measure.state import kept_state
-from equivariant.measure.tree import call, fresh, rebuild, spread_over, tensors, widened
+from equivariant.measure.error.caveats import altered
+from equivariant.measure.error.state_changes import kept_state
 from equivariant.testing.assertions import assert_equivariant, refuse_what_is_not_finite
+from equivariant.tree import call, fresh, rebuild, spread_over, tensors, widened
 
 
 class ModelContract:

@@ -15,11 +15,11 @@ from equivariant.runs import RunFolder
 from equivariant.training.averaging import WeightAverage
 from equivariant.training.budget import Budget
 from equivariant.training.config import FitConfig
-from equivariant.training.interruption import StopRequest, TrainingStopped, stop_on_signals
-from equivariant.training.learners import Learner
-from equivariant.training.processes import launch
-from equivariant.training.randomness import own_randomness, seed_step, step_generator
-from equivariant.training.resume import Checkpoints
+from equivariant.training.launch import launch
+from equivariant.training.learners.pairs import Learner
+from equivariant.training.resume.agreement import Checkpoints
+from equivariant.training.resume.interruption import StopRequest, TrainingStopped, stop_on_signals
+from equivariant.training.resume.randomness import own_randomness, seed_step, step_generator
 from equivariant.training.run_log import RunLog
 from equivariant.training.schedule import learning_rate
 

@@ -11,7 +11,7 @@ from equivariant.runs import RunFolder
 from equivariant.training.budget import Budget
 from equivariant.training.config import FitConfig
 from equivariant.training.recorder import Recorder
-from equivariant.training.resume import check_finite_losses
+from equivariant.training.resume.agreement import check_finite_losses
 
 
 class RunLog:

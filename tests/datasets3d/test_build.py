@@ -19,7 +19,7 @@ from PIL import Image
 
 from datasets3d import BuildConfig, Law, ProceduralMeshes, ThreeDIEBench, estimate, verify
 from datasets3d.meshes import MeshFolder
-from datasets3d.storage import View, read_image, write_object
+from datasets3d.views.storage import View, read_image, write_object
 from equivariant.errors import ConventionError, DataFormatError, MissingExtraError
 from renderers.errors import RendererError
 
@@ -226,7 +226,7 @@ def test_estimate_extrapolates_what_it_measures(monkeypatch):
     """By a clock of our own: 2 s for an object's mesh and one view, 5 s for it and three."""
     ticks = accumulate(cycle([0.0, 2.0, 5.0]))
     clock = SimpleNamespace(monotonic=lambda: next(ticks))
-    monkeypatch.setattr(sys.modules["datasets3d.estimate"], "time", clock)
+    monkeypatch.setattr(sys.modules["datasets3d.views.estimate"], "time", clock)
     expected = OBJECTS * 0.5 + 45 * 1.5
     for workers in (1, 4):
         predicted = estimate(SOURCE, config=CONFIG, workers=workers, objects=3)

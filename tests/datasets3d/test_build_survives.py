@@ -16,9 +16,9 @@ import pytest
 
 from datasets3d import BuildConfig, Law, ProceduralMeshes, build, verify
 from datasets3d.meshes import MeshEntry, MeshSource
-from datasets3d.schema import COLUMNS, Manifest
-from datasets3d.splits import split_of
-from datasets3d.work import reason_of
+from datasets3d.views.schema import COLUMNS, Manifest
+from datasets3d.views.splits import split_of
+from datasets3d.views.work import reason_of
 from equivariant.errors import ConventionError, DataFormatError
 from renderers import Mesh, Scene
 from renderers.embree import EmbreeRenderer

@@ -19,7 +19,7 @@ from datasets3d import (
     TransformPairs,
     build,
 )
-from datasets3d.latents import rotation_matrix
+from datasets3d.views.latents import rotation_matrix
 from equivariant.errors import ConventionError
 from equivariant.groups import (
     SO3,

@@ -11,7 +11,7 @@ from scipy import stats
 from scipy.spatial.transform import Rotation
 
 from datasets3d import Law
-from datasets3d.latents import COLUMNS, generator, rotation_matrix
+from datasets3d.views.latents import COLUMNS, generator, rotation_matrix
 from equivariant.errors import ConventionError
 from renderers import Mesh
 

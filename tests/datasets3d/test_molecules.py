@@ -10,13 +10,13 @@ import torch
 from datasets3d import (
     MoleculeGraphs,
     Molecules,
-    molecule_files,
     read_isolated_atoms,
     read_molecules,
     read_rmd17,
     read_xyz,
 )
-from datasets3d.molecule_files import HARTREE_IN_EV, KCAL_PER_MOL_IN_EV, has_forces
+from datasets3d.molecules.files import HARTREE_IN_EV, KCAL_PER_MOL_IN_EV, has_forces
+from datasets3d.molecules.molecules import files as molecule_files
 from equivariant.errors import ConventionError, DataFormatError
 
 WATER = """3

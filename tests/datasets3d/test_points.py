@@ -11,7 +11,7 @@ from jaxtyping import TypeCheckError
 from scipy import stats
 
 from datasets3d import MeshFolder, PointClouds, PointPairs, ProceduralMeshes
-from datasets3d.points import sample_surface, to_unit_sphere
+from datasets3d.clouds.surface_points import sample_surface, to_unit_sphere
 from equivariant.actions import Points
 from equivariant.errors import ConventionError, DataFormatError
 from equivariant.groups import O3, SE3, SO3

@@ -11,7 +11,7 @@ from jaxtyping import TypeCheckError
 from PIL import Image
 
 from datasets3d import ThreeDIEBench
-from datasets3d.latents import rotation_matrix
+from datasets3d.views.latents import rotation_matrix
 from equivariant.errors import ConventionError, DataFormatError
 
 # Lengths 32, 28, 31 and 37 occur; the last is a letter and a dashed UUID.

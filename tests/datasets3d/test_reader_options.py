@@ -11,7 +11,7 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from datasets3d import BuildConfig, Law, ProceduralMeshes, ThreeDIEBench, TransformPairs, build
-from datasets3d.latents import rotation_matrix
+from datasets3d.views.latents import rotation_matrix
 from equivariant.errors import ConventionError, DataFormatError, ShapeError
 
 SOURCE = ProceduralMeshes(instances=5, classes=["dog", "lamp"], val_fraction=0.4)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from building import OBJECTS, SOURCE, bytes_of, quiet
 
-from datasets3d.engine import run_tasks
+from datasets3d.views.engines import run_tasks
 from equivariant.errors import EquivariantError
 
 # Forks once per moment, so that what is slow, importing, happens once.
@@ -48,12 +48,12 @@ PARENT = """
 import os, signal, sys
 from datasets3d import BuildConfig, ProceduralMeshes, build
 
-class Killing(sys.modules["datasets3d.build"].tqdm):
+class Killing(sys.modules["datasets3d.views.build"].tqdm):
     def update(self, n=1):
         os.kill(os.getpid(), signal.SIGKILL)
 
 if __name__ == "__main__":
-    sys.modules["datasets3d.build"].tqdm = Killing
+    sys.modules["datasets3d.views.build"].tqdm = Killing
     build(ProceduralMeshes(instances=5, classes=["chair", "dog", "truck"]), sys.argv[1],
           config=BuildConfig(views=3, size_px=24, samples_per_side=1), workers=2, progress=False)
 """

@@ -12,8 +12,8 @@ from equivariant.nn.gaunt import GauntTensorProduct, gaunt_product
 
 pytest.importorskip("triton")
 
-from equivariant.nn.gaunt.kernels import triton_contraction
-from equivariant.nn.gaunt.kernels.triton_contraction import term_table, triton_contract
+from equivariant.nn.gaunt.methods import triton_contraction
+from equivariant.nn.gaunt.methods.triton_contraction import term_table, triton_contract
 
 
 def draw(*shape, dtype=torch.float64, seed=0):
@@ -110,7 +110,7 @@ COMPILE = """
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource, compile
 
-from equivariant.nn.gaunt.kernels.triton_kernel import contract
+from equivariant.nn.gaunt.methods.triton_kernel import contract
 
 names = contract.arg_names
 for number in ("fp32", "fp64"):

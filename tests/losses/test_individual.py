@@ -7,8 +7,8 @@ import torch
 
 from equivariant.errors import ConventionError, ShapeError
 from equivariant.losses import PRESETS, Loss, PerPair, preset
-from equivariant.losses.individual import IndividualTemperature, TemperatureNetwork
 from equivariant.losses.presets.temperature import AdaptiveHeads
+from equivariant.losses.temperatures.robust import IndividualTemperature, TemperatureNetwork
 
 N = 5
 

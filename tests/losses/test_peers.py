@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from equivariant.losses import Pairs, Side, contrast, preset
-from equivariant.losses.affinities import Soft
+from equivariant.losses.contrast.affinities import Soft
 
 LABEL = torch.tensor([0, 1, 2, 0, 1, 2, 0, 1, 0])
 

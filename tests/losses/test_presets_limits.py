@@ -17,13 +17,13 @@ from equivariant.losses import (
     contrast,
     preset,
 )
-from equivariant.losses.affinities import Agreement
+from equivariant.losses.contrast.affinities import Agreement
+from equivariant.losses.contrast.similarity import product, unit
 from equivariant.losses.presets.modalities import SymileAll, shuffled_products
 from equivariant.losses.presets.softmax import von_mises_fisher_weights
 from equivariant.losses.presets.spaces import GatedPairs, joined_part
 from equivariant.losses.presets.weights import community_strength, foreground_weights
-from equivariant.losses.similarity import product, unit
-from equivariant.losses.temperature import Fixed
+from equivariant.losses.temperatures.temperature import Fixed
 
 VIEWS = Pairs.same("id").not_self()
 

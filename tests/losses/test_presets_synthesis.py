@@ -10,15 +10,15 @@ from preset_oracles import cos as cosine
 from equivariant.errors import ConventionError, ShapeError
 from equivariant.groups import SO3
 from equivariant.losses import Side, contrast, preset
-from equivariant.losses import synthesis as made
-from equivariant.losses.mixing_labels import (
+from equivariant.losses.contrast.anchor_candidates import Own, repelling
+from equivariant.losses.contrast.pairs import Same
+from equivariant.losses.synthesis.feature_mixtures import feature_mixtures as made
+from equivariant.losses.synthesis.label_mixtures import (
     anchor_exclusive,
     anchor_exclusive_rotations,
     anchor_inclusive,
 )
-from equivariant.losses.own import Own, repelling
-from equivariant.losses.pairs import Same
-from equivariant.losses.temperature import PerCandidate
+from equivariant.losses.temperatures.temperature import PerCandidate
 
 
 @pytest.fixture(autouse=True)

@@ -10,7 +10,7 @@ from torch import nn
 
 from equivariant.errors import ConventionError
 from equivariant.losses import ContrastTerm, Loss, Scheduled, Side, Step, preset
-from equivariant.losses.temperature import temperature_of
+from equivariant.losses.temperatures.temperature import temperature_of
 
 A, B = torch.eye(4, 3), torch.eye(4, 3).flip(0)
 

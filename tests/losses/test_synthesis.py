@@ -14,7 +14,7 @@ from equivariant.losses import (
     interpolate_negatives,
     mochi,
 )
-from equivariant.losses.draws import beta, choose, position, uniform
+from equivariant.losses.synthesis.draws import beta, choose, position, uniform
 
 
 def rng(seed=0):
@@ -73,7 +73,7 @@ def test_harder_on_average_than_uniform_mixtures_and_than_the_bank():
 def test_share_one_returns_the_originals(monkeypatch):
     q, bank = units(3, 4), units(10, 4, 1)
     monkeypatch.setattr(
-        "equivariant.losses.synthesis.uniform",
+        "equivariant.losses.synthesis.feature_mixtures.uniform",
         lambda shape, *, like, generator: torch.ones(shape, dtype=torch.float64),
     )
     found = mochi(q, 2 * bank, hardest=4, mixed=5, with_query=0)

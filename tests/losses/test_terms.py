@@ -15,7 +15,7 @@ from equivariant.losses import (
     variance,
     whiten,
 )
-from equivariant.losses.precision import in_full_precision
+from equivariant.losses.wide_arithmetic import in_full_precision
 
 
 def draw(n, d, seed=0, dtype=torch.float64):

@@ -9,11 +9,11 @@ from e3nn.nn.models.v2106 import gate_points_networks as gate_points_2106
 from torch import nn
 
 from equivariant.actions import IrrepsAction, Permute, Points, Trivial, Vectors
+from equivariant.actions.by_name import GROUPS, directions, named_action, named_group
 from equivariant.errors import ConventionError
 from equivariant.groups import E3, O3, SE3, SO2, SO3, Affine, Permutation
 from equivariant.measure import declared, equivariance_error
-from equivariant.measure.named import GROUPS, directions, named_action, named_group
-from equivariant.measure.tree import call
+from equivariant.tree import call
 
 
 def draw(*shape, seed=0):

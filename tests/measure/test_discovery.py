@@ -12,7 +12,7 @@ from equivariant.actions import Trivial, Vectors
 from equivariant.errors import ConventionError, ShapeError
 from equivariant.groups import SO3, Group
 from equivariant.measure import discover_symmetries, local_equivariance_error
-from equivariant.measure.discovery import closure_residual
+from equivariant.measure.local.symmetries import closure_residual
 
 
 def draw(*shape, seed=0):

@@ -24,8 +24,8 @@ from equivariant.measure import (
     split_precision,
     worst_case,
 )
-from equivariant.measure.state import modules_behind
-from equivariant.measure.table import compare, power_of_two, relative_error
+from equivariant.measure.error.state_changes import modules_behind
+from equivariant.measure.error.table import compare, power_of_two, relative_error
 from equivariant.report.equivariance import findings_section, lines_of
 from equivariant.testing import ModelContract, assert_equivariant
 

@@ -22,8 +22,8 @@ from equivariant.measure import (
     split_precision,
     worst_case,
 )
-from equivariant.measure.motion import Substituted, as_motion
-from equivariant.measure.tree import fresh, leaves, rebuild, widened
+from equivariant.measure.motions.motion import Substituted, as_motion
+from equivariant.tree import fresh, leaves, rebuild, widened
 
 GROUP = SE3()
 BEFORE = GraphMotion(nodes={"positions": Points(GROUP)}, edges={"shifts": Vectors(GROUP)})

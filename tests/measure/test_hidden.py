@@ -14,8 +14,8 @@ from equivariant.measure import (
     local_equivariance_error,
     worst_case,
 )
-from equivariant.measure.caveats import Concern
-from equivariant.measure.hidden import hiding_steps
+from equivariant.measure.error.caveats import Concern
+from equivariant.measure.local.hidden_steps import hiding_steps
 
 
 def draw(*shape, seed=0):

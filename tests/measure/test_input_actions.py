@@ -14,6 +14,7 @@ from equivariant.actions import (
     Vectors,
     VolumeWarp,
 )
+from equivariant.actions.by_name import named_action
 from equivariant.errors import ShapeError
 from equivariant.groups import (
     GL,
@@ -37,7 +38,6 @@ from equivariant.measure import (
     local_equivariance_error,
     numerical_floor,
 )
-from equivariant.measure.named import named_action
 from equivariant.testing import ModelContract
 
 SIDE = 24

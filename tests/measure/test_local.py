@@ -10,8 +10,8 @@ from equivariant.actions import IrrepsAction, Points, Trivial, Vectors
 from equivariant.errors import ConventionError, ShapeError
 from equivariant.groups import SE3, SO2, SO3
 from equivariant.measure import local_equivariance_error
-from equivariant.measure.graph_motion import GraphMotion
-from equivariant.measure.motion import FunctionMotion, as_motion
+from equivariant.measure.motions.graph_motion import GraphMotion
+from equivariant.measure.motions.motion import FunctionMotion, as_motion
 
 
 def draw(*shape, seed=0):

@@ -24,7 +24,7 @@ from equivariant.measure import (
     retrieval,
     rotation_probe,
 )
-from equivariant.measure.ridge import ridge
+from equivariant.measure.representations.ridge import ridge
 
 
 def draw(*shape, seed=0):

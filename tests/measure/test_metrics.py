@@ -11,7 +11,7 @@ from equivariant.actions import Trivial, Vectors
 from equivariant.errors import ConventionError, ShapeError
 from equivariant.groups import SO3, Sampler, Weighted
 from equivariant.measure import METRICS, equivariance_error
-from equivariant.measure.metrics import metric
+from equivariant.measure.error.metrics import metric
 
 ITEMS, SAMPLES, CHANNELS = 5, 7, 3
 

@@ -6,8 +6,8 @@ import torch
 from equivariant.errors import ConventionError
 from equivariant.groups import SO3, relative_quaternion_xyzw
 from equivariant.measure import Features, ProbeConfig, color_probe, linear_probe, rotation_probe
-from equivariant.measure import probes as module
-from equivariant.measure.ridge import Moments, chosen_ridge
+from equivariant.measure.representations import probes as module
+from equivariant.measure.representations.ridge import Moments, chosen_ridge
 
 
 def hues(objects, seed, views=8):

@@ -10,7 +10,7 @@ from scipy import stats
 
 from equivariant.errors import ConventionError, ShapeError
 from equivariant.measure import estimate_mean, holm
-from equivariant.measure.statistics import p_value_above
+from equivariant.measure.error.statistics import p_value_above
 
 REPETITIONS = 500
 

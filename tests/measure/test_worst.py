@@ -9,7 +9,7 @@ from equivariant.actions import Points, Trivial, Vectors
 from equivariant.errors import ConventionError
 from equivariant.groups import SE3, SO2, SO3
 from equivariant.measure import worst_case
-from equivariant.measure.graph_motion import GraphMotion
+from equivariant.measure.motions.graph_motion import GraphMotion
 
 
 def draw(*shape, seed=0):

@@ -12,7 +12,7 @@ from equivariant.errors import ConventionError, ShapeError
 from equivariant.groups import O3, SE3, SO2, SO3
 from equivariant.measure import equivariance_error
 from equivariant.nn import FrameAverage, PointEncoderConfig, cloud_frames
-from equivariant.nn.principal_axes import principal_axes
+from equivariant.nn.frames.principal_axes import principal_axes
 from equivariant.testing import assert_equivariant
 
 TOLERANCE = 1e-10

@@ -19,7 +19,7 @@ from equivariant.nn import (
     element_features,
     load_sie_encoder,
 )
-from equivariant.nn.image_encoder import Convolution
+from equivariant.nn.images.encoder import Convolution
 
 
 def count(module):

@@ -15,8 +15,8 @@ from equivariant.nn import (
     VectorNeuronEncoderConfig,
     nearest_neighbors,
 )
-from equivariant.nn.neighbors import EXACT_CHANNELS
-from equivariant.nn.point_layers import FeatureNorm
+from equivariant.nn.points.layers import FeatureNorm
+from equivariant.nn.points.neighbors import EXACT_CHANNELS
 
 SMALL = {"width": 4, "dim": 12, "neighbors": 5}
 

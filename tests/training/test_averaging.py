@@ -18,7 +18,7 @@ from equivariant.training import (
     load_weights,
     read_metrics,
 )
-from equivariant.training.checkpoint import load_state, save_state
+from equivariant.training.resume.checkpoint import load_state, save_state
 from equivariant.training.schedule import learning_rate
 
 CONFIG = FitConfig(steps=8, batch_size=4, accelerator="cpu", log_every=1, checkpoint_every=3,

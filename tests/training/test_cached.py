@@ -15,7 +15,8 @@ from lightning_fabric import Fabric
 from torch import nn
 
 from equivariant.errors import ConventionError, ShapeError
-from equivariant.training import cached, cached_step
+from equivariant.training import cached_step
+from equivariant.training.learners.pairs import cached
 
 DEVICES = [
     "cpu",

@@ -29,8 +29,8 @@ from equivariant.training import (
     load_weights,
     read_metrics,
 )
-from equivariant.training.learners import Learner
-from equivariant.training.randomness import own_randomness
+from equivariant.training.learners.pairs import Learner
+from equivariant.training.resume.randomness import own_randomness
 
 CONFIG = FitConfig(steps=8, batch_size=8, accelerator="cpu", log_every=1, checkpoint_every=3)
 

@@ -6,13 +6,13 @@ import torch
 from torch import Tensor, nn
 
 from equivariant.errors import ConventionError, ShapeError
-from equivariant.losses.affinities import Near
-from equivariant.losses.collect import total
-from equivariant.losses.plan import ContrastTerm, FunctionTerm, Step, Term
+from equivariant.losses.contrast.affinities import Near
+from equivariant.losses.contrast.sides import Side
+from equivariant.losses.contrast.similarity import unit
+from equivariant.losses.objective.plan import ContrastTerm, FunctionTerm, Step, Term
 from equivariant.losses.presets.preset import Plan, listed
-from equivariant.losses.sides import Side
-from equivariant.losses.similarity import unit
 from equivariant.losses.sorting import group_ordering
+from equivariant.processes import total
 
 
 @listed(

@@ -10,16 +10,16 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from equivariant.errors import ConventionError, ShapeError
-from equivariant.losses.affinities import Agreement
-from equivariant.losses.contrast import contrast
-from equivariant.losses.pairs import NoPositives, Same
-from equivariant.losses.plan import BothWaysTerm, ContrastTerm, FunctionTerm, Step, Term
+from equivariant.losses.columns.terms import alignment, cross_uniformity, uniformity
+from equivariant.losses.contrast.affinities import Agreement
+from equivariant.losses.contrast.core import contrast
+from equivariant.losses.contrast.pairs import NoPositives, Same
+from equivariant.losses.contrast.sides import Side
+from equivariant.losses.contrast.similarity import Dot, product, unit
+from equivariant.losses.contrast.statistics import PairSigmoid
+from equivariant.losses.objective.plan import BothWaysTerm, ContrastTerm, FunctionTerm, Step, Term
 from equivariant.losses.presets.preset import Plan, listed
-from equivariant.losses.sides import Side
-from equivariant.losses.similarity import Dot, product, unit
-from equivariant.losses.statistics import PairSigmoid
-from equivariant.losses.temperature import Learned, Temperature
-from equivariant.losses.terms import alignment, cross_uniformity, uniformity
+from equivariant.losses.temperatures.temperature import Learned, Temperature
 
 _TWO = {"a": "one modality, (N, D)", "b": "the other, (N, D); row i shows a's object i"}
 

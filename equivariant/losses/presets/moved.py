@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from equivariant.actions import Action
-from equivariant.losses.pairs import Same
-from equivariant.losses.plan import ContrastTerm
+from equivariant.losses.contrast.pairs import Same
+from equivariant.losses.contrast.similarity import Canonical
+from equivariant.losses.objective.plan import ContrastTerm
 from equivariant.losses.presets.preset import Plan, listed
 from equivariant.losses.presets.split import spread_moved
-from equivariant.losses.similarity import Canonical
 
 _MOVED = {
     "moved": "first views moved by the action, (N, D)",

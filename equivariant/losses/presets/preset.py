@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from equivariant.errors import ConventionError
-from equivariant.losses.objective import Loss
-from equivariant.losses.plan import Step, Term
+from equivariant.losses.objective.objective import Loss
+from equivariant.losses.objective.plan import Step, Term
 
 Plan = Sequence[Term | Step]
 Family = Literal[

@@ -9,18 +9,18 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from equivariant.errors import ConventionError, ShapeError
-from equivariant.losses.affinities import Soft
-from equivariant.losses.centroids import back_translated_centroids, centroids
 from equivariant.losses.checks import check_count, check_indices, check_positive
-from equivariant.losses.pairs import Same
-from equivariant.losses.plan import ContrastTerm, Step, Term
+from equivariant.losses.contrast.affinities import Soft
+from equivariant.losses.contrast.pairs import Same
+from equivariant.losses.contrast.sides import Side
+from equivariant.losses.contrast.similarity import Dot, unit
+from equivariant.losses.objective.plan import ContrastTerm, Step, Term
 from equivariant.losses.presets.preset import Plan, listed
 from equivariant.losses.presets.weights import proto_nce
-from equivariant.losses.sides import Side
-from equivariant.losses.similarity import Dot, unit
-from equivariant.losses.targets import Centre, centred_softmax, sinkhorn
-from equivariant.losses.temperature import Learned
-from equivariant.losses.words import BagOfWords
+from equivariant.losses.prototypes.bag_of_words import BagOfWords
+from equivariant.losses.prototypes.centroids import back_translated_centroids, centroids
+from equivariant.losses.prototypes.targets import Centre, centred_softmax, sinkhorn
+from equivariant.losses.temperatures.temperature import Learned
 
 _CROPS = "further crops c, d, ... are named by views="
 

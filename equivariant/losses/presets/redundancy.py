@@ -7,15 +7,15 @@ import math
 import torch
 
 from equivariant.errors import ConventionError
-from equivariant.losses.pairs import Same
-from equivariant.losses.plan import BothWaysTerm, ContrastTerm, FunctionTerm, Step, Term
+from equivariant.losses.columns.terms import cross_correlation
+from equivariant.losses.columns.whitening import Method, whiten
+from equivariant.losses.columns.whitening import w_mse as whitened_difference
+from equivariant.losses.contrast.pairs import Same
+from equivariant.losses.contrast.sides import Side
+from equivariant.losses.objective.plan import BothWaysTerm, ContrastTerm, FunctionTerm, Step, Term
 from equivariant.losses.presets.preset import Plan, listed
 from equivariant.losses.presets.softmax import VIEWS
-from equivariant.losses.sides import Side
-from equivariant.losses.temperature import Learned
-from equivariant.losses.terms import cross_correlation
-from equivariant.losses.whitening import Method, whiten
-from equivariant.losses.whitening import w_mse as whitened_difference
+from equivariant.losses.temperatures.temperature import Learned
 
 
 def correlate(weight: float, redundancy: float) -> FunctionTerm:

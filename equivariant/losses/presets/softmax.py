@@ -6,13 +6,13 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from equivariant.losses.collect import across_processes, collect
-from equivariant.losses.pairs import Same
-from equivariant.losses.plan import ContrastTerm, Step
+from equivariant.losses.contrast.pairs import Same
+from equivariant.losses.contrast.sides import Side
+from equivariant.losses.contrast.similarity import unit
+from equivariant.losses.contrast.statistics import Hardest
+from equivariant.losses.objective.plan import ContrastTerm, Step
 from equivariant.losses.presets.preset import Plan, listed
-from equivariant.losses.sides import Side
-from equivariant.losses.similarity import unit
-from equivariant.losses.statistics import Hardest
+from equivariant.processes import across_processes, collect, rank
 
 VIEWS = {"a": "first views, (N, D)", "b": "second views, (N, D); row i shows a's object i"}
 
@@ -68,7 +68,7 @@ def counted_once(shared: Side) -> Side:
     """Rows that all processes hold alike, dealt out, so that gathering them gives each once."""
     if not across_processes():
         return shared
-    return shared[dist.get_rank() :: dist.get_world_size()]
+    return shared[rank() :: dist.get_world_size()]
 
 
 def relative_shares(scores: Tensor) -> Tensor:

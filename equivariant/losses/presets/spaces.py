@@ -6,15 +6,15 @@ import torch
 from torch import Tensor, nn
 
 from equivariant.errors import ConventionError
-from equivariant.losses.contrast import contrast
-from equivariant.losses.pairs import NoPositives, Same
-from equivariant.losses.plan import ContrastTerm, FunctionTerm, Step
+from equivariant.losses.columns.terms import alignment, uniformity
+from equivariant.losses.contrast.core import contrast
+from equivariant.losses.contrast.pairs import NoPositives, Same
+from equivariant.losses.contrast.sides import Side
+from equivariant.losses.contrast.similarity import Gated, NegativeSquaredDistance, unit
+from equivariant.losses.contrast.statistics import Boltzmann
+from equivariant.losses.objective.plan import ContrastTerm, FunctionTerm, Step
 from equivariant.losses.presets.preset import Plan, listed
 from equivariant.losses.presets.softmax import VIEWS
-from equivariant.losses.sides import Side
-from equivariant.losses.similarity import Gated, NegativeSquaredDistance, unit
-from equivariant.losses.statistics import Boltzmann
-from equivariant.losses.terms import alignment, uniformity
 
 
 @listed(

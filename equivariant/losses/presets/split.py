@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from equivariant.losses.plan import ContrastTerm, FunctionTerm
+from equivariant.losses.columns.terms import covariance, mean_squared_difference, variance
+from equivariant.losses.objective.plan import ContrastTerm, FunctionTerm
 from equivariant.losses.presets.preset import Plan, listed
-from equivariant.losses.terms import covariance, mean_squared_difference, variance
 
 _VIEWS = {
     "a": "first views, (N, D)",

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from equivariant.losses.affinities import Nearest
-from equivariant.losses.pairs import Same
-from equivariant.losses.plan import ContrastTerm, Step
+from equivariant.losses.contrast.affinities import Nearest
+from equivariant.losses.contrast.pairs import Same
+from equivariant.losses.contrast.statistics import PairHinge
+from equivariant.losses.objective.plan import ContrastTerm, Step
 from equivariant.losses.presets.preset import Plan, listed
 from equivariant.losses.presets.softmax import counted_once
-from equivariant.losses.statistics import PairHinge
 
 _LABELLED = {
     "a": "first views, knowing label",

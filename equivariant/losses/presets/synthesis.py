@@ -10,28 +10,32 @@ from torch import Tensor, nn
 
 from equivariant.errors import ShapeError
 from equivariant.groups import SO3
-from equivariant.losses.contrast import contrast
-from equivariant.losses.distances import absolute_difference, angle_difference, geodesic_distance
-from equivariant.losses.distances import wrapped as wrap
-from equivariant.losses.mixing_labels import (
-    anchor_exclusive,
-    anchor_exclusive_rotations,
-    anchor_inclusive,
+from equivariant.losses.contrast.anchor_candidates import Own, attracting, both, repelling
+from equivariant.losses.contrast.core import contrast
+from equivariant.losses.contrast.label_distances import (
+    absolute_difference,
+    angle_difference,
+    geodesic_distance,
 )
-from equivariant.losses.own import Own, attracting, both, repelling
-from equivariant.losses.pairs import NoPositives, Pairs, Same, Tile, safe_log
-from equivariant.losses.perturbation import hard_negative, hard_positive
-from equivariant.losses.plan import ContrastTerm, Step
+from equivariant.losses.contrast.label_distances import wrapped as wrap
+from equivariant.losses.contrast.pairs import NoPositives, Pairs, Same, Tile, safe_log
+from equivariant.losses.contrast.sides import Side
+from equivariant.losses.contrast.similarity import Dot, unit
+from equivariant.losses.objective.plan import ContrastTerm, Step
 from equivariant.losses.presets.preset import Plan, listed
 from equivariant.losses.presets.softmax import VIEWS, queued_keys, with_queue
-from equivariant.losses.sides import Side
-from equivariant.losses.similarity import Dot, unit
-from equivariant.losses.synthesis import (
+from equivariant.losses.synthesis.feature_mixtures import (
     Hallucinator,
     extrapolate_positives,
     interpolate_negatives,
 )
-from equivariant.losses.synthesis import mochi as mix_hardest
+from equivariant.losses.synthesis.feature_mixtures import mochi as mix_hardest
+from equivariant.losses.synthesis.label_mixtures import (
+    anchor_exclusive,
+    anchor_exclusive_rotations,
+    anchor_inclusive,
+)
+from equivariant.losses.synthesis.perturbation import hard_negative, hard_positive
 
 _QUEUE = {
     "a": "queries, (N, D)",

@@ -5,16 +5,16 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from equivariant.losses.contrast import contrast
-from equivariant.losses.individual import IndividualTemperature, TemperatureNetwork
-from equivariant.losses.pairs import Same
-from equivariant.losses.plan import FunctionTerm
+from equivariant.losses.contrast.core import contrast
+from equivariant.losses.contrast.pairs import Same
+from equivariant.losses.contrast.sides import Side
+from equivariant.losses.contrast.similarity import Cosine
+from equivariant.losses.contrast.statistics import Hardest
+from equivariant.losses.objective.plan import FunctionTerm
 from equivariant.losses.presets.preset import Plan, listed
 from equivariant.losses.presets.softmax import VIEWS
-from equivariant.losses.sides import Side
-from equivariant.losses.similarity import Cosine
-from equivariant.losses.statistics import Hardest
-from equivariant.losses.temperature import PerPair
+from equivariant.losses.temperatures.robust import IndividualTemperature, TemperatureNetwork
+from equivariant.losses.temperatures.temperature import PerPair
 
 
 @listed(

@@ -5,14 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from equivariant.losses.affinities import Separations
-from equivariant.losses.pairs import Same
-from equivariant.losses.plan import ContrastTerm, Step, Term
+from equivariant.losses.contrast.affinities import Separations
+from equivariant.losses.contrast.pairs import Same
+from equivariant.losses.contrast.sides import Side
+from equivariant.losses.contrast.similarity import Bonus, Cosine, Sum, unit
+from equivariant.losses.objective.plan import ContrastTerm, Step, Term
 from equivariant.losses.presets.preset import Plan, listed
 from equivariant.losses.presets.softmax import relative_shares
-from equivariant.losses.sides import Side
-from equivariant.losses.similarity import Bonus, Cosine, Sum, unit
-from equivariant.losses.temperature import PerCandidate
+from equivariant.losses.temperatures.temperature import PerCandidate
 
 
 @listed(

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from equivariant.nn.gaunt.forms import MultilinearForm, is_mapped, swapped
-from equivariant.nn.gaunt.kernels.engine import has_numbers
-from equivariant.nn.gaunt.operators import derivative_of_entry, form_derivative
+from equivariant.nn.gaunt.compiled.availability import has_numbers
+from equivariant.nn.gaunt.multilinear_forms import MultilinearForm, is_mapped, swapped
+from equivariant.nn.gaunt.torch_operators import derivative_of_entry, form_derivative
 from equivariant.nn.tracing import makes_graph
 
 

@@ -17,7 +17,7 @@ import torch
 
 from equivariant.nn import GauntConvolution, GauntPower, GauntTensorProduct
 from equivariant.nn.gaunt import gaunt_product
-from equivariant.nn.gaunt.kernels.choice import MEASURED
+from equivariant.nn.gaunt.methods.fastest import MEASURED
 
 METHODS = ("auto", "sparse", "grid", "separable", "fft")
 FIRST, SECOND = "4x0e + 4x1o + 4x1e", "4x0e + 4x1o"

@@ -22,7 +22,7 @@ from equivariant.nn.gaunt import (
     poisson_coefficients,
     poisson_constant,
 )
-from equivariant.nn.gaunt.filter_matrices import FilterMatrices
+from equivariant.nn.gaunt.convolution.filter_matrices import FilterMatrices
 
 TRUE, PSEUDO = "3x0e + 3x1o + 3x2e", "3x0o + 3x1e + 3x2o"
 MIXED, SPARSE = "3x2o + 3x0e + 3x1o + 3x1e", "3x3o + 3x1e"

@@ -16,15 +16,15 @@ from torch.autograd import forward_ad
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from equivariant.errors import ConventionError
+from equivariant.harmonics.sphere_grid import dense_table
 from equivariant.nn import GauntConvolution
-from equivariant.nn.gaunt.incidence import Incidence
-from equivariant.nn.gaunt.kernels import engine
-from equivariant.nn.gaunt.kernels.choice import prefers_edges
-from equivariant.nn.gaunt.kernels.edge_kernel import EdgeKernel
-from equivariant.nn.gaunt.kernels.edge_lists import ROWS, matrices, pairs
-from equivariant.nn.gaunt.kernels.edge_terms import EdgeTerms
-from equivariant.nn.gaunt.kernels.layouts import Layout
-from equivariant.nn.gaunt.tables import dense_table
+from equivariant.nn.gaunt.compiled import availability as engine
+from equivariant.nn.gaunt.compiled.edges.kernel import EdgeKernel
+from equivariant.nn.gaunt.compiled.edges.nonzero_couplings import EdgeTerms
+from equivariant.nn.gaunt.compiled.edges.visiting_order import ROWS, matrices, pairs
+from equivariant.nn.gaunt.compiled.row_layout import Layout
+from equivariant.nn.gaunt.convolution.incidence import Incidence
+from equivariant.nn.gaunt.methods.fastest import prefers_edges
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:`torch.jit.script`:DeprecationWarning"  # torch's own, in forward mode
@@ -309,7 +309,7 @@ def test_batches_of_gradients_by_the_older_way(method, layout):
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("channels", [3, 64, 128])
 def test_results_do_not_depend_on_threads(channels, layout, monkeypatch):
-    monkeypatch.setattr("equivariant.nn.gaunt.kernels.edge_kernel.SMALLEST", 1)
+    monkeypatch.setattr("equivariant.nn.gaunt.compiled.edges.kernel.SMALLEST", 1)
     layer = GauntConvolution(irreps(channels, 2), 2, layout=layout, method="sparse")
     before, found = torch.get_num_threads(), []
     try:

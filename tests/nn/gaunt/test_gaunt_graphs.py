@@ -19,7 +19,7 @@ from equivariant.nn.gaunt import (
     real_harmonics,
     warm_up,
 )
-from equivariant.nn.gaunt.kernels import engine
+from equivariant.nn.gaunt.compiled import availability as engine
 
 IRREPS = "2x0e+2x1o+2x2e"
 DIM = 18

@@ -11,7 +11,9 @@ from wigner_products import close, draw, expected
 
 from equivariant.measure import declared, equivariance_error
 from equivariant.nn import GauntTensorProduct
-from equivariant.nn.gaunt.kernels import engine, sparse, threads
+from equivariant.nn.gaunt.compiled import availability as engine
+from equivariant.nn.gaunt.compiled import threads
+from equivariant.nn.gaunt.compiled.product import sparse
 
 FIRST, SECOND = "2x0e + 2x1o + 2x1e", "2x1o + 2x0e + 2x2e"
 MODES = ["uuu", "uvu"]

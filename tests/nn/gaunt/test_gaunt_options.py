@@ -14,8 +14,8 @@ from equivariant.errors import ConventionError, ShapeError
 from equivariant.measure import declared, equivariance_error
 from equivariant.nn import GauntTensorProduct
 from equivariant.nn.gaunt import expressivity_report, gaunt_constant, poisson_constant
-from equivariant.nn.gaunt.kernels import engine
-from equivariant.nn.gaunt.path_norm import degree_factors
+from equivariant.nn.gaunt.compiled import availability as engine
+from equivariant.nn.gaunt.product.path_norm import degree_factors
 
 FIRST, SECOND = "3x2o + 3x0e + 3x1o + 3x1e", "3x0e + 3x1o + 3x2e"
 METHODS = ["auto", "grid", "half_grid", "dense", "separable", "sparse", "fft", "fft_real"]

@@ -15,10 +15,13 @@ from e3nn.o3 import Irreps
 
 from equivariant.errors import ConventionError
 from equivariant.nn import GauntPower
-from equivariant.nn.gaunt import gaunt_coefficients, sphere_powers
-from equivariant.nn.gaunt.kernels import engine, power_plans, threads
-from equivariant.nn.gaunt.kernels.choice import POWERS_UP_TO, prefers_sparse_powers
-from equivariant.nn.gaunt.kernels.couplings import harmonic_couplings
+from equivariant.nn.gaunt import gaunt_coefficients
+from equivariant.nn.gaunt.compiled import availability as engine
+from equivariant.nn.gaunt.compiled import threads
+from equivariant.nn.gaunt.compiled.nonzero_coefficients import harmonic_couplings
+from equivariant.nn.gaunt.compiled.powers import plans as power_plans
+from equivariant.nn.gaunt.methods.fastest import POWERS_UP_TO, prefers_sparse_powers
+from equivariant.nn.gaunt.power.power import sphere_powers
 
 TRUE, PSEUDO, MIXED = "0e + 1o + 2e", "1e + 2o", "2o + 0e + 1o + 1e"
 CASES = [

@@ -11,6 +11,7 @@ from torch.autograd import forward_ad
 from equivariant.actions import IrrepsAction
 from equivariant.errors import ConventionError, ShapeError
 from equivariant.groups import O3
+from equivariant.harmonics.sphere_grid import grid_tables
 from equivariant.measure import equivariance_error
 from equivariant.nn.gaunt import (
     benchmark_methods,
@@ -20,11 +21,11 @@ from equivariant.nn.gaunt import (
     poisson_constant,
     real_harmonics,
 )
-from equivariant.nn.gaunt.kernels import choice, engine
-from equivariant.nn.gaunt.kernels.methods import sampling_of
-from equivariant.nn.gaunt.kernels.sampling import multiply
-from equivariant.nn.gaunt.tables import grid_tables
-from equivariant.nn.gaunt.trilinear import TrilinearForm
+from equivariant.nn.gaunt.compiled import availability as engine
+from equivariant.nn.gaunt.methods import fastest as choice
+from equivariant.nn.gaunt.methods.registry import sampling_of
+from equivariant.nn.gaunt.methods.sampling import multiply
+from equivariant.nn.gaunt.product.trilinear import TrilinearForm
 
 KINDS = ["even", "odd"]
 METHODS = ["auto", "grid", "half_grid", "dense", "separable", "sparse", "fft", "fft_real"]

@@ -12,13 +12,14 @@ import pytest
 import torch
 
 from equivariant.nn.gaunt import gaunt_coefficients, poisson_coefficients
-from equivariant.nn.gaunt.kernels import sparse, threads, unrolled
-from equivariant.nn.gaunt.kernels.couplings import Couplings, harmonic_couplings
-from equivariant.nn.gaunt.kernels.layouts import Layout
-from equivariant.nn.gaunt.kernels.machine_code import Processor
-from equivariant.nn.gaunt.kernels.schedules import is_symmetric
-from equivariant.nn.gaunt.kernels.sparse import SparseForm
-from equivariant.nn.gaunt.kernels.threads import cut, number_of_parts
+from equivariant.nn.gaunt.compiled import threads
+from equivariant.nn.gaunt.compiled.instructions.machine_code import Processor
+from equivariant.nn.gaunt.compiled.nonzero_coefficients import Couplings, harmonic_couplings
+from equivariant.nn.gaunt.compiled.product import sparse, unrolled
+from equivariant.nn.gaunt.compiled.product.schedules import is_symmetric
+from equivariant.nn.gaunt.compiled.product.sparse import SparseForm
+from equivariant.nn.gaunt.compiled.row_layout import Layout
+from equivariant.nn.gaunt.compiled.threads import cut, number_of_parts
 from equivariant.nn.gaunt.multilinear import derivative
 
 DEGREES = (2, 1, 3)

@@ -9,7 +9,7 @@ import torch
 from e3nn.o3 import Irreps, TensorProduct
 
 from equivariant.nn.gaunt import gaunt_constant, poisson_constant
-from equivariant.nn.gaunt.path_norm import degree_factors
+from equivariant.nn.gaunt.product.path_norm import degree_factors
 
 SCALES = {
     "integral": lambda _: 1.0,

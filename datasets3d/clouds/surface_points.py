@@ -1,0 +1,190 @@
+"""Clouds of points on the surfaces of meshes."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from datasets3d.meshes.source import MeshEntry, MeshSource
+from datasets3d.views.latents import generator
+from datasets3d.views.splits import split_of
+from equivariant.errors import ConventionError, DataFormatError
+
+_SPLITS = ("train", "val", "all")
+
+
+class PointClouds:
+    """One split of the objects of a source, each as points drawn from its surface.
+
+    Points are uniform by area, then centred and scaled:
+
+        x_i ↦ (x_i - x̄) / max_j |x_j - x̄|
+
+    The points of an object depend on (seed, class, object id, points) and its mesh alone: neither
+    on other objects, nor on order, nor on the split that is asked for. Meshes are read when
+    ``clouds`` is first used, which is then kept in memory.
+
+    Args:
+        source: Where meshes come from, for example ``MeshFolder(path)``.
+        split: "train", "val", or "all". Folders ``<class>/train`` and ``<class>/test`` are
+            "train" and "val".
+        points: Points per object, at least 1.
+        seed: Of the points, and of the split where the source states none; at least 0.
+        val_fraction: Probability of "val" where the source states no split, in [0, 1].
+
+    Attributes:
+        entries: The objects, sorted by class and name.
+        label_names: Names of all classes of the source, sorted, whatever the split.
+        labels: Index into ``label_names`` of each object, shape (objects,), int64.
+
+    Raises:
+        ConventionError: An argument is out of its range.
+        DataFormatError: The source is missing or empty, or the split has no object.
+
+    Example:
+        >>> from datasets3d import ProceduralMeshes
+        >>> source = ProceduralMeshes(instances=4, classes=["chair", "truck"], val_fraction=0.25)
+        >>> clouds = PointClouds(source, points=64)
+        >>> clouds.clouds.shape, clouds.labels.tolist(), clouds.label_names
+        (torch.Size([6, 64, 3]), [0, 0, 0, 1, 1, 1], ['chair', 'truck'])
+    """
+
+    def __init__(
+        self,
+        source: MeshSource,
+        *,
+        split: Literal["train", "val", "all"] = "train",
+        points: int = 1024,
+        seed: int = 0,
+        val_fraction: float = 0.2,
+    ) -> None:
+        _check(split, points, seed, val_fraction)
+        self.source, self.split, self.points, self.seed = source, split, points, seed
+        every = source.entries()
+        self.entries = [
+            entry
+            for entry in every
+            if split == "all" or split_of(entry, val_fraction=val_fraction, seed=seed) == split
+        ]
+        if not self.entries:
+            raise DataFormatError(
+                expected=f"objects in the split {split!r}",
+                got=f"none among {len(every)}",
+                argument="source",
+                advice="Lay files out as <class>/<train or test>/<file>, or change val_fraction.",
+            )
+        self.label_names = sorted({entry.label for entry in every})
+        rank = {name: index for index, name in enumerate(self.label_names)}
+        self.labels = torch.tensor([rank[entry.label] for entry in self.entries])
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    @cached_property
+    def clouds(self) -> Tensor:
+        """All clouds, shape (objects, points, 3), float32: mean 0, largest radius 1.
+
+        Raises:
+            DataFormatError: A mesh cannot be read. Names the file.
+        """
+        return torch.from_numpy(np.stack([self._cloud(entry) for entry in self.entries]))
+
+    def _cloud(self, entry: MeshEntry) -> NDArray[np.float32]:
+        mesh = self.source.load(entry)
+        draws = generator(self.seed, f"points|{entry.label}/{entry.object_id}", self.points)
+        samples = sample_surface(mesh.vertices, mesh.faces, self.points, generator=draws)
+        return to_unit_sphere(samples).astype(np.float32)
+
+
+def sample_surface(
+    vertices: NDArray[np.float64],
+    faces: NDArray[np.int32],
+    count: int,
+    *,
+    generator: np.random.Generator,
+) -> NDArray[np.float64]:
+    """Independent points, uniform by area on the surface of a mesh.
+
+    A triangle (a, b, c) is drawn with probability proportional to its area, and in it
+
+        x = (1 - √u) a + √u (1 - v) b + √u v c,   u and v uniform in [0, 1)
+
+    Args:
+        vertices: Positions, shape (V, 3), float64, any unit.
+        faces: Vertex indices, shape (F, 3), integers in [0, V).
+        count: Points, at least 1.
+        generator: Source of the draws: three uniform numbers per point.
+
+    Returns:
+        Shape (count, 3), float64, in the unit of the vertices.
+
+    Raises:
+        DataFormatError: The mesh has no area.
+
+    Example:
+        >>> square = np.array([[0.0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]])
+        >>> faces = np.array([[0, 1, 2], [0, 2, 3]], np.int32)
+        >>> x = sample_surface(square, faces, 4000, generator=np.random.default_rng(0))
+        >>> x.mean(0).round(1).tolist()
+        [0.5, 0.5, 0.0]
+
+    Source: Osada et al. 2002, Shape distributions.
+    """
+    a, b, c = (vertices[faces[:, k]] for k in range(3))
+    ends = np.cumsum(np.linalg.norm(np.cross(b - a, c - a), axis=1))
+    if not len(ends) or not ends[-1] > 0.0:
+        raise DataFormatError(
+            expected="a mesh with area",
+            got=f"{len(faces)} faces of no area",
+            argument="faces",
+            advice="Repair the mesh or leave it out.",
+        )
+    draws = generator.random((count, 3))
+    # a face of no area ends where the one before it ends, and is never the first to exceed
+    chosen = np.searchsorted(ends, draws[:, 0] * ends[-1], side="right")
+    chosen = np.minimum(chosen, np.searchsorted(ends, ends[-1]))
+    root, share = np.sqrt(draws[:, 1:2]), draws[:, 2:3]
+    points: NDArray[np.float64] = (
+        (1.0 - root) * a[chosen] + root * (1.0 - share) * b[chosen] + root * share * c[chosen]
+    )
+    return points
+
+
+def to_unit_sphere(cloud: NDArray[np.float64]) -> NDArray[np.float64]:
+    """A cloud with its mean at the origin and its farthest point at distance 1.
+
+    Args:
+        cloud: Shape (points, 3), at least one point. Points that all coincide go to the origin.
+
+    Returns:
+        Shape (points, 3), float64.
+
+    Example:
+        >>> to_unit_sphere(np.array([[1.0, 1, 1], [5, 1, 1]])).tolist()
+        [[-1.0, 0.0, 0.0], [1.0, 0.0, 0.0]]
+    """
+    centered = cloud - cloud.mean(0)
+    radius = float(np.linalg.norm(centered, axis=1).max())
+    scaled: NDArray[np.float64] = centered / (radius or 1.0)
+    return scaled
+
+
+def _check(split: str, points: int, seed: int, val_fraction: float) -> None:
+    for name, value, fits, expected in (
+        ("split", split, split in _SPLITS, "train, val or all"),
+        ("points", points, points >= 1, "at least 1"),
+        ("seed", seed, seed >= 0, "at least 0"),
+        ("val_fraction", val_fraction, 0.0 <= val_fraction <= 1.0, "a number in [0, 1]"),
+    ):
+        if not fits:
+            raise ConventionError(
+                expected=expected,
+                got=repr(value),
+                argument=name,
+                advice="See the documentation of PointClouds.",
+            )

@@ -1,0 +1,1 @@
+"""Molecules with energies and forces: files, and graphs."""

@@ -1,0 +1,106 @@
+"""The plan of a build: its objects and settings, and what is there of them already."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from datasets3d.meshes.source import MeshEntry, MeshSource
+from datasets3d.views.config import BuildConfig
+from datasets3d.views.schema import FORMAT_VERSION, PLAN
+from equivariant.errors import ConventionError, DataFormatError
+from equivariant.runs import read_json, write_json
+
+_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")
+_PIXEL_PACKAGES = ("embreex", "numba", "numpy", "pillow", "pyrender2", "scipy", "simplejpeg")
+
+
+def key_of(entry: MeshEntry) -> str:
+    """Name of an object in its data set, ``<class>/<object id>``; its folder, too."""
+    return f"{entry.label}/{entry.object_id}"
+
+
+def plan(source: MeshSource, root: Path, config: BuildConfig) -> list[MeshEntry]:
+    """All objects of a build; its settings are noted in the folder, or compared with the note.
+
+    Raises:
+        DataFormatError: The source has no object, or names that are unfit for folders.
+        ConventionError: The folder holds something else, or a build with other settings or
+            other versions of the packages that make pixels.
+    """
+    entries = source.entries()
+    _check_names(entries)
+    now = settings(source, config, len(entries))
+    root.mkdir(parents=True, exist_ok=True)
+    path = root / PLAN
+    # Listed before looking for the plan: another shard may be writing it at this moment.
+    foreign = [p for p in root.iterdir() if not p.name.startswith((PLAN, f".{PLAN}."))]
+    if path.is_file():
+        before, after = _flat(read_json(path)), _flat(now)
+        differ = sorted(k for k in before.keys() | after.keys() if before.get(k) != after.get(k))
+        if differ:
+            raise ConventionError(
+                expected="the settings the build in this folder was started with",
+                got="; ".join(
+                    f"{k}: {after.get(k)!r} instead of {before.get(k)!r}" for k in differ
+                ),
+                argument=str(root),
+                advice="Choose another folder, or remove this one to start over.",
+            )
+    elif foreign:
+        raise ConventionError(
+            expected="an empty folder, or one with a build",
+            got="a folder with other files",
+            argument=str(root),
+            advice="Choose another folder.",
+        )
+    else:
+        write_json(path, now)
+    return entries
+
+
+def settings(source: MeshSource, config: BuildConfig, objects: int) -> dict[str, Any]:
+    """Everything that determines the bytes of a build."""
+    return {
+        "format_version": FORMAT_VERSION,
+        "config": asdict(config),
+        "source": source.describe(),
+        "objects": objects,
+        "versions": _versions(),
+    }
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in _PIXEL_PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "absent"
+    return found
+
+
+def _check_names(entries: Sequence[MeshEntry]) -> None:
+    keys = [key_of(entry) for entry in entries]
+    unfit = [
+        key for key in keys if not all(_NAME.fullmatch(part) for part in key.split("/", maxsplit=1))
+    ]
+    twice = len(keys) - len(set(keys))
+    if not keys or unfit or twice:
+        raise DataFormatError(
+            expected="objects with different names of ASCII letters, digits and _ . -",
+            got=repr(unfit[0]) if unfit else f"{len(keys)} objects, {twice} named twice",
+            argument="source",
+            advice="A class and an object id become folders.",
+        )
+
+
+def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
+    if isinstance(value, dict):
+        items = [_flat(v, f"{prefix}.{k}" if prefix else str(k)) for k, v in value.items()]
+        return {k: v for item in items for k, v in item.items()}
+    return {prefix: list(value) if isinstance(value, tuple) else value}

@@ -1,0 +1,117 @@
+"""What a data set says of itself: the seven numbers of a view, conventions, and the manifest."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from equivariant.errors import DataFormatError
+from equivariant.runs import read_json, write_json
+
+FORMAT_VERSION = 1
+PLAN, MANIFEST, SHEET = "plan.json", "manifest.json", "contact_sheet.png"
+FIXED_PAIRS = "val_pairs.npy"
+LISTS = (
+    "train_images.npy",
+    "train_labels.npy",
+    "val_images.npy",
+    "val_labels.npy",
+    FIXED_PAIRS,
+)
+
+CONVENTIONS = {
+    "world": "right-handed, +z up; the camera is fixed, the object turns about the origin",
+    "rotation": "world from object, acting on columns: R = Rz(c) Ry(b) Rx(a), extrinsic x, y, z",
+    "angles": "radians",
+    "hues": "turns, in [0, 1]; differences are not wrapped",
+    "spot": "at distance 4, polar angle theta from +z and azimuth phi, aimed at the origin",
+    "images": "sRGB, row 0 on top",
+    "digests": "BLAKE2b, 128 bits, over '<name> <size> <content>' of an object's files by name",
+}
+
+
+@dataclass(frozen=True)
+class Column:
+    """One number of a latent.
+
+    Args:
+        name: What it is.
+        unit: "rad", or "turn" for a hue.
+        meaning: One sentence.
+    """
+
+    name: str
+    unit: str
+    meaning: str
+
+
+COLUMNS: tuple[Column, ...] = (
+    Column("rotation_x_rad", "rad", "a of R = Rz(c) Ry(b) Rx(a): extrinsic turn about x"),
+    Column("rotation_y_rad", "rad", "b of R = Rz(c) Ry(b) Rx(a): extrinsic turn about y"),
+    Column("rotation_z_rad", "rad", "c of R = Rz(c) Ry(b) Rx(a): extrinsic turn about z, up"),
+    Column("floor_hue", "turn", "hue of the floor, HSV(h, 0.6, 0.6)"),
+    Column("spot_theta_rad", "rad", "angle of the spot light from +z"),
+    Column("spot_phi_rad", "rad", "azimuth of the spot light"),
+    Column("spot_hue", "turn", "hue of the spot light, HSV(h, 1, 0.8)"),
+)
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Everything about a data set but its pixels; the last file that a build writes.
+
+    It names no time, no machine and no absolute path, so equal builds have equal manifests.
+
+    Args:
+        format_version: Of this file.
+        config: Settings of the build, as :class:`~datasets3d.views.config.BuildConfig` has them.
+        source: Settings that determine the meshes.
+        versions: Of the packages that determine pixels.
+        conventions: Axes, units and orders, in words.
+        latent_columns: Name, unit, meaning and range of each number of a latent.
+        labels: Names of the classes; a class's number is its place here.
+        splits: "train" or "val" of each object, by ``<class>/<object id>``.
+        digests: Checksum of each object's files.
+        failed: Reasons of the objects set aside.
+        files: Checksums of lists and contact sheet.
+    """
+
+    format_version: int
+    config: dict[str, Any]
+    source: dict[str, Any]
+    versions: dict[str, str]
+    conventions: dict[str, str]
+    latent_columns: list[dict[str, Any]]
+    labels: list[str]
+    splits: dict[str, str]
+    digests: dict[str, str]
+    failed: dict[str, str]
+    files: dict[str, str]
+
+    @staticmethod
+    def read(root: Path | str) -> Manifest:
+        """The manifest of a data set.
+
+        Args:
+            root: The data set's folder.
+
+        Raises:
+            DataFormatError: It is missing, damaged, or of another version.
+        """
+        path = Path(root) / MANIFEST
+        value = read_json(path)
+        version = value.get("format_version") if isinstance(value, dict) else None
+        expected = {field.name for field in fields(Manifest)}
+        if version != FORMAT_VERSION or set(value) != expected:
+            raise DataFormatError(
+                expected=f"a manifest of format {FORMAT_VERSION}",
+                got=f"format {version!r}" if version != FORMAT_VERSION else "other fields",
+                argument=str(path),
+                advice="It is damaged or of another version: build the data set again.",
+            )
+        return Manifest(**value)
+
+    def write(self, root: Path) -> None:
+        """Write it with sorted keys, atomically."""
+        write_json(root / MANIFEST, self)

@@ -1,0 +1,170 @@
+"""Files of a data set: 3DIEBench's layout, written whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import shutil
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import simplejpeg
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from datasets3d.views.schema import LISTS, MANIFEST, PLAN, SHEET
+from equivariant.errors import DataFormatError
+from equivariant.runs import write_atomically
+
+ChannelOrder = Literal["rgb", "bgr"]
+PARTIAL = ".partial-"
+
+
+@dataclass(frozen=True)
+class View:
+    """One view of an object, ready to be written.
+
+    Args:
+        image: sRGB, shape (size, size, 3), uint8.
+        latent: Shape (7,), float64.
+    """
+
+    image: NDArray[np.uint8]
+    latent: NDArray[np.float64]
+
+
+def write_object(
+    folder: Path, views: list[View], *, quality: int, channel_order: ChannelOrder
+) -> str:
+    """Write all views of one object and rename the folder into place.
+
+    A folder that exists is therefore complete, however a process may have ended; after a power
+    cut :func:`datasets3d.views.verify` tells. Writing the same views gives the same bytes.
+
+    Args:
+        folder: ``<root>/<class>/<object id>``. If it is there already, it stays as it is.
+        views: In the order of their index.
+        quality: Of the JPEGs, 1 to 100; chroma is not subsampled, since hues are labels.
+        channel_order: "rgb" writes true colors; "bgr" exchanges red and blue, as the published
+            images probably do.
+
+    Returns:
+        Digest of the folder, as :func:`digest` gives it.
+    """
+    partial = folder.parent / f"{PARTIAL}{uuid.uuid4().hex}"
+    partial.mkdir(parents=True)
+    files: dict[str, bytes] = {}
+    for index, view in enumerate(views):
+        image = view.image if channel_order == "rgb" else view.image[..., ::-1]
+        files[f"image_{index}.jpg"] = jpeg_bytes(image, quality=quality)
+        files[f"latent_{index}.npy"] = npy_bytes(view.latent)
+    for name, content in files.items():
+        (partial / name).write_bytes(content)
+    try:
+        os.replace(partial, folder)
+    except OSError:
+        shutil.rmtree(partial, ignore_errors=True)
+        if not folder.is_dir():  # else another process was faster, with the same bytes
+            raise
+    return _digest(files)
+
+
+def jpeg_bytes(image: NDArray[np.uint8], *, quality: int) -> bytes:
+    """The bytes of a JPEG file, chroma not subsampled."""
+    data: bytes = simplejpeg.encode_jpeg(
+        np.ascontiguousarray(image), quality=quality, colorspace="RGB", colorsubsampling="444"
+    )
+    return data
+
+
+def digest(folder: Path) -> str:
+    """Checksum of the names and contents of an object's files, 32 hexadecimal digits."""
+    return _digest(
+        {path.name: b"" if path.is_dir() else path.read_bytes() for path in folder.iterdir()}
+    )
+
+
+def file_digest(path: Path) -> str:
+    """Checksum of one file's content, 32 hexadecimal digits."""
+    return hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()
+
+
+def _digest(files: dict[str, bytes]) -> str:
+    state = hashlib.blake2b(digest_size=16)
+    for name in sorted(files):
+        state.update(f"{name} {len(files[name])} ".encode())
+        state.update(files[name])
+    return state.hexdigest()
+
+
+def npy_bytes(array: NDArray[np.generic]) -> bytes:
+    """The bytes of an npy file, without pickle."""
+    buffer = io.BytesIO()
+    np.save(buffer, array, allow_pickle=False)
+    return buffer.getvalue()
+
+
+def write_array(path: Path, array: NDArray[np.generic]) -> None:
+    """Write an npy file atomically."""
+    write_atomically(path, npy_bytes(array))
+
+
+def read_array(path: Path) -> NDArray[np.generic]:
+    """Read an npy file.
+
+    Raises:
+        DataFormatError: It is missing, damaged, or needs pickle; names the file.
+    """
+    try:
+        with path.open("rb") as file:
+            array: NDArray[np.generic] = np.lib.format.read_array(file, allow_pickle=False)
+    except Exception as error:  # a damaged header may trip any part of NumPy's parser
+        raise DataFormatError(
+            expected="a NumPy array file",
+            got=f"{type(error).__name__}: {error}",
+            argument=str(path),
+            advice="The file is missing or damaged: build or download it again.",
+        ) from error
+    return array
+
+
+def read_image(path: Path, *, channel_order: ChannelOrder = "rgb") -> NDArray[np.uint8]:
+    """Decode an image file to sRGB, shape (height, width, 3), uint8.
+
+    Args:
+        path: JPEG, or whatever Pillow reads.
+        channel_order: How the file stores colors; with "bgr" red and blue are exchanged back.
+
+    Raises:
+        DataFormatError: It is missing or damaged; names the file.
+    """
+    try:
+        data = path.read_bytes()
+        if simplejpeg.is_jpeg(data):
+            image: NDArray[np.uint8] = simplejpeg.decode_jpeg(
+                data, colorspace=channel_order.upper(), strict=True
+            )
+            return image
+        with Image.open(io.BytesIO(data)) as picture:
+            pixels = np.asarray(picture.convert("RGB"))
+            return pixels if channel_order == "rgb" else np.ascontiguousarray(pixels[..., ::-1])
+    except (OSError, ValueError, SyntaxError, UnidentifiedImageError) as error:
+        raise DataFormatError(
+            expected="a readable image",
+            got=f"{type(error).__name__}: {error}",
+            argument=str(path),
+            advice="The file is missing or damaged: build or download its object again.",
+        ) from error
+
+
+def remove_partial(root: Path) -> None:
+    """Remove what an interrupted build was writing."""
+    for partial in root.glob(f"*/{PARTIAL}*"):
+        shutil.rmtree(partial, ignore_errors=True)
+    for name in (PLAN, MANIFEST, SHEET, *LISTS):
+        for temporary in root.glob(f".{name}.*"):
+            temporary.unlink(missing_ok=True)

@@ -1,0 +1,1 @@
+"""Functions on the sphere: real harmonics, exact grids, coupling coefficients, Wigner matrices."""

@@ -1,0 +1,1 @@
+"""Terms on columns of embeddings: variance, covariance, cross-correlation, whitening."""

@@ -1,0 +1,235 @@
+"""Log-sum-exp pushes against few listed pairs, evaluated by matrix products and softmaxes."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from equivariant.losses.contrast.pairs import Entries
+from equivariant.losses.contrast.statistics import Form, Values, softplus
+from equivariant.losses.contrast.tiles import Sweep, Swept, blocks, join_values
+
+
+@dataclass(frozen=True)
+class ListedSoftmax:
+    """Rows of logits, weighed in place by what is listed.
+
+    Args:
+        entries: The pairs that do not just repel.
+        form: A form that :func:`fits`.
+    """
+
+    entries: Entries
+    form: Form
+
+    def weigh(self, s: Tensor, share: Tensor, rows: slice) -> Weighed:
+        """Losses and their derivatives by logits, of a block of rows.
+
+        Args:
+            s: Logits of the rows, shape (R, M); log W is added to them.
+            share: Room of the same shape, for the softmax over the push set.
+            rows: Which rows they are.
+        """
+        entries, form = self.entries, self.form
+        ends = torch.tensor([rows.start, rows.stop], device=entries.row.device)
+        first, last = (int(i) for i in torch.searchsorted(entries.row, ends))
+        listed = slice(first, last)
+        row, column = entries.row[listed] - rows.start, entries.column[listed]
+        positive = entries.positive[listed]
+        logit = s[row, column]
+        log_keep = math.log(form.keep) if form.keep > 0 else -math.inf
+        log_w = entries.log_repulsion[listed].to(s)
+        log_w = torch.where(positive, log_w + log_keep, log_w)
+        if entries.bias is not None:
+            s.add_(entries.bias.to(s))
+        s[row, column] = logit + log_w
+        some, lse = _softmax(s, share)
+        at_entries = share[row, column]
+        attracted, entry_share, has_positive = self._pull(logit, row, listed, s)
+        zero = torch.zeros_like(lse)
+        mass = some.to(s) - zero.index_add(0, row, torch.where(positive, at_entries, 0.0))
+        bias = 0.0 if entries.bias is None else entries.bias.to(s)[column]
+        finite = torch.where(at_entries > 0, log_w - bias, 0.0)
+        offset = zero.index_add(0, row, at_entries * finite)
+        if entries.bias is not None:
+            allowed = torch.where(entries.bias > -math.inf, entries.bias, 0.0).to(s)
+            offset = offset + share @ allowed
+        valid, gap, loss, slope = self._link(lse, attracted, some, has_positive)
+        counted = valid if form.link == "gap" else has_positive
+        entropy = torch.where(some, lse - offset, 0.0)
+        values = Values(loss, counted, gap, mass.clamp(min=0.0), entropy)
+        return Weighed(values, slope, share, row, column, entry_share, offset)
+
+    def _pull(
+        self, logit: Tensor, row: Tensor, listed: slice, s: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Pull statistic of each row, its derivative by each listed logit, and whether any."""
+        zero = s.new_zeros(s.shape[0])
+        positive = self.entries.positive[listed]
+        p = torch.where(positive, self.entries.attraction[listed].to(s), 0.0)
+        has = zero.index_add(0, row, positive.to(s)) > 0
+        if self.form.pull == "none":
+            return zero, torch.zeros_like(p), ~has | has
+        if self.form.pull == "lse":
+            scored = torch.where(positive, logit + p.log(), -math.inf)
+            top = torch.full_like(zero, -math.inf).scatter_reduce(0, row, scored, "amax")
+            top = torch.where(has, top, 0.0)
+            total = zero.index_add(0, row, (scored - top[row]).exp())
+            value = torch.where(has, top + torch.where(has, total, 1.0).log(), 0.0)
+            return value, (scored - value[row]).exp(), has
+        if self.form.pull == "mean":
+            total = zero.index_add(0, row, p)
+            p = p / torch.where(has, total, 1.0)[row]
+        return zero.index_add(0, row, p * torch.where(positive, logit, 0.0)), p, has
+
+    def _link(
+        self, lse: Tensor, attracted: Tensor, some: Tensor, has_positive: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        valid = some & has_positive
+        gap = torch.where(valid, lse - attracted, 0.0)
+        if self.form.link == "softplus":
+            loss = torch.where(valid, softplus(gap), 0.0)
+            return valid, gap, loss, torch.where(valid, torch.sigmoid(gap), 0.0)
+        return valid, gap, gap, valid.to(gap)
+
+
+@dataclass
+class Weighed:
+    """What a block of rows came to.
+
+    Args:
+        values: Losses and diagnostics; the entropy still lacks the mean logit, Σ_j share ℓ.
+        slope: Derivative of each loss by its gap, shape (R,); 0 where not valid.
+        share: Derivatives of the push statistics by logits, shape (R, M).
+        row: Rows of the listed pairs, shape (E,).
+        column: Their columns.
+        entry_share: Derivatives of the pull statistics by the listed logits, shape (E,).
+        offset: Σ_j share log W of each row, shape (R,).
+    """
+
+    values: Values
+    slope: Tensor
+    share: Tensor
+    row: Tensor
+    column: Tensor
+    entry_share: Tensor
+    offset: Tensor
+
+    def less(self, mean_logit: Tensor) -> Values:
+        """The values, with the entropy completed."""
+        values = self.values
+        entropy = (values.entropy - mean_logit).clamp(min=0.0)
+        return Values(values.loss, values.valid, values.gap, values.push_mass, entropy)
+
+
+@dataclass(frozen=True)
+class SparseSoftmax(Sweep):
+    """One matrix product and one softmax a block.
+
+    Inputs of the sweep: feature maps (N, E) and (M, E) with 1/τ multiplied in. The average
+    Σ_j softmax_ij ψ_j is the gradient by an anchor, and its product with the anchor is the mean
+    logit, from which entropy follows.
+    """
+
+    rows: ListedSoftmax
+
+    def run(self, inputs: tuple[Tensor, ...], upstream: Tensor, wanted: tuple[bool, ...]) -> Swept:
+        left, right = inputs
+        d_left = torch.zeros_like(left) if wanted[0] else None
+        d_right = torch.zeros_like(right) if wanted[1] else None
+        parts, room = [], None
+        for rows in blocks(left.shape[0], right.shape[0]):
+            if room is None:
+                room = left.new_empty(2, rows.stop, right.shape[0])
+            s, share = room[:, : rows.stop - rows.start]
+            torch.mm(left[rows], right.T, out=s)
+            block = self.rows.weigh(s, share, rows)
+            pushed = share @ right
+            parts.append(block.less((left[rows] * pushed).sum(1)))
+            factor = (block.slope * upstream[rows])[:, None]
+            weight = block.entry_share[:, None]
+            if d_left is not None:
+                pushed.index_add_(0, block.row, right[block.column] * -weight)
+                torch.mul(pushed, factor, out=d_left[rows])
+            if d_right is not None:
+                scaled = left[rows] * factor
+                d_right.addmm_(share.T, scaled)
+                d_right.index_add_(0, block.column, scaled[block.row] * -weight)
+        return Swept(join_values(parts, left), (d_left, d_right))
+
+
+@dataclass(frozen=True)
+class BothWays(Sweep):
+    """Anchors against candidates and candidates against anchors, from one matrix of logits.
+
+    The losses are those of the N anchors, then those of the M candidates. All N M logits are
+    held twice: for sizes at which they are small.
+    """
+
+    there: ListedSoftmax
+    back: ListedSoftmax
+
+    def count(self, inputs: tuple[Tensor, ...]) -> int:
+        return int(inputs[0].shape[0] + inputs[1].shape[0])
+
+    def run(self, inputs: tuple[Tensor, ...], upstream: Tensor, wanted: tuple[bool, ...]) -> Swept:
+        left, right = inputs
+        n = len(left)
+        logits = left @ right.T
+        # The second direction works on the transposed view of a copy: one layout for both.
+        copy, shares = logits.clone(), (torch.empty_like(logits), torch.empty_like(logits))
+        first, factor = self._side(self.there, logits, shares[0], upstream[:n])
+        second, factor_back = self._side(self.back, copy.T, shares[1].T, upstream[n:])
+        slopes = shares[0].mul_(factor[:, None]).addcmul_(shares[1], factor_back[None, :])
+        values = join_values([first, second], left)
+        d_left = slopes @ right if wanted[0] else None
+        d_right = slopes.T @ left if wanted[1] else None
+        return Swept(values, (d_left, d_right))
+
+    @staticmethod
+    def _side(
+        rows: ListedSoftmax, s: Tensor, share: Tensor, upstream: Tensor
+    ) -> tuple[Values, Tensor]:
+        """Values, and the factor of each row of ``share``, which becomes dL_i / dlogits."""
+        block = rows.weigh(s, share, slice(0, len(s)))
+        # Σ_j share (ℓ + log W), less what weigh has taken of log W already; 0 · -inf counts as 0.
+        listed = s[block.row, block.column]
+        s[block.row, block.column] = torch.where(listed > -math.inf, listed, 0.0)
+        if rows.entries.bias is not None:
+            s[:, rows.entries.bias == -math.inf] = 0.0
+        mean = s.mul_(share).sum(1) - block.offset
+        values = block.less(mean)
+        share[block.row, block.column] -= block.entry_share
+        return values, block.slope * upstream
+
+
+def _softmax(s: Tensor, out: Tensor) -> tuple[Tensor, Tensor]:
+    """Softmax of each row into ``out`` (0 in rows of -inf), whether a row has any, and its lse."""
+    if s.shape[1] == 0:
+        none = s.new_zeros(s.shape[0])
+        return none > 0, none
+    top = s.amax(1)
+    some = top > -math.inf
+    if not bool(some.all()):
+        s[~some] = 0.0
+    if s.is_contiguous():
+        torch.softmax(s, 1, out=out)
+    else:
+        torch.softmax(s.T, 0, out=out.T)
+    lse = torch.where(some, top - out.amax(1).log(), 0.0)
+    if not bool(some.all()):
+        out[~some] = 0.0
+    return some, lse
+
+
+def fits(form: Form) -> bool:
+    """Whether log-sum-exp pushes and listed pairs suffice for the form."""
+    return (
+        form.pull in ("mean", "sum", "lse", "none")
+        and form.push == "lse"
+        and form.link in ("gap", "softplus")
+        and form.hardest is None
+    )

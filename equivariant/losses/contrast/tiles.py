@@ -1,0 +1,172 @@
+"""Exact evaluation in blocks of anchors: memory O((N + M) D), however many pairs there are.
+
+A block of anchors meets all candidates at once, so every statistic of a row is known inside it,
+and with it the gradient, up to the factor that the row's loss gets afterwards. That factor is
+the same for all rows wherever losses are averaged: gradients are therefore computed in the
+forward pass for a factor of 1, and scaled in the backward pass. Where the factors differ after
+all, the blocks are evaluated once more with them. Either way the result is exact.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from equivariant.errors import ConventionError
+from equivariant.losses.contrast.pairs import Pairs
+from equivariant.losses.contrast.sides import Side
+from equivariant.losses.contrast.similarity import Similarity
+from equivariant.losses.contrast.statistics import Form, Values, evaluate
+
+_ENTRIES_PER_BLOCK = 1 << 21
+_ROWS = (128, 1024)
+
+
+@dataclass
+class Swept:
+    """Values of all anchors, and gradients of Σ_i u_i L_i where they were asked for."""
+
+    values: Values
+    gradients: tuple[Tensor | None, ...]
+
+
+class Sweep(ABC):
+    """A loss that is evaluated block by block."""
+
+    def count(self, inputs: tuple[Tensor, ...]) -> int:
+        """Number of losses L_i."""
+        return int(inputs[0].shape[0])
+
+    @abstractmethod
+    def run(self, inputs: tuple[Tensor, ...], upstream: Tensor, wanted: tuple[bool, ...]) -> Swept:
+        """Values, and the gradients by the inputs that are wanted, of Σ_i upstream_i L_i."""
+
+
+def tiled(sweep: Sweep, *inputs: Tensor) -> Values:
+    """Evaluate a sweep, differentiable once by its inputs."""
+    loss, valid, gap, mass, entropy = _Tiled.apply(sweep, *inputs)  # type: ignore[no-untyped-call]
+    return Values(loss, valid, gap, mass, entropy)
+
+
+class _Tiled(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, sweep: Sweep, *inputs: Tensor) -> tuple[Tensor, ...]:
+        wanted = tuple(ctx.needs_input_grad[1:])
+        one = inputs[0].new_ones(sweep.count(inputs))
+        swept = sweep.run(inputs, one, wanted)
+        values = swept.values
+        ctx.sweep, ctx.wanted = sweep, wanted
+        ctx.places = [i for i, g in enumerate(swept.gradients) if g is not None]
+        ctx.save_for_backward(values.valid, *inputs, *(g for g in swept.gradients if g is not None))
+        ctx.mark_non_differentiable(values.valid, values.gap, values.push_mass, values.entropy)
+        return values.loss, values.valid, values.gap, values.push_mass, values.entropy
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
+        count = len(ctx.wanted)
+        valid, inputs = ctx.saved_tensors[0], ctx.saved_tensors[1 : 1 + count]
+        ready = dict(zip(ctx.places, ctx.saved_tensors[1 + count :], strict=True))
+        with torch.no_grad():
+            factors = grad[valid]
+            if factors.numel() == 0 or bool((factors == factors[0]).all()):
+                factor = factors[0] if factors.numel() else grad.new_zeros(())
+                found = [ready[i] * factor if i in ready else None for i in range(count)]
+            else:
+                upstream = torch.where(valid, grad, 0.0)
+                found = list(ctx.sweep.run(inputs, upstream, ctx.wanted).gradients)
+        if torch.is_grad_enabled():
+            found = [None if g is None else _Once.apply(g, grad, *inputs) for g in found]  # type: ignore[no-untyped-call]
+        return None, *found
+
+
+class _Once(torch.autograd.Function):
+    """A gradient that depends on the inputs, but not differentiably.
+
+    PyTorch's own mark refuses only where the gradient that comes in is differentiated, and lets
+    the dependence on the inputs pass as zero.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, gradient: Tensor, *inputs: Tensor) -> Tensor:
+        return gradient.view_as(gradient)
+
+    @staticmethod
+    def backward(ctx: Any, *_: Tensor) -> tuple[Tensor | None, ...]:
+        raise ConventionError(
+            expected="at most one derivative of a loss evaluated in tiles",
+            got="a derivative of its gradient",
+            argument="method",
+            advice="Pass method='dense' to contrast.",
+        )
+
+
+def blocks(rows: int, columns: int) -> Iterator[slice]:
+    """Slices of the anchors, short enough for a block to stay in a processor's cache."""
+    size = min(max(_ENTRIES_PER_BLOCK // max(columns, 1), _ROWS[0]), _ROWS[1])
+    for start in range(0, rows, size):
+        yield slice(start, min(start + size, rows))
+
+
+@dataclass(frozen=True)
+class AnyForm(Sweep):
+    """Any form and pairs: blocks of the dense algebra, differentiated one at a time.
+
+    Inputs of the sweep: feature maps (N, E) and (M, E), and 1/τ as (), (N, 1) or (1, M).
+    """
+
+    q: Side
+    k: Side
+    pairs: Pairs
+    similarity: Similarity
+    form: Form
+
+    def run(self, inputs: tuple[Tensor, ...], upstream: Tensor, wanted: tuple[bool, ...]) -> Swept:
+        left, right, scale = inputs
+        gradients = [
+            torch.zeros_like(x) if w else None for x, w in zip(inputs, wanted, strict=True)
+        ]
+        parts = []
+        for rows in blocks(left.shape[0], right.shape[0]):
+            own = slice(None) if scale.ndim == 0 or scale.shape[0] == 1 else rows
+            leaves = [left[rows], right, scale[own] if scale.ndim else scale]
+            leaves = [x.detach().requires_grad_(w) for x, w in zip(leaves, wanted, strict=True)]
+            with torch.enable_grad():
+                values = self._block(self.q[rows], *leaves)
+                total = (values.loss * upstream[rows]).sum()
+            parts.append(replace(values, loss=values.loss.detach()))
+            asked = [leaf for leaf in leaves if leaf.requires_grad]
+            if not asked or not total.requires_grad:
+                continue
+            found = iter(torch.autograd.grad(total, asked, allow_unused=True))
+            for gradient, where, w in zip(gradients, (rows, slice(None), own), wanted, strict=True):
+                new = next(found) if w else None
+                if gradient is not None and new is not None:
+                    (gradient[where] if gradient.ndim else gradient).add_(new)
+        return Swept(join_values(parts, left), tuple(gradients))
+
+    def _block(self, q: Side, left: Tensor, right: Tensor, scale: Tensor) -> Values:
+        tile = self.pairs.tile(q, self.k)
+        if tile.log_repulsion.requires_grad or tile.attraction.requires_grad:
+            raise ConventionError(
+                expected="weights of pairs without gradient",
+                got="weights that are differentiated",
+                argument="method",
+                advice="Pass method='dense' to train the weights of pairs.",
+            )
+        s = self.similarity.finish(left @ right.T)
+        return evaluate(s, s * scale, tile, self.form)
+
+
+def join_values(parts: list[Values], like: Tensor) -> Values:
+    """The values of all blocks, one after the other."""
+    if not parts:
+        none = like.new_zeros(0)
+        return Values(none, none > 0, none, none, none)
+    names = ("loss", "valid", "gap", "push_mass", "entropy")
+    joined = (torch.cat([getattr(part, name).detach() for part in parts]) for name in names)
+    return Values(*joined)

@@ -1,0 +1,1 @@
+"""Objectives as data: terms, steps before them, and their weighted sum."""

@@ -1,0 +1,255 @@
+"""Terms of an objective, and steps before them, as data: what is compared with what, and how."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from equivariant.errors import ConventionError
+from equivariant.losses.contrast.anchor_candidates import MakeOwn
+from equivariant.losses.contrast.core import contrast, contrast_both
+from equivariant.losses.contrast.pairs import Pairs, Same
+from equivariant.losses.contrast.sides import Side
+from equivariant.losses.contrast.similarity import Similarity
+from equivariant.losses.contrast.statistics import Hardest, Link, Pull, Push
+from equivariant.losses.temperatures.temperature import Temperature
+from equivariant.processes import across_processes, collect
+from equivariant.shapes import Float
+
+Kind = Literal["anchors", "moments"]
+"""What several processes share: ``anchors`` keep their own rows and gather the candidates,
+``moments`` see the rows of all."""
+
+Reduction = Literal["mean", "log-mean-exp"]
+
+
+class Sides:
+    """Named sides; ``"a+b"`` joins rows, ``"a.label"`` is what a's rows know.
+
+    Args:
+        named: Sides by name.
+        slices: Columns of each part, for terms that see one part of the vectors.
+    """
+
+    def __init__(self, named: Mapping[str, Side], slices: Sequence[slice] = ()) -> None:
+        self.named = dict(named)
+        self.slices = tuple(slices)
+
+    def side(self, names: str, part: int | None = None) -> Side:
+        """The rows of one side, or of several joined by ``+``.
+
+        Raises:
+            ConventionError: A name is not among the sides, or the part does not exist.
+        """
+        return Side.join(*(self._one(name, part) for name in names.split("+")))
+
+    def tensor(self, name: str, part: int | None = None) -> Tensor:
+        """Embeddings of ``"a"``, or what ``"a.label"`` names; rows of all processes."""
+        rows, _, attribute = name.partition(".")
+        side = self.side(rows, part)
+        return collect(side.get(attribute) if attribute else side.z)
+
+    def _one(self, name: str, part: int | None) -> Side:
+        if name not in self.named:
+            raise ConventionError(
+                expected=f"a side called {name!r}",
+                got=", ".join(self.named) or "none",
+                argument="sides",
+                advice=f"Pass {name}= when calling the loss.",
+            )
+        side = self.named[name]
+        if part is None:
+            return side
+        if not 0 <= part < len(self.slices):
+            raise ConventionError(
+                expected=f"a part below {len(self.slices)}",
+                got=str(part),
+                argument="part",
+                advice="A part is the index of a summand of the action: 0 is the first.",
+            )
+        return side.replace(side.z[:, self.slices[part]], irreps=None)
+
+
+@dataclass(frozen=True)
+class Term(ABC):
+    """One summand of an objective.
+
+    Args:
+        name: How it is called in logs.
+        weight: Factor; negative rewards.
+        part: Index of the part of the vectors that the term sees; None sees them whole.
+    """
+
+    name: str
+    weight: float = 1.0
+    part: int | None = None
+
+    @property
+    def key(self) -> str:
+        """The name with the part."""
+        return self.name if self.part is None else f"{self.name}_{self.part}"
+
+    @property
+    @abstractmethod
+    def kind(self) -> Kind:
+        """What the term shares with other processes."""
+
+    @abstractmethod
+    def value(self, sides: Sides, generator: torch.Generator | None) -> Float[Tensor, ""]:
+        """The term before its weight."""
+
+
+@dataclass(frozen=True)
+class ContrastTerm(Term):
+    """A contrast of two sides; the fields beyond are the arguments of :func:`contrast`.
+
+    Args:
+        anchors: Sides whose rows are the anchors, joined by ``+``.
+        candidates: Sides whose rows are the candidates.
+        reduce: ``mean`` over valid anchors, or the logarithm of the mean exponential.
+        own: Makes candidates that each anchor has alone, beside the shared ones.
+        shared: Whether every process holds the same candidates (prototypes, words): they are
+            then not gathered.
+    """
+
+    anchors: str = "a+b"
+    candidates: str = "a+b"
+    pairs: Pairs = field(default_factory=lambda: Same("id").not_self())
+    tau: float | Temperature = 0.1
+    similarity: Similarity | None = None
+    keep: float = 1.0
+    pull: Pull = "mean"
+    push: Push = "lse"
+    link: Link = "gap"
+    hardest: Hardest | None = None
+    reduce: Reduction = "mean"
+    own: MakeOwn | None = None
+    shared: bool = False
+
+    @property
+    def kind(self) -> Kind:
+        return "anchors"
+
+    def value(self, sides: Sides, generator: torch.Generator | None) -> Float[Tensor, ""]:
+        anchors = sides.side(self.anchors, self.part)
+        candidates = sides.side(self.candidates, self.part)
+        result = contrast(
+            anchors,
+            candidates,
+            self.pairs,
+            tau=self.tau,
+            similarity=self.similarity,
+            keep=self.keep,
+            pull=self.pull,
+            push=self.push,
+            link=self.link,
+            hardest=self.hardest,
+            gather=not self.shared,
+            own=None if self.own is None else self.own(anchors, candidates, generator),
+        )
+        result = replace(result, gathered=across_processes())
+        if self.reduce == "mean":
+            return result.mean()
+        rows = collect(result.per_anchor[result.valid])
+        return rows.sum() if len(rows) == 0 else rows.logsumexp(0) - math.log(len(rows))
+
+
+@dataclass(frozen=True)
+class BothWaysTerm(Term):
+    """Two sides, each anchors once: ``forward`` times one direction, the rest times the other.
+
+    Args:
+        a: One side.
+        b: The other.
+        pairs: Who attracts and who repels whom.
+        tau: Temperature.
+        forward: Share of the direction from a to b, in [0, 1].
+    """
+
+    a: str = "a"
+    b: str = "b"
+    pairs: Pairs = field(default_factory=lambda: Same("id"))
+    tau: float | Temperature = 0.1
+    forward: float = 0.5
+
+    @property
+    def kind(self) -> Kind:
+        return "anchors"
+
+    def value(self, sides: Sides, generator: torch.Generator | None) -> Float[Tensor, ""]:
+        a, b = sides.side(self.a, self.part), sides.side(self.b, self.part)
+        there, back = contrast_both(a, b, self.pairs, tau=self.tau, gather=True)
+        return self.forward * there.mean() + (1.0 - self.forward) * back.mean()
+
+
+@dataclass(frozen=True)
+class FunctionTerm(Term):
+    """A function of whole sides: statistics of columns, a sort, a bound.
+
+    Args:
+        function: Takes the tensors named by ``of`` and the settings; returns a scalar, or one
+            number per row, which are averaged (0 of none).
+        of: Sides (``"a"``), or what their rows know (``"a.label"``); of all processes.
+        settings: Keyword arguments.
+        draws: Whether the function also takes ``generator=``.
+    """
+
+    function: Callable[..., Tensor] = torch.add
+    of: tuple[str, ...] = ("a", "b")
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    draws: bool = False
+
+    @property
+    def kind(self) -> Kind:
+        return "moments"
+
+    def value(self, sides: Sides, generator: torch.Generator | None) -> Float[Tensor, ""]:
+        tensors = [sides.tensor(name, self.part) for name in self.of]
+        drawn = {"generator": generator} if self.draws else {}
+        values = self.function(*tensors, **self.settings, **drawn)
+        return values.mean() if values.numel() else values.sum()
+
+
+@dataclass(frozen=True)
+class Step:
+    """Makes one more side from others, before terms are evaluated.
+
+    Args:
+        name: What the new side is called.
+        function: Takes the sides named by ``of`` and the settings; returns a side.
+        of: Names of sides.
+        settings: Keyword arguments.
+        draws: Whether the function also takes ``generator=``.
+    """
+
+    name: str
+    function: Callable[..., Side]
+    of: tuple[str, ...]
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    draws: bool = False
+
+    def side(self, sides: Sides, generator: torch.Generator | None) -> Side:
+        """The new side."""
+        drawn = {"generator": generator} if self.draws else {}
+        return self.function(*map(sides.side, self.of), **self.settings, **drawn)
+
+
+def trained_inside(value: object) -> Iterator[nn.Module | nn.Parameter]:
+    """Modules and parameters in the fields of terms, wherever they are."""
+    if isinstance(value, nn.Module | nn.Parameter):
+        yield value
+    elif is_dataclass(value) and not isinstance(value, type):
+        for f in fields(value):
+            yield from trained_inside(getattr(value, f.name))
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from trained_inside(item)
+    elif isinstance(value, tuple | list):
+        for item in value:
+            yield from trained_inside(item)

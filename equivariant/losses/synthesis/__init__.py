@@ -1,0 +1,1 @@
+"""Positives and negatives that no data holds: mixed, extrapolated, perturbed."""

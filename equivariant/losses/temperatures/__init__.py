@@ -1,0 +1,1 @@
+"""Temperatures: fixed, scheduled, learned, or of single anchors and pairs."""

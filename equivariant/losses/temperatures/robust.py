@@ -1,0 +1,199 @@
+"""Temperatures of single anchors, from a distributionally robust objective."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from equivariant.errors import ConventionError
+from equivariant.losses.checks import check_rows
+from equivariant.losses.contrast.core import contrast
+from equivariant.losses.contrast.pairs import Same
+from equivariant.losses.contrast.sides import Side
+from equivariant.losses.contrast.similarity import unit
+from equivariant.losses.contrast.statistics import Boltzmann
+from equivariant.losses.temperatures.temperature import PerAnchor
+
+_NEGATIVES = Same("id").not_self()
+
+
+class IndividualTemperature(nn.Module):
+    """A temperature for every sample of a data set, trained beside the embeddings.
+
+    With h_ij = s_ij - s_ip over the negatives j of anchor i (both views of other samples),
+
+        F_i(τ_i) = τ_i log mean_j exp(h_ij / τ_i) + τ_i ρ,   τ_i in [low, high]
+
+    The mean is replaced by a running one, u_i ← (1 - γ) u_i + γ mean_j exp(h_ij / τ_i), kept as
+    a logarithm: gradients of small batches are then those of large ones. τ_i descends its own
+    averaged, clipped gradient. In evaluation mode nothing is updated.
+
+    Args:
+        samples: Size of the data set; the state has three numbers per sample and view.
+        rho: ρ >= 0; the larger, the lower the temperatures.
+        gamma: γ in (0, 1]; 1 uses the batch alone.
+        start: First τ.
+        low: Smallest τ > 0.
+        high: Largest τ.
+        rate: Step of τ.
+        average: Share of the old gradient of τ in its average, in [0, 1); the released code's
+            β_u, 0.9, is the share of the new one.
+        clip: Largest gradient of τ.
+
+    Raises:
+        ConventionError: The bounds are not 0 < low <= start <= high, or γ is outside (0, 1].
+
+    Source: Qiu et al. 2023 (iSogCLR)
+    """
+
+    tau: Tensor
+    log_u: Tensor
+    slope: Tensor
+
+    def __init__(
+        self,
+        samples: int,
+        *,
+        rho: float = 6.0,
+        gamma: float = 0.8,
+        start: float = 0.1,
+        low: float = 0.05,
+        high: float = 1.0,
+        rate: float = 1e-3,
+        average: float = 0.1,
+        clip: float = 3.0,
+    ) -> None:
+        super().__init__()
+        if not 0.0 < low <= start <= high or not 0.0 < gamma <= 1.0:
+            raise ConventionError(
+                expected="0 < low <= start <= high and gamma in (0, 1]",
+                got=f"low={low}, start={start}, high={high}, gamma={gamma}",
+                argument="start",
+                advice="Published: start 0.1 in [0.05, 1], gamma 0.8.",
+            )
+        self.rho, self.gamma, self.low, self.high = rho, gamma, low, high
+        self.rate, self.average, self.clip = rate, average, clip
+        self.register_buffer("tau", torch.full((2, samples), start))
+        self.register_buffer("log_u", torch.full((2, samples), -math.inf))
+        self.register_buffer("slope", torch.zeros(2, samples))
+
+    def forward(self, a: Tensor, b: Tensor, sample: Tensor) -> Tensor:
+        """Losses of the 2N views, shape (2N,), whose mean's gradient trains the embeddings.
+
+        Args:
+            a: First views, shape (N, D).
+            b: Second views, shape (N, D).
+            sample: Number of each object in the data set, shape (N,), int64; no one twice.
+        """
+        if len(torch.unique(sample)) < len(sample) or len(sample) < 2:
+            raise ConventionError(
+                expected="at least two samples, no one twice", got=f"{len(sample)} rows",
+                argument="sample", advice="Draw batches without replacement.",
+            )  # fmt: skip
+        place = torch.cat([sample, sample + self.tau.shape[1]])
+        tau = self.tau.flatten()[place].to(a)
+        side = Side.views(a, b, id=torch.arange(len(a), device=a.device)).replace(tau=tau)
+        positive = (unit(a) * unit(b)).sum(1).repeat(2)
+        pushed = _push(side)
+        with torch.no_grad():
+            log_now = pushed - positive / tau
+            old = self.log_u.flatten()[place].to(a)
+            new = torch.logaddexp(old + math.log1p(-self.gamma), log_now + math.log(self.gamma)) \
+                if self.gamma < 1.0 else log_now  # fmt: skip
+            log_u = torch.where(old > -math.inf, new, log_now)
+            ratio = (log_now - log_u).exp()
+            mean = _mean_similarity(side, tau) - positive
+            slope = log_u + self.rho - ratio * mean / tau
+            if self.training:
+                self._descend(place, log_u, slope)
+        value = ratio * tau * pushed - positive
+        exact = tau * (log_u + self.rho)
+        return value + (exact - value).detach()
+
+    def _descend(self, place: Tensor, log_u: Tensor, slope: Tensor) -> None:
+        averaged, tau = self.slope.flatten(), self.tau.flatten()
+        clipped = slope.to(averaged).clamp(-self.clip, self.clip)
+        averaged[place] = self.average * averaged[place] + (1.0 - self.average) * clipped
+        tau[place] = (tau[place] - self.rate * averaged[place]).clamp(self.low, self.high)
+        self.log_u.view(-1)[place] = log_u.to(self.log_u)
+        self.slope.copy_(averaged.view_as(self.slope))
+        self.tau.copy_(tau.view_as(self.tau))
+
+
+class TemperatureNetwork(nn.Module):
+    """Predicts each anchor's temperature, and is trained by the robust objective that uses it.
+
+        x = σ(W z),   c = x Cᵀ (unit rows of C),
+        τ = low + (high - low) σ(linear[(softmax(c / eᵃ) - 1/M) ⊙ σ(c)])
+
+    The network sees embeddings without gradient; see :class:`IndividualTemperature` for F.
+
+    Args:
+        dim: Width of the embeddings.
+        prototypes: M, rows of C.
+        low: Smallest τ > 0.
+        high: Largest τ.
+        rho: ρ >= 0.
+        dropout: Probability on x.
+
+    Source: Qiu et al. 2024 (TempNet).
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        *,
+        prototypes: int = 256,
+        low: float = 0.005,
+        high: float = 0.05,
+        rho: float = 6.0,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.low, self.high, self.rho = low, high, rho
+        self.project = nn.Linear(dim, dim)
+        self.drop = nn.Dropout(dropout)
+        self.prototypes = nn.Parameter(torch.randn(prototypes, dim))
+        self.log_scale = nn.Parameter(torch.zeros(()))
+        self.last = nn.Linear(prototypes, 1)
+
+    def temperature(self, z: Tensor) -> Tensor:
+        """τ of each row of z, shape (N,)."""
+        x = self.drop(torch.sigmoid(self.project(z)))
+        scores = x @ unit(self.prototypes).T
+        share = torch.softmax(scores / self.log_scale.exp(), 1) - 1.0 / scores.shape[1]
+        score = self.last(share * torch.sigmoid(scores))[:, 0]
+        return self.low + (self.high - self.low) * torch.sigmoid(score)
+
+    def forward(self, a: Tensor, b: Tensor) -> Tensor:
+        """F of the 2N views, shape (2N,), differentiable by embeddings and by the network.
+
+        Args:
+            a: First views, shape (N, D), N >= 2: one object alone has no negatives.
+            b: Second views, shape (N, D).
+        """
+        check_rows(a)
+        z = torch.cat([a, b])
+        tau = self.temperature(z.detach().to(self.project.weight)).to(z)
+        side = Side.views(a, b).replace(tau=tau)
+        positive = (unit(a) * unit(b)).sum(1).repeat(2)
+        return tau * (_push(side) + self.rho) - positive
+
+
+def _push(side: Side) -> Tensor:
+    """log mean_j exp(s_ij / τ_i) over the negatives of each anchor."""
+    result = contrast(
+        side, side, _NEGATIVES.without_same("id"), tau=PerAnchor(), pull="none", push="lme"
+    )
+    return result.per_anchor
+
+
+def _mean_similarity(side: Side, tau: Tensor) -> Tensor:
+    """Σ_j softmax_j(s_ij / τ_i) s_ij over the negatives of each anchor."""
+    result = contrast(
+        side, side, _NEGATIVES.without_same("id"), tau=PerAnchor(), pull="none",
+        push=Boltzmann(1.0),
+    )  # fmt: skip
+    return result.per_anchor * tau

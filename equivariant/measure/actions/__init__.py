@@ -1,0 +1,1 @@
+"""Measures of actions: the group law, actions fitted to features, how pairs are explained."""

@@ -1,0 +1,1 @@
+"""A verdict on a measurement, and the likely causes of an error."""

@@ -1,0 +1,1 @@
+"""The equivariance error: drawn, gathered, summarized with intervals, and what limits it."""

@@ -1,0 +1,1 @@
+"""Which layer breaks equivariance: by attribution, by its weights, by replacing it."""

@@ -1,0 +1,1 @@
+"""Errors of infinitesimal motions, and the symmetries that they show."""

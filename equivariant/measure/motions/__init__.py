@@ -1,0 +1,1 @@
+"""How inputs and outputs move: tensors, nested tensors, graphs, and modules that declare it."""

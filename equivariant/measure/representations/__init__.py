@@ -1,0 +1,1 @@
+"""What a representation knows: retrieval, probes, scores, collapse."""

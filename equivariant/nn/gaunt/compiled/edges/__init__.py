@@ -1,0 +1,1 @@
+"""Kernels of convolutions: gather, multiply, add up, edge by edge."""

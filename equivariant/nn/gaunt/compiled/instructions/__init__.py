@@ -1,0 +1,1 @@
+"""What kernels are written in: vectors in registers, and code without loops."""

@@ -1,0 +1,1 @@
+"""Kernels of powers: squares and cubes, and their weighted sums."""

@@ -1,0 +1,1 @@
+"""Kernels of products: sums over the coefficients that are not zero."""

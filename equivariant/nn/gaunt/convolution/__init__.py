@@ -1,0 +1,1 @@
+"""Convolutions of features with filters on the edges of a graph."""

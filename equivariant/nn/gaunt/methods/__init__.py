@@ -1,0 +1,1 @@
+"""Methods to compute a product, one file each, their registry, and which is fastest."""

@@ -1,0 +1,1 @@
+"""Powers of a function on the sphere: many-body features."""

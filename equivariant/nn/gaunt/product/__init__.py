@@ -1,0 +1,1 @@
+"""Products of two functions on the sphere, and the layers made of them."""

@@ -1,0 +1,1 @@
+"""Vector neurons: layers and networks whose channels are vectors of space."""

@@ -1,0 +1,1 @@
+"""What a training step computes: a loss from a batch, and its parts for the log."""
