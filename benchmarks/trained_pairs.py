@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from trained_models import Budget
 
-from datasets3d import BuildConfig, Law, ProceduralMeshes, ThreeDIEBench, TransformPairs, build
+from datasets3d import BuildConfig, ProceduralMeshes, ThreeDIEBench, TransformPairs, ViewLaw, build
 from equivariant.actions import Action
 from equivariant.measure import Estimate, estimate_mean, pair_error
 from equivariant.nn import SplitModel
@@ -37,7 +37,7 @@ def rendered_pairs(budget: Budget) -> Iterator[dict[str, Any]]:
         root = Path(folder) / "data"
         build(
             ProceduralMeshes(instances=budget.objects), root, workers=1, progress=False,
-            config=BuildConfig(views=VIEWS, size_px=SIZE, law=Law(field_of_view_rad=0.42)),
+            config=BuildConfig(views=VIEWS, size_px=SIZE, law=ViewLaw(field_of_view_rad=0.42)),
         )  # fmt: skip
         for method, config in METHODS.items():
             fit = FitConfig(budget.pair_steps, 64, accelerator="cpu", log_every=50)

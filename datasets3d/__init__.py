@@ -12,7 +12,7 @@ from datasets3d.pairs.threediebench import ThreeDIEBench
 from datasets3d.views.build import BuildReport, build
 from datasets3d.views.config import BuildConfig
 from datasets3d.views.estimate import BuildEstimate, estimate
-from datasets3d.views.latents import Law
+from datasets3d.views.latents import ViewLaw
 from datasets3d.views.verify import verify
 
 if TYPE_CHECKING:
@@ -43,7 +43,6 @@ __all__ = [
     "BuildEstimate",
     "BuildReport",
     "ElementConvention",
-    "Law",
     "MeshFolder",
     "MolecularGraph",
     "MoleculeGraphs",
@@ -53,6 +52,7 @@ __all__ = [
     "ProceduralMeshes",
     "ThreeDIEBench",
     "TransformPairs",
+    "ViewLaw",
     "build",
     "estimate",
     "read_isolated_atoms",

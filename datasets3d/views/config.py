@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from datasets3d.views.latents import Law
+from datasets3d.views.latents import ViewLaw
 from datasets3d.views.storage import ChannelOrder
 from equivariant.errors import ConventionError
 
@@ -37,7 +37,7 @@ class BuildConfig:
     views: int = 50
     size_px: int = 128
     seed: int = 0
-    law: Law = field(default_factory=Law)
+    law: ViewLaw = field(default_factory=ViewLaw)
     renderer: str = "embree"
     samples_per_side: int = 3
     quality: int = 95

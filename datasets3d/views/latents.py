@@ -24,11 +24,11 @@ FLOOR_SATURATION = FLOOR_VALUE = 0.6
 SPOT_SATURATION, SPOT_VALUE = 1.0, 0.8
 FIELD_OF_VIEW_RAD = Camera().field_of_view_rad
 
-__all__ = ["COLUMNS", "Law", "generator", "rotation_matrix"]
+__all__ = ["COLUMNS", "ViewLaw", "generator", "rotation_matrix"]
 
 
 @dataclass(frozen=True)
-class Law:
+class ViewLaw:
     """The probability law of a view; the defaults are 3DIEBench's.
 
     All factors are independent and uniform. A range of one point fixes a factor.
@@ -50,7 +50,7 @@ class Law:
         ConventionError: A setting is out of its range.
 
     Example:
-        >>> latent = Law().sample(0, "chair/chair-000001", view=3)
+        >>> latent = ViewLaw().sample(0, "chair/chair-000001", view=3)
         >>> latent.shape, bool((abs(latent[:3]) <= math.pi / 2).all())
         ((7,), True)
     """
@@ -190,5 +190,5 @@ def _cone_euler(u: NDArray[np.float64], angle_max_rad: float) -> NDArray[np.floa
 def _refuse(argument: str, expected: str, got: str) -> None:
     raise ConventionError(
         expected=expected, got=got, argument=f"law.{argument}",
-        advice="See the documentation of Law; 3DIEBench's law is the default.",
+        advice="See the documentation of ViewLaw; 3DIEBench's law is the default.",
     )  # fmt: skip

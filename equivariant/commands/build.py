@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from datasets3d import BuildConfig, Law, ProceduralMeshes, build, estimate
+from datasets3d import BuildConfig, ProceduralMeshes, ViewLaw, build, estimate
 from datasets3d.meshes import MeshFolder, MeshSource, Variants
 from equivariant.commands.terminal import duration, say, size
 
@@ -63,7 +63,7 @@ class Build:
     size: int = 128
     rotation: Literal["box", "haar", "vertical", "cone"] = "box"
     angle_max_deg: float = 90.0
-    field_of_view_deg: float = math.degrees(Law().field_of_view_rad)
+    field_of_view_deg: float = math.degrees(ViewLaw().field_of_view_rad)
     fixed_light: bool = False
     seed: int = 0
     samples_per_side: int = 3
@@ -101,13 +101,13 @@ class Build:
     def config(self) -> BuildConfig:
         """What is rendered, and how."""
         light: tuple[float, float] = (0.0, 0.0)
-        law = Law(
+        law = ViewLaw(
             rotation=self.rotation,
             angle_max_rad=math.radians(self.angle_max_deg),
             field_of_view_rad=math.radians(self.field_of_view_deg),
         )
         if self.fixed_light:
-            law = Law(
+            law = ViewLaw(
                 rotation=law.rotation,
                 angle_max_rad=law.angle_max_rad,
                 field_of_view_rad=law.field_of_view_rad,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 
 import renderers
-from datasets3d import Law, ProceduralMeshes
+from datasets3d import ProceduralMeshes, ViewLaw
 from equivariant.commands.terminal import say
 from equivariant.runs import environment
 
@@ -39,7 +39,7 @@ class Doctor:
 
     def rate(self) -> float:
         """Images per second of the default renderer, after it has compiled."""
-        source, law = ProceduralMeshes(instances=1, classes=["truck"]), Law()
+        source, law = ProceduralMeshes(instances=1, classes=["truck"]), ViewLaw()
         mesh, renderer = source.load(source.entries()[0]), renderers.get("embree")
         scenes = [law.scene(mesh, law.sample(0, "truck", view=view)) for view in range(50)]
         renderer.render_rgb(scenes[0], self.size)

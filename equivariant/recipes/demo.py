@@ -12,7 +12,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from datasets3d import BuildConfig, Law, ProceduralMeshes, ThreeDIEBench, TransformPairs, build
+from datasets3d import BuildConfig, ProceduralMeshes, ThreeDIEBench, TransformPairs, ViewLaw, build
 from equivariant.errors import ConventionError
 from equivariant.measure import ProbeConfig
 from equivariant.recipes.evaluate_3diebench import EvaluationConfig
@@ -57,9 +57,9 @@ class DemoConfig:
     workers: int = 0
 
     @property
-    def law(self) -> Law:
+    def law(self) -> ViewLaw:
         """3DIEBench's law of rotation, floor and light, through a lens that fills the picture."""
-        return Law(field_of_view_rad=0.42)
+        return ViewLaw(field_of_view_rad=0.42)
 
     def model(self, variant: Variant) -> ModelConfig:
         """The network of one method."""

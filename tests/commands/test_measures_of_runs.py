@@ -9,8 +9,8 @@ from test_force_field_commands import SMALL, write
 from test_going_on import OPTIONS, rendered, train
 
 from datasets3d import ThreeDIEBench
+from datasets3d.pairs import memory
 from datasets3d.pairs.memory import InsufficientMemoryError, available_memory, check_memory
-from datasets3d.pairs.view_pairs import memory
 from equivariant.commands.main import main
 from equivariant.errors import ConventionError
 from equivariant.measure import ProbeConfig

@@ -17,7 +17,7 @@ import simplejpeg
 from building import CONFIG, OBJECTS, SOURCE, SQUARE, bad_folder, bytes_of, quiet
 from PIL import Image
 
-from datasets3d import BuildConfig, Law, ProceduralMeshes, ThreeDIEBench, estimate, verify
+from datasets3d import BuildConfig, ProceduralMeshes, ThreeDIEBench, ViewLaw, estimate, verify
 from datasets3d.meshes import MeshFolder
 from datasets3d.views.storage import View, read_image, write_object
 from equivariant.errors import ConventionError, DataFormatError, MissingExtraError
@@ -44,7 +44,7 @@ def test_layout(whole):
     assert str(whole.parent) not in (whole / "manifest.json").read_text()
     assert verify(whole) == []
     latent = np.load(whole / "dog" / "dog-000002" / "latent_1.npy")
-    np.testing.assert_array_equal(latent, Law().sample(0, "dog/dog-000002", view=1))
+    np.testing.assert_array_equal(latent, ViewLaw().sample(0, "dog/dog-000002", view=1))
 
 
 def test_a_finished_build_is_left_as_it_is(copy, whole):
@@ -113,8 +113,8 @@ def test_missing_or_empty_source(tmp_path):
     [
         ({"views": 4}, "config.views: 4 instead of 3"),
         ({"seed": 1}, "config.seed: 1 instead of 0"),
-        ({"law": Law(angle_max_rad=1.0)}, "config.law.angle_max_rad: 1.0"),
-        ({"law": Law(floor_hue=(0.0, 0.5))}, "config.law.floor_hue"),
+        ({"law": ViewLaw(angle_max_rad=1.0)}, "config.law.angle_max_rad: 1.0"),
+        ({"law": ViewLaw(floor_hue=(0.0, 0.5))}, "config.law.floor_hue"),
         ({"channel_order": "bgr"}, "config.channel_order: 'bgr' instead of 'rgb'"),
     ],
 )

@@ -14,7 +14,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from datasets3d import BuildConfig, Law, ProceduralMeshes, build, verify
+from datasets3d import BuildConfig, ProceduralMeshes, ViewLaw, build, verify
 from datasets3d.meshes import MeshEntry, MeshSource
 from datasets3d.views.schema import COLUMNS, Manifest
 from datasets3d.views.splits import split_of
@@ -234,7 +234,7 @@ def test_splits_by_id_keep_a_mesh_on_one_side():
 
 @pytest.mark.parametrize("rotation", ["box", "vertical", "haar", "cone"])
 def test_ranges_hold_what_is_drawn(rotation):
-    law = Law(rotation=rotation, angle_max_rad=0.7)
+    law = ViewLaw(rotation=rotation, angle_max_rad=0.7)
     latents = np.stack([law.sample(1, "a/b", view=k) for k in range(500)])
     low, high = np.array(law.ranges()).T
     assert (latents >= low - 1e-12).all() and (latents <= high + 1e-12).all()

@@ -13,10 +13,10 @@ from scipy.spatial.transform import Rotation
 from datasets3d import (
     BuildConfig,
     ElementConvention,
-    Law,
     ProceduralMeshes,
     ThreeDIEBench,
     TransformPairs,
+    ViewLaw,
     build,
 )
 from datasets3d.views.latents import rotation_matrix
@@ -152,7 +152,7 @@ def test_a_blind_predictor_scores_0229(published):
 
 
 def test_our_law_has_the_published_statistics():
-    latents = np.stack([Law().sample(0, "c/o", view=v) for v in range(12_000)])
+    latents = np.stack([ViewLaw().sample(0, "c/o", view=v) for v in range(12_000)])
     a, b = torch.from_numpy(rotation_matrix(latents)).view(2, -1, 3, 3)
     q = Spin3.quaternion_xyzw(ElementConvention(cover=True).between(a, b))
     np.testing.assert_allclose(q.mean(0), (0, 0, 0, 0.533), atol=0.025)
@@ -186,7 +186,7 @@ def test_recorded_angles_give_the_published_sign(limit_deg):
 @pytest.mark.parametrize("rotation", ["haar", "cone", "vertical", "box"])
 def test_matrices_tell_the_sign_of_every_law_that_records_what_they_tell(rotation):
     """Only a box beyond ±π/2 records angles about y that no matrix gives back."""
-    law = Law(rotation=rotation, angle_max_rad=math.pi / 2 if rotation == "box" else math.pi)
+    law = ViewLaw(rotation=rotation, angle_max_rad=math.pi / 2 if rotation == "box" else math.pi)
     latents = np.stack([law.sample(0, "c/o", view=v) for v in range(300)])
     angles = torch.from_numpy(latents[:, :3].copy()).unflatten(0, (2, -1))
     a, b = torch.from_numpy(rotation_matrix(latents)).unflatten(0, (2, -1))
@@ -197,7 +197,7 @@ def test_matrices_tell_the_sign_of_every_law_that_records_what_they_tell(rotatio
 
 def test_pairs_of_a_wide_box_have_the_sign_of_their_recorded_angles(tmp_path):
     source = ProceduralMeshes(instances=2, classes=["chair"])
-    config = BuildConfig(views=6, size_px=8, law=Law(angle_max_rad=math.pi))
+    config = BuildConfig(views=6, size_px=8, law=ViewLaw(angle_max_rad=math.pi))
     build(source, tmp_path / "set", config=config, workers=1, progress=False)
     data = ThreeDIEBench(tmp_path / "set", "all")
     pairs = TransformPairs(data, convention=ElementConvention(cover=True))

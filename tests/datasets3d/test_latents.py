@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 from scipy.spatial.transform import Rotation
 
-from datasets3d import Law
+from datasets3d import ViewLaw
 from datasets3d.views.latents import COLUMNS, generator, rotation_matrix
 from equivariant.errors import ConventionError
 from renderers import Mesh
@@ -39,7 +39,7 @@ def is_haar(rotations):
 
 @pytest.fixture(scope="module")
 def box():
-    return draws(Law())
+    return draws(ViewLaw())
 
 
 def test_ranges_are_those_of_3diebench(box):
@@ -65,7 +65,7 @@ def test_consecutive_views_and_objects_are_independent(box):
 
 
 def test_haar_law_by_its_moments(box):
-    haar = draws(Law(rotation="haar"))
+    haar = draws(ViewLaw(rotation="haar"))
     assert is_haar(rotation_matrix(haar))
     assert np.array_equal(haar[:, 3:], box[:, 3:])
     angles = Rotation.from_matrix(rotation_matrix(haar)).magnitude()
@@ -75,18 +75,18 @@ def test_haar_law_by_its_moments(box):
 def test_uniform_euler_angles_are_not_haar(box):
     """The broken twin: the same test refuses it, with a full circle too."""
     assert not is_haar(rotation_matrix(box))
-    assert not is_haar(rotation_matrix(2 * draws(Law())))
+    assert not is_haar(rotation_matrix(2 * draws(ViewLaw())))
 
 
 def test_vertical_law_turns_about_z_alone():
-    latents = draws(Law(rotation="vertical", angle_max_rad=1.0), 500)
+    latents = draws(ViewLaw(rotation="vertical", angle_max_rad=1.0), 500)
     assert not latents[:, :2].any()
     assert np.abs(latents[:, 2]).max() <= 1.0 and latents[:, 2].std() > 0.5
     np.testing.assert_allclose(rotation_matrix(latents)[:, 2], np.tile([0, 0, 1], (500, 1)))
 
 
 def test_a_range_of_one_point_fixes_a_factor(box):
-    law = Law(floor_hue=(0.25, 0.25), spot_theta_rad=(0.5, 0.5), spot_phi_rad=(-1.0, -1.0),
+    law = ViewLaw(floor_hue=(0.25, 0.25), spot_theta_rad=(0.5, 0.5), spot_phi_rad=(-1.0, -1.0),
               spot_hue=(1.0, 1.0))  # fmt: skip
     latents = draws(law, 100)
     assert (latents[:, 3:] == [0.25, 0.5, -1.0, 1.0]).all()
@@ -94,12 +94,12 @@ def test_a_range_of_one_point_fixes_a_factor(box):
 
 
 def test_a_view_depends_on_seed_object_and_index_alone():
-    law = Law()
+    law = ViewLaw()
     wanted = [(s, k, v) for s in (0, 1) for k in ("a/1", "a/11", "b/1") for v in (0, 1, 11)]
     forward = {w: law.sample(w[0], w[1], view=w[2]) for w in wanted}
     np.random.seed(7)  # the global generator plays no part
     for seed, key, view in reversed(wanted):
-        again = Law().sample(seed, key, view=view)
+        again = ViewLaw().sample(seed, key, view=view)
         assert np.array_equal(again, forward[seed, key, view])
     assert len({latent.tobytes() for latent in forward.values()}) == len(wanted)
 
@@ -138,7 +138,7 @@ def test_rotation_matrix_takes_any_leading_axes(box):
 
 def test_scene_of_a_latent():
     latent = np.array([0.1, -0.4, 1.2, 0.3, 0.6, 5.0, 0.85])
-    scene = Law(field_of_view_rad=0.4).scene(TRIANGLE, latent)
+    scene = ViewLaw(field_of_view_rad=0.4).scene(TRIANGLE, latent)
     np.testing.assert_allclose(scene.rotation, rotation_matrix(latent))
     spot, floor = scene.spot, scene.floor
     expected = 4 * np.array([math.sin(0.6) * math.cos(5), math.sin(0.6) * math.sin(5),
@@ -152,7 +152,9 @@ def test_scene_of_a_latent():
     np.testing.assert_allclose(scene.camera.position, (0.0, 2.5 / 2**0.5, 2.5 / 2**0.5))
     assert scene.camera.target == (0.0, 0.0, 0.0)
     assert scene.camera.field_of_view_rad == 0.4
-    assert Law().scene(TRIANGLE, latent).camera.field_of_view_rad == pytest.approx(0.691111, 1e-5)
+    assert ViewLaw().scene(TRIANGLE, latent).camera.field_of_view_rad == pytest.approx(
+        0.691111, 1e-5
+    )
 
 
 def test_columns_say_what_they_hold():
@@ -181,9 +183,9 @@ def test_columns_say_what_they_hold():
 )
 def test_settings_out_of_range_are_refused(name, value):
     with pytest.raises(ConventionError, match=f"law.{name}"):
-        Law(**{name: value})
+        ViewLaw(**{name: value})
 
 
 def test_unknown_law_is_refused():
     with pytest.raises(Exception, match="rotation"):
-        Law(rotation="euler")
+        ViewLaw(rotation="euler")

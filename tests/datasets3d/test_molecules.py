@@ -15,8 +15,8 @@ from datasets3d import (
     read_rmd17,
     read_xyz,
 )
+from datasets3d.molecules import files as molecule_files
 from datasets3d.molecules.files import HARTREE_IN_EV, KCAL_PER_MOL_IN_EV, has_forces
-from datasets3d.molecules.molecules import files as molecule_files
 from equivariant.errors import ConventionError, DataFormatError
 
 WATER = """3

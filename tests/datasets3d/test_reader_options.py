@@ -10,7 +10,7 @@ import pytest
 import torch
 from scipy.spatial.transform import Rotation
 
-from datasets3d import BuildConfig, Law, ProceduralMeshes, ThreeDIEBench, TransformPairs, build
+from datasets3d import BuildConfig, ProceduralMeshes, ThreeDIEBench, TransformPairs, ViewLaw, build
 from datasets3d.views.latents import rotation_matrix
 from equivariant.errors import ConventionError, DataFormatError, ShapeError
 
@@ -150,7 +150,7 @@ def test_pair_arguments_out_of_range(data, options):
 
 def test_cone_law_tilts_by_at_most_its_angle():
     limit = 0.6
-    law = Law(rotation="cone", angle_max_rad=limit)
+    law = ViewLaw(rotation="cone", angle_max_rad=limit)
     latents = np.stack([law.sample(0, "a/b", view=k) for k in range(4000)])
     rotations = rotation_matrix(latents)
     cosine = rotations[:, 2, 2]  # of the tilt of the object's vertical axis
@@ -164,7 +164,7 @@ def test_cone_law_tilts_by_at_most_its_angle():
 
 
 def test_a_cone_of_half_a_turn_is_every_rotation():
-    law = Law(rotation="cone", angle_max_rad=np.pi)
+    law = ViewLaw(rotation="cone", angle_max_rad=np.pi)
     rotations = rotation_matrix(np.stack([law.sample(0, "a/b", view=k) for k in range(4000)]))
     second = np.einsum("nij,nkl->ijkl", rotations, rotations) / len(rotations)
     expected = np.einsum("ik,jl->ijkl", np.eye(3), np.eye(3)) / 3

@@ -18,7 +18,7 @@ from equivariant.losses import (
     preset,
     variance,
 )
-from equivariant.losses.presets.split import align
+from equivariant.losses.presets.equivariant import align
 from equivariant.nn import Hypernetwork
 
 

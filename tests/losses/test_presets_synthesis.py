@@ -12,7 +12,7 @@ from equivariant.groups import SO3
 from equivariant.losses import Side, contrast, preset
 from equivariant.losses.contrast.anchor_candidates import Own, repelling
 from equivariant.losses.contrast.pairs import Same
-from equivariant.losses.synthesis.feature_mixtures import feature_mixtures as made
+from equivariant.losses.synthesis import feature_mixtures as made
 from equivariant.losses.synthesis.label_mixtures import (
     anchor_exclusive,
     anchor_exclusive_rotations,

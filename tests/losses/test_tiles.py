@@ -31,7 +31,7 @@ from equivariant.losses import (
     contrast,
     contrast_both,
 )
-from equivariant.losses.contrast.core import tiles
+from equivariant.losses.contrast import tiles
 
 FIELDS = ("per_anchor", "valid", "gap", "push_mass", "entropy")
 

@@ -16,7 +16,7 @@ from torch import nn
 
 from equivariant.errors import ConventionError, ShapeError
 from equivariant.training import cached_step
-from equivariant.training.learners.pairs import cached
+from equivariant.training.learners import cached
 
 DEVICES = [
     "cpu",

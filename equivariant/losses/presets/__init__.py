@@ -1,13 +1,12 @@
 """Named objectives, as data: read them, change their settings, make your own."""
 
 from equivariant.losses.presets import dense as dense
+from equivariant.losses.presets import equivariant as equivariant
 from equivariant.losses.presets import modalities as modalities
-from equivariant.losses.presets import moved as moved
 from equivariant.losses.presets import prototypes as prototypes
 from equivariant.losses.presets import redundancy as redundancy
 from equivariant.losses.presets import softmax as softmax
 from equivariant.losses.presets import spaces as spaces
-from equivariant.losses.presets import split as split
 from equivariant.losses.presets import supervised as supervised
 from equivariant.losses.presets import synthesis as synthesis
 from equivariant.losses.presets import temperature as temperature

@@ -13,8 +13,8 @@ from e3nn.o3 import Irrep, Irreps, rand_matrix
 from equivariant.errors import ConventionError, ShapeError
 from equivariant.harmonics.sphere_grid import grid_tables
 from equivariant.nn import GauntPower, GauntTensorProduct, gaunt_product
-from equivariant.nn.gaunt.power.power import power as power_module
-from equivariant.nn.gaunt.power.power import sphere_powers
+from equivariant.nn.gaunt.power import power as power_module
+from equivariant.nn.gaunt.power import sphere_powers
 
 TRUE, PSEUDO, MIXED = "3x0e + 3x1o + 3x2e", "3x1e + 3x2o", "3x2o + 3x0e + 3x1o + 3x1e"
 CASES = [

@@ -21,7 +21,7 @@ from equivariant.nn.gaunt.compiled import threads
 from equivariant.nn.gaunt.compiled.nonzero_coefficients import harmonic_couplings
 from equivariant.nn.gaunt.compiled.powers import plans as power_plans
 from equivariant.nn.gaunt.methods.fastest import POWERS_UP_TO, prefers_sparse_powers
-from equivariant.nn.gaunt.power.power import sphere_powers
+from equivariant.nn.gaunt.power import sphere_powers
 
 TRUE, PSEUDO, MIXED = "0e + 1o + 2e", "1e + 2o", "2o + 0e + 1o + 1e"
 CASES = [

@@ -13,7 +13,7 @@ from wigner_products import close, draw, expected, paths_of_degrees, peer, place
 from equivariant.errors import ConventionError, ShapeError
 from equivariant.nn import GauntTensorProduct
 from equivariant.nn.gaunt.compiled import availability as engine
-from equivariant.nn.gaunt.product.product import irreps_form, irreps_terms
+from equivariant.nn.gaunt.product import irreps_form, irreps_terms
 
 MIXED = "3x2o + 3x0e + 3x1o + 3x1e"
 TRUE = "3x0e + 3x1o + 3x2e"
