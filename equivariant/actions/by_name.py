@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from inspect import isabstract, signature
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from equivariant import groups
 from equivariant.actions import (
     Action,
     ImageWarp,
@@ -20,31 +23,7 @@ from equivariant.actions import (
     VolumeWarp,
 )
 from equivariant.errors import ConventionError
-from equivariant.groups import (
-    E2,
-    E3,
-    GL,
-    O2,
-    O3,
-    SE2,
-    SE3,
-    SO2,
-    SO3,
-    Affine,
-    Group,
-    Lorentz,
-    Permutation,
-    Sim,
-    Translation,
-)
-
-GROUPS: dict[str, Callable[[], Group]] = {
-    "SO2": SO2, "SO3": SO3, "O2": O2, "O3": O3, "SE2": SE2, "SE3": SE3, "E2": E2, "E3": E3,
-    "Sim2": lambda: Sim(2), "Sim3": lambda: Sim(3), "Lorentz": Lorentz,
-    "GL2": lambda: GL(2), "GL3": lambda: GL(3),
-    "Affine2": lambda: Affine(2), "Affine3": lambda: Affine(3),
-    "Translation2": lambda: Translation(2), "Translation3": lambda: Translation(3),
-}  # fmt: skip
+from equivariant.groups import Group, Permutation
 
 NAMES = (
     "points[:N]", "vectors[:C]", "irreps:8x0e+4x1o", "invariant[:D]", "image:CxHxW",
@@ -75,27 +54,54 @@ class Named:
         return _smooth(items, self.shape, generator)
 
 
+def group_names() -> dict[str, Callable[[], Group]]:
+    """The groups that have a name: every class of :mod:`equivariant.groups` that names a group.
+
+    One without settings has the name of its class; one with a size has its name with 2 and with 3
+    behind it, ``"Sim3"`` for ``Sim(3)``.
+
+    Example:
+        >>> sorted(group_names())[:4]
+        ['Affine2', 'Affine3', 'E2', 'E3']
+    """
+    found: dict[str, Callable[[], Group]] = {}
+    for name in groups.__all__:
+        kind = getattr(groups, name)
+        if not isinstance(kind, type) or not issubclass(kind, Group) or isabstract(kind):
+            continue
+        settings = set(signature(kind).parameters)
+        if not settings:
+            found[name] = kind
+        elif settings == {"size"} and kind is not Permutation:
+            found |= {f"{name}{size}": partial(kind, size) for size in (2, 3)}
+    return found
+
+
 def named_group(name: str, *, rows: int = 0) -> Group:
     """A group by name.
 
     Args:
-        name: A key of ``GROUPS``, or ``"Permutation"`` of ``rows`` things.
+        name: A key of :func:`group_names`, or ``"Permutation"`` of ``rows`` things.
         rows: How many things are permuted.
 
+    Raises:
+        ConventionError: No group has this name.
+
     Example:
-        >>> named_group("SE3")
-        SE3()
+        >>> named_group("SE3"), named_group("Sim2")
+        (SE3(), Sim(size=2))
     """
     if name == "Permutation" and rows > 0:
         return Permutation(rows)
-    if name not in GROUPS:
+    known = group_names()
+    if name not in known:
         raise ConventionError(
-            expected=f"one of {', '.join(GROUPS)}, or Permutation with rows:NxC",
+            expected=f"one of {', '.join(known)}, or Permutation with rows:NxC",
             got=repr(name),
             argument="group",
             advice="From Python any Group can be measured.",
         )
-    return GROUPS[name]()
+    return known[name]()
 
 
 def named_action(name: str, group: Group, *, like: Tensor | None = None) -> Named:
@@ -111,6 +117,7 @@ def named_action(name: str, group: Group, *, like: Tensor | None = None) -> Name
         ConventionError: The name is not known, or a size is missing or not a number.
 
     Example:
+        >>> from equivariant.groups import SE3, SO2, SO3
         >>> named_action("vectors:4", SO3()).action.dim
         12
         >>> named_action("image:3x16x20", SO2()).shape
@@ -140,6 +147,7 @@ def directions(group: Group) -> dict[str, Tensor] | None:
     """Named directions of a group's algebra, for tables; None for a discrete group.
 
     Example:
+        >>> from equivariant.groups import SE3
         >>> list(directions(SE3()))[:4]
         ['turn x', 'turn y', 'turn z', 'shift x']
     """

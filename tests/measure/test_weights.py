@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from equivariant.actions import Factor, IrrepsAction, Points, Trivial, Vectors
+from equivariant.actions import Factor, IrrepsAction, Permute, Points, Trivial, Vectors
 from equivariant.errors import ConventionError, ShapeError
-from equivariant.groups import O3, SO2, SO3, Product
+from equivariant.groups import O2, O3, SO2, SO3, Permutation, Product, Spin3, Torus
 from equivariant.measure import local_equivariance_error, substituted, weight_defect
 
 
@@ -86,6 +86,33 @@ def test_discrete_elements_and_products():
     assert weight_defect(torch.ones(1, 1), pseudo, Trivial(1)).defect == pytest.approx(1)
     assert weight_defect(torch.ones(1, 1), pseudo, pseudo).defect < 1e-12
     assert weight_defect(torch.zeros(1, 1), pseudo, pseudo).defect == 0
+
+
+def test_groups_name_the_elements_that_their_algebra_misses():
+    """Schur over the whole group: a mirror forbids a - b in the plane, permutations leave two."""
+    vector = Vectors(O2())
+    W = draw(2, 2)
+    expected = W.trace() / 2 * torch.eye(2, dtype=W.dtype)
+    torch.testing.assert_close(weight_defect(W, vector, vector).projection, expected)
+    rows = Permute(4, 1)
+    W = draw(4, 4)
+    elements = Permutation(4).sample(40, generator=torch.Generator().manual_seed(0))
+    expected = dense_projection(W, rows, rows, elements)
+    torch.testing.assert_close(weight_defect(W, rows, rows).projection, expected)
+
+
+@pytest.mark.parametrize(
+    "group",
+    [O2(), O3(), SO3(), Spin3(), Torus(2), Permutation(1), Permutation(2), Permutation(5),
+     Product(O2(), SO3(), O3())],
+    ids=str,
+)  # fmt: skip
+def test_discrete_generators_are_elements_beyond_the_identity(group):
+    found = group.discrete_generators()
+    assert found.shape[1:] == (group.matrix_size,) * 2 and found.dtype == torch.float64
+    assert bool(group.contains(found).all())
+    for g in found:
+        assert not torch.equal(g, group.identity())
 
 
 def test_wrong_arguments():
