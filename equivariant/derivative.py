@@ -13,15 +13,15 @@ from torch.autograd import forward_ad
 
 from equivariant.errors import ConventionError
 
-Curve = Callable[[Tensor], Mapping[str, Tensor]]
+OutputsAlong = Callable[[Tensor], Mapping[str, Tensor]]
 """A function of time, a float64 scalar, with tensors as values."""
 
-Method = Literal["forward", "differences"]
+DerivativeMethod = Literal["forward", "differences"]
 """Forward-mode differentiation, or central differences."""
 
 
 def derivative(
-    curve: Curve, *, method: Method, precision: torch.dtype, device: torch.device
+    curve: OutputsAlong, *, method: DerivativeMethod, precision: torch.dtype, device: torch.device
 ) -> dict[str, Tensor]:
     """d/dt of a curve at t = 0.
 
@@ -47,9 +47,9 @@ def derivative(
         >>> derivative(curve, method="forward", precision=torch.float64, device=cpu)[""]
         tensor([1., 0.], dtype=torch.float64)
     """
-    if method not in get_args(Method):
+    if method not in get_args(DerivativeMethod):
         raise ConventionError(
-            expected=f"one of {get_args(Method)}",
+            expected=f"one of {get_args(DerivativeMethod)}",
             got=repr(method),
             argument="method",
             advice="Forward mode is exact; differences suit every f.",
@@ -89,7 +89,7 @@ def tangent(value: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class BothWays:
+class ForwardAndDifferences:
     """The derivative of one tensor by dual numbers and by central differences.
 
     Args:
@@ -123,8 +123,12 @@ class BothWays:
 
 
 def compared(
-    curve: Curve, sizes: Mapping[str, Tensor], *, precision: torch.dtype, device: torch.device
-) -> dict[str, BothWays]:
+    curve: OutputsAlong,
+    sizes: Mapping[str, Tensor],
+    *,
+    precision: torch.dtype,
+    device: torch.device,
+) -> dict[str, ForwardAndDifferences]:
     """The derivative of a curve at t = 0 by both methods.
 
     Args:
@@ -150,7 +154,7 @@ def compared(
     step = eps**0.2
     coarse, fine = _central(curve, zero, step), _central(curve, zero, step / 2)
     return {
-        name: BothWays(
+        name: ForwardAndDifferences(
             forward[name],
             (4 * fine[name] - coarse[name]) / 3,
             float((fine[name] - coarse[name]).norm()),
@@ -160,13 +164,13 @@ def compared(
     }
 
 
-def _by_differences(curve: Curve, zero: Tensor, step: float) -> dict[str, Tensor]:
+def _by_differences(curve: OutputsAlong, zero: Tensor, step: float) -> dict[str, Tensor]:
     """Central differences at step and step / 2, extrapolated to fourth order (Richardson)."""
     coarse, fine = _central(curve, zero, step), _central(curve, zero, step / 2)
     return {name: (4 * fine[name] - coarse[name]) / 3 for name in fine}
 
 
-def _central(curve: Curve, zero: Tensor, h: float) -> dict[str, Tensor]:
+def _central(curve: OutputsAlong, zero: Tensor, h: float) -> dict[str, Tensor]:
     with torch.enable_grad():  # what is differentiated may call autograd itself
         ahead, behind = curve(zero + h), curve(zero - h)
     return {n: (ahead[n].detach().double() - behind[n].detach().double()) / (2 * h)

@@ -31,7 +31,7 @@ from renderers.blender_data import (
 )
 from renderers.color import linear_from_srgb, srgb_from_linear
 from renderers.errors import RendererUnavailableError
-from renderers.scene import Mesh, Rendering, Scene, Spot, Vector, camera_axes
+from renderers.scene import Mesh, Rendering, Scene, Spot, Triple, camera_axes
 from renderers.surface import corner_colors, outward_normals, textured_faces
 from renderers.validation import check_size, expect
 
@@ -324,7 +324,7 @@ def _add(bpy: Any, scene: Any, data: Any) -> Any:
     return item
 
 
-def _pose(axes: NDArray[np.float64], position: Vector) -> list[list[float]]:
+def _pose(axes: NDArray[np.float64], position: Triple) -> list[list[float]]:
     """A 4 x 4 matrix by columns, as Blender takes it."""
     pose = np.eye(4)
     pose[:3, :3] = axes

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from renderers.scene import Vector
+from renderers.scene import Triple
 
 Colors = float | Sequence[float] | NDArray[Any]
 
@@ -54,7 +54,7 @@ def srgb_from_linear(linear: Colors) -> NDArray[np.float64]:
     return np.where(light <= 0.0031308, light * 12.92, 1.055 * light ** (1 / 2.4) - 0.055)
 
 
-def rgb_from_hsv(hue: float, saturation: float, value: float) -> Vector:
+def rgb_from_hsv(hue: float, saturation: float, value: float) -> Triple:
     """Turn hue, saturation and value into red, green and blue.
 
     Args:

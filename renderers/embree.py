@@ -17,7 +17,7 @@ from renderers.kernels import (
     HIDDEN,
     OBJECT,
     Hits,
-    Point,
+    Position,
     Samples,
     ShadowRays,
     Surface,
@@ -25,14 +25,14 @@ from renderers.kernels import (
     aim,
     spread,
 )
-from renderers.scene import Mesh, Rendering, Scene, Vector, camera_axes
+from renderers.scene import Mesh, Rendering, Scene, Triple, camera_axes
 from renderers.shading import develop, edges, glow, hide, paint, see_floor, see_object
 from renderers.surface import filled_normals, textured_faces
 from renderers.validation import check_size
 
 BATCH_SAMPLES = 65536
 REFERENCE_DISTANCE = 4.0
-BLACK: Point = (0.0, 0.0, 0.0)
+BLACK: Position = (0.0, 0.0, 0.0)
 
 
 class _Prepared(NamedTuple):
@@ -251,7 +251,7 @@ def _view(scene: Scene, prepared: _Prepared) -> View:
     slope = math.tan(scene.camera.field_of_view_rad / 2.0)
     rotation = scene.rotation
 
-    def place(point: Vector) -> NDArray[np.float64]:
+    def place(point: Triple) -> NDArray[np.float64]:
         return np.array(point) @ rotation - prepared.center
 
     floor, spot, ambient = scene.floor, scene.spot, scene.ambient
@@ -285,7 +285,7 @@ def _view(scene: Scene, prepared: _Prepared) -> View:
     )
 
 
-def _point(vector: NDArray[np.float64]) -> Point:
+def _point(vector: NDArray[np.float64]) -> Position:
     x, y, z = vector.tolist()
     return float(x), float(y), float(z)
 

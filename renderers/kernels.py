@@ -21,7 +21,7 @@ BEYOND_CONE, LIT, HIDDEN, TURNED_AWAY = 0, 1, 2, 3
 
 Floats = NDArray[np.float64]
 Singles = NDArray[np.float32]
-Point = tuple[float, float, float]
+Position = tuple[float, float, float]
 
 
 class View(NamedTuple):
@@ -32,21 +32,21 @@ class View(NamedTuple):
     an array at every call, which in a loop over samples costs more than the arithmetic.
     """
 
-    origin: Point
-    right: Point
-    up: Point
-    forward: Point
-    zenith: Point
+    origin: Position
+    right: Position
+    up: Position
+    forward: Position
+    zenith: Position
     radius: float
     offset: float
     floor_height: float
-    floor_color: Point
-    light: Point
-    axis: Point
+    floor_color: Position
+    light: Position
+    axis: Position
     cos_outer: float
     cos_inner: float
     energy: float
-    spot_color: Point
+    spot_color: Position
     level: float
     sky: float
 
@@ -104,25 +104,25 @@ class ShadowRays(NamedTuple):
 
 
 @kernel
-def dot(a: Point, b: Point) -> float:
+def dot(a: Position, b: Position) -> float:
     """Inner product."""
     return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
 
 
 @kernel
-def along(a: Point, share: float, b: Point) -> Point:
+def along(a: Position, share: float, b: Position) -> Position:
     """The point a + share * b."""
     return a[0] + share * b[0], a[1] + share * b[1], a[2] + share * b[2]
 
 
 @kernel
-def between(a: Point, b: Point) -> Point:
+def between(a: Position, b: Position) -> Position:
     """The vector from a to b."""
     return b[0] - a[0], b[1] - a[1], b[2] - a[2]
 
 
 @kernel
-def unit_or(vector: Point, other: Point) -> Point:
+def unit_or(vector: Position, other: Position) -> Position:
     """The vector's direction, or the other vector where it has none."""
     length = math.sqrt(dot(vector, vector))
     if length > 1e-20 and length < math.inf:
@@ -131,7 +131,7 @@ def unit_or(vector: Point, other: Point) -> Point:
 
 
 @kernel
-def facing(vector: Point, side: Point) -> Point:
+def facing(vector: Position, side: Position) -> Position:
     """The vector or its opposite, whichever lies on the given side."""
     if dot(vector, side) < 0.0:
         return -vector[0], -vector[1], -vector[2]
@@ -139,7 +139,7 @@ def facing(vector: Point, side: Point) -> Point:
 
 
 @kernel
-def put(vectors: Singles, index: int, vector: Point) -> None:
+def put(vectors: Singles, index: int, vector: Position) -> None:
     """Write one row."""
     vectors[index, 0] = vector[0]
     vectors[index, 1] = vector[1]
@@ -172,7 +172,7 @@ def spread(pixels: NDArray[np.int64], side: int, size: int) -> tuple[Floats, Flo
 
 
 @kernel
-def direction(view: View, x: float, y: float) -> Point:
+def direction(view: View, x: float, y: float) -> Position:
     """Direction of a sample, with component 1 along the viewing axis."""
     return along(along(view.forward, x, view.right), y, view.up)
 
@@ -198,7 +198,7 @@ def aim(view: View, x: Floats, y: Floats) -> tuple[Singles, Singles, NDArray[np.
 
 
 @kernel
-def floor_depth(view: View, ray: Point) -> float:
+def floor_depth(view: View, ray: Position) -> float:
     """Depth at which a ray meets the floor; infinite if it does not."""
     rise = dot(ray, view.zenith)
     if rise == 0.0:
@@ -208,13 +208,13 @@ def floor_depth(view: View, ray: Point) -> float:
 
 
 @kernel
-def ambient_light(view: View, normal: Point) -> float:
+def ambient_light(view: View, normal: Position) -> float:
     """Light from everywhere, more of it from above."""
     return view.level * (1.0 - view.sky + view.sky * dot(normal, view.zenith))
 
 
 @kernel
-def spot_strength(view: View, point: Point) -> float:
+def spot_strength(view: View, point: Position) -> float:
     """Irradiance at a point facing the light: cone and inverse square; negative beyond the cone."""
     ray = between(view.light, point)
     square = max(dot(ray, ray), 1e-12)
@@ -228,7 +228,7 @@ def spot_strength(view: View, point: Point) -> float:
 
 
 @kernel
-def may_be_shaded(view: View, point: Point, to_light: Point) -> bool:
+def may_be_shaded(view: View, point: Position, to_light: Position) -> bool:
     """Whether the way from a point to the light meets the bounding sphere."""
     share = -dot(point, to_light) / max(dot(to_light, to_light), 1e-30)
     nearest = along(point, min(max(share, 0.0), 1.0), to_light)

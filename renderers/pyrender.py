@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from renderers.base import Renderer
 from renderers.color import linear_from_srgb
 from renderers.errors import RendererUnavailableError
-from renderers.scene import Mesh, Rendering, Scene, Spot, Vector, camera_axes
+from renderers.scene import Mesh, Rendering, Scene, Spot, Triple, camera_axes
 from renderers.surface import corner_colors, outward_normals, textured_faces
 from renderers.validation import check_size
 
@@ -278,7 +278,7 @@ def _open_canvas(engine: Any, platform: Platform, size_px: int) -> Any:
         ) from failure
 
 
-def _pose(axes: NDArray[np.float64], position: Vector) -> NDArray[np.float64]:
+def _pose(axes: NDArray[np.float64], position: Triple) -> NDArray[np.float64]:
     pose = np.eye(4)
     pose[:3, :3] = axes
     pose[:3, 3] = position

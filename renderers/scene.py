@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from renderers.validation import describe, expect, expect_array, expect_color, expect_finite
 
-Vector = tuple[float, float, float]
+Triple = tuple[float, float, float]
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,9 +115,9 @@ class Camera:
         field_of_view_rad: Full opening angle, horizontal and vertical, in (0, π).
     """
 
-    position: Vector = (0.0, 2.5 * math.sin(math.pi / 4), 2.5 * math.cos(math.pi / 4))
-    target: Vector = (0.0, 0.0, 0.0)
-    up: Vector = (0.0, 0.0, 1.0)
+    position: Triple = (0.0, 2.5 * math.sin(math.pi / 4), 2.5 * math.cos(math.pi / 4))
+    target: Triple = (0.0, 0.0, 0.0)
+    up: Triple = (0.0, 0.0, 1.0)
     field_of_view_rad: float = 2.0 * math.atan(36.0 / 100.0)
 
     def __post_init__(self) -> None:
@@ -148,7 +148,7 @@ class Floor:
     """
 
     height: float = -1.0
-    color: Vector = (0.6, 0.24, 0.24)
+    color: Triple = (0.6, 0.24, 0.24)
 
     def __post_init__(self) -> None:
         expect(math.isfinite(self.height), "height", "a finite number", str(self.height))
@@ -168,9 +168,9 @@ class Spot:
         blend: Share of the cone, from its rim, over which the light falls to zero, in [0, 1].
     """
 
-    position: Vector = (0.0, 0.0, 4.0)
-    target: Vector = (0.0, 0.0, 0.0)
-    color: Vector = (0.8, 0.0, 0.0)
+    position: Triple = (0.0, 0.0, 4.0)
+    target: Triple = (0.0, 0.0, 0.0)
+    color: Triple = (0.8, 0.0, 0.0)
     energy: float = 0.7
     cone_rad: float = math.pi / 8
     blend: float = 0.15

@@ -17,7 +17,7 @@ from renderers.kernels import (
     TURNED_AWAY,
     Floats,
     Hits,
-    Point,
+    Position,
     Samples,
     ShadowRays,
     Singles,
@@ -38,7 +38,7 @@ from renderers.kernels import (
 
 
 @kernel
-def texel(texture: NDArray[np.uint8], decode: Singles, u: float, v: float) -> Point:
+def texel(texture: NDArray[np.uint8], decode: Singles, u: float, v: float) -> Position:
     """Linear color at a texture coordinate: repeated, bilinear in linear light."""
     height, width = texture.shape[0], texture.shape[1]
     x = (u - math.floor(u)) * width - 0.5
@@ -200,7 +200,7 @@ def hide(samples: Samples, shadow: ShadowRays, occluded: NDArray[np.int32]) -> N
 
 
 @kernel
-def glow(samples: Samples, spot_color: Point) -> Singles:
+def glow(samples: Samples, spot_color: Position) -> Singles:
     """Linear light of every sample."""
     state, albedo, ambient, spot = samples.state, samples.albedo, samples.ambient, samples.spot
     light = np.empty((state.size, 3), np.float32)

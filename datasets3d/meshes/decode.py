@@ -18,14 +18,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from datasets3d.meshes.normalize import Triangles
-from datasets3d.meshes.surface import Piece, face_colors, join
+from datasets3d.meshes.surface import SurfacePiece, face_colors, join
 from datasets3d.meshes.truncation import TEXT_SUFFIXES, check_complete
 from equivariant.errors import DataFormatError
 
 SUFFIXES: Final = (".glb", ".gltf", ".obj", ".off", ".ply", ".stl")
 TEXTURE_PX: Final = 1024  # larger textures are averaged down: images here have 64 to 512 pixels
 
-Images = dict[tuple[int, bytes], tuple[NDArray[np.uint8], str]]
+EncodedImages = dict[tuple[int, bytes], tuple[NDArray[np.uint8], str]]
 
 # trimesh reports skipped materials through logging; without a handler Python prints them.
 logging.getLogger("trimesh").addHandler(logging.NullHandler())
@@ -156,10 +156,10 @@ def _scene(data: bytes, path: Path, suffix: str) -> Any:
     )
 
 
-def _pieces(scene: Any, *, linear: bool) -> list[Piece]:
+def _pieces(scene: Any, *, linear: bool) -> list[SurfacePiece]:
     """One piece per placed geometry, in the order of the scene's nodes."""
     pieces = []
-    images: Images = {}
+    images: EncodedImages = {}
     for node in scene.graph.nodes_geometry:
         transform, geometry = scene.graph[node]
         mesh = scene.geometry[geometry]
@@ -172,12 +172,14 @@ def _pieces(scene: Any, *, linear: bool) -> list[Piece]:
             raise IndexError("a face names a vertex that is not there")
         if np.linalg.det(matrix[:3, :3]) < 0.0:
             faces = faces[:, ::-1]
-        bare = Piece(vertices, faces.astype(np.int32))
+        bare = SurfacePiece(vertices, faces.astype(np.int32))
         pieces.append(_colored(mesh.visual, bare, images=images, linear=linear))
     return pieces
 
 
-def _colored(visual: Any, bare: Piece, *, images: Images, linear: bool) -> Piece:
+def _colored(
+    visual: Any, bare: SurfacePiece, *, images: EncodedImages, linear: bool
+) -> SurfacePiece:
     if not isinstance(visual, trimesh.visual.ColorVisuals):
         return _of_material(visual, bare, images=images, linear=linear)
     if visual.kind not in ("face", "vertex"):
@@ -191,7 +193,9 @@ def _colored(visual: Any, bare: Piece, *, images: Images, linear: bool) -> Piece
     return replace(bare, vertex_colors=colors)
 
 
-def _of_material(visual: Any, bare: Piece, *, images: Images, linear: bool) -> Piece:
+def _of_material(
+    visual: Any, bare: SurfacePiece, *, images: EncodedImages, linear: bool
+) -> SurfacePiece:
     material = getattr(visual, "material", None)
     factor = _factor(material, linear=linear)
     tint = _vertex_factor(visual, len(bare.vertices)) if linear else None
@@ -209,11 +213,11 @@ def _of_material(visual: Any, bare: Piece, *, images: Images, linear: bool) -> P
 
 def _of_texture(
     visual: Any,
-    bare: Piece,
+    bare: SurfacePiece,
     image: tuple[NDArray[np.uint8], str],
     *,
     tint: NDArray[np.float64] | None,
-) -> Piece:
+) -> SurfacePiece:
     texels, key = image
     uv = getattr(visual, "uv", None)
     if uv is None or np.shape(uv) != (len(bare.vertices), 2):
@@ -257,7 +261,7 @@ def _vertex_factor(visual: Any, count: int) -> NDArray[np.float64] | None:
 
 
 def _image(
-    source: Image.Image, factor: NDArray[np.float64] | None, linear: bool, images: Images
+    source: Image.Image, factor: NDArray[np.float64] | None, linear: bool, images: EncodedImages
 ) -> tuple[NDArray[np.uint8], str]:
     """A texture, multiplied by a linear factor, and its key; each is prepared once per file."""
     white = not linear or factor is None or bool(np.all(factor == 1.0))

@@ -23,7 +23,7 @@ SAMPLES = np.array(  # barycentric: the middle, three near the corners, three ne
 
 
 @dataclass(frozen=True, eq=False)
-class Piece:
+class SurfacePiece:
     """One part of a file: one geometry with one material.
 
     Args:
@@ -45,7 +45,7 @@ class Piece:
     uv: NDArray[np.float32] | None = None
 
 
-def join(pieces: list[Piece]) -> Triangles:
+def join(pieces: list[SurfacePiece]) -> Triangles:
     """Put pieces together and settle on one source of color.
 
     With textures, the one that covers the largest area is kept and faces of all other pieces get
@@ -63,7 +63,7 @@ def join(pieces: list[Piece]) -> Triangles:
     Example:
         >>> corner = np.eye(3)
         >>> face = np.array([[0, 1, 2]], np.int32)
-        >>> join([Piece(corner, face), Piece(corner, face)]).face_colors.shape
+        >>> join([SurfacePiece(corner, face), SurfacePiece(corner, face)]).face_colors.shape
         (2, 3)
     """
     areas: dict[str, float] = {}
@@ -83,7 +83,7 @@ def join(pieces: list[Piece]) -> Triangles:
     )
 
 
-def face_colors(piece: Piece) -> NDArray[np.uint8]:
+def face_colors(piece: SurfacePiece) -> NDArray[np.uint8]:
     """One color per face, whatever the piece is colored by.
 
     Args:
@@ -94,7 +94,7 @@ def face_colors(piece: Piece) -> NDArray[np.uint8]:
         sRGB, shape (F, 3), uint8.
 
     Example:
-        >>> face_colors(Piece(np.eye(3), np.array([[0, 1, 2]], np.int32))).tolist()
+        >>> face_colors(SurfacePiece(np.eye(3), np.array([[0, 1, 2]], np.int32))).tolist()
         [[178, 178, 178]]
     """
     if piece.image is not None and piece.uv is not None:
@@ -130,7 +130,7 @@ def sample(image: NDArray[np.uint8], uv: NDArray[np.floating]) -> NDArray[np.uin
     return texels
 
 
-def _textured(pieces: list[Piece], *, kept: str) -> Triangles:
+def _textured(pieces: list[SurfacePiece], *, kept: str) -> Triangles:
     vertices, faces = _stacked(pieces)
     uv: list[NDArray[np.float32]] = []
     taken: list[NDArray[np.bool_]] = []
@@ -157,22 +157,22 @@ def _textured(pieces: list[Piece], *, kept: str) -> Triangles:
     )
 
 
-def _per_vertex(piece: Piece) -> Piece:
+def _per_vertex(piece: SurfacePiece) -> SurfacePiece:
     """The piece with colors per vertex; vertices are repeated where its faces differ in color."""
     if piece.vertex_colors is not None:
         return piece
     colors = np.repeat(face_colors(piece), 3, axis=0)
     faces = np.arange(3 * len(piece.faces), dtype=np.int32).reshape(-1, 3)
-    return Piece(piece.vertices[piece.faces.reshape(-1)], faces, vertex_colors=colors)
+    return SurfacePiece(piece.vertices[piece.faces.reshape(-1)], faces, vertex_colors=colors)
 
 
-def _stacked(pieces: list[Piece]) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
+def _stacked(pieces: list[SurfacePiece]) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
     starts = np.cumsum([0] + [len(piece.vertices) for piece in pieces])
     moved = [piece.faces + np.int32(start) for piece, start in zip(pieces, starts, strict=False)]
     return np.concatenate([piece.vertices for piece in pieces]), np.concatenate(moved)
 
 
-def _area(piece: Piece) -> float:
+def _area(piece: SurfacePiece) -> float:
     a, b, c = (piece.vertices[piece.faces[:, k]] for k in range(3))
     return float(np.linalg.norm(np.cross(b - a, c - a), axis=1).sum())
 

@@ -16,8 +16,8 @@ from typing import Literal, TypeVar
 
 from equivariant.errors import ConventionError, EquivariantError, MissingExtraError
 
-Task = TypeVar("Task")
-Result = TypeVar("Result")
+Item = TypeVar("Item")
+Done = TypeVar("Done")
 Engine = Literal["local", "ray"]
 
 # One worker per core: a numerical library's own threads would only get in the way.
@@ -42,13 +42,13 @@ def check_workers(workers: int | None) -> int:
 
 
 def run_tasks(
-    function: Callable[[Task], Result],
-    tasks: Sequence[Task],
+    function: Callable[[Item], Done],
+    tasks: Sequence[Item],
     *,
     workers: int,
     engine: Engine,
-    died: Callable[[Task], Result] | None = None,
-) -> Iterator[Result]:
+    died: Callable[[Item], Done] | None = None,
+) -> Iterator[Done]:
     """Results of all tasks, in the order in which they finish.
 
     Args:
@@ -79,13 +79,13 @@ def run_tasks(
 
 
 def run_in_processes(
-    function: Callable[[Task], Result],
-    tasks: Sequence[Task],
+    function: Callable[[Item], Done],
+    tasks: Sequence[Item],
     *,
     workers: int,
     ahead: int = 1,
-    died: Callable[[Task], Result] | None = None,
-) -> Iterator[Result]:
+    died: Callable[[Item], Done] | None = None,
+) -> Iterator[Done]:
     """:func:`run_tasks` in spawned processes, also with one worker.
 
     Args:
@@ -102,15 +102,15 @@ def run_in_processes(
 
 
 def _run_until_one_dies(
-    function: Callable[[Task], Result],
-    waiting: deque[Task],
+    function: Callable[[Item], Done],
+    waiting: deque[Item],
     workers: int,
     ahead: int,
-    died: Callable[[Task], Result] | None,
-) -> Iterator[Result]:
+    died: Callable[[Item], Done] | None,
+) -> Iterator[Done]:
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(workers, context, initializer=_end_with_parent)
-    pending: dict[Future[Result], Task] = {}
+    pending: dict[Future[Done], Item] = {}
     try:
         _check_start(pool)
         while waiting or pending:
@@ -164,10 +164,10 @@ def _exit_after(sentinel: int) -> None:
 
 
 def _run_on_ray(
-    function: Callable[[Task], Result],
-    tasks: Sequence[Task],
-    died: Callable[[Task], Result] | None,
-) -> Iterator[Result]:
+    function: Callable[[Item], Done],
+    tasks: Sequence[Item],
+    died: Callable[[Item], Done] | None,
+) -> Iterator[Done]:
     try:
         import ray  # noqa: PLC0415 (optional engine)
     except ImportError as error:

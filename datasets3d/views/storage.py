@@ -25,7 +25,7 @@ PARTIAL = ".partial-"
 
 
 @dataclass(frozen=True)
-class View:
+class RenderedView:
     """One view of an object, ready to be written.
 
     Args:
@@ -38,7 +38,7 @@ class View:
 
 
 def write_object(
-    folder: Path, views: list[View], *, quality: int, channel_order: ChannelOrder
+    folder: Path, views: list[RenderedView], *, quality: int, channel_order: ChannelOrder
 ) -> str:
     """Write all views of one object and rename the folder into place.
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from datasets3d.meshes.source import MeshEntry, MeshSource
 from datasets3d.views.config import BuildConfig
 from datasets3d.views.plan import key_of
-from datasets3d.views.storage import View, write_object
+from datasets3d.views.storage import RenderedView, write_object
 from equivariant.errors import EquivariantError
 from renderers import Renderer, RendererError, RendererUnavailableError, get
 
@@ -79,7 +79,7 @@ def check_renderer(config: BuildConfig) -> None:
 
 def render_object(
     source: MeshSource, entry: MeshEntry, config: BuildConfig, *, views: int | None = None
-) -> list[View]:
+) -> list[RenderedView]:
     """The views of one object.
 
     Args:
@@ -98,7 +98,7 @@ def render_object(
     for view in range(config.views if views is None else views):
         latent = config.law.sample(config.seed, key_of(entry), view=view)
         image = renderer.render_rgb(config.law.scene(mesh, latent), config.size_px)
-        rendered.append(View(image, latent))
+        rendered.append(RenderedView(image, latent))
     return rendered
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from inspect import isabstract, signature
+from inspect import isabstract, isclass, signature
 from typing import Any
 
 import torch
@@ -67,13 +67,14 @@ def group_names() -> dict[str, Callable[[], Group]]:
     found: dict[str, Callable[[], Group]] = {}
     for name in groups.__all__:
         kind = getattr(groups, name)
-        if not isinstance(kind, type) or not issubclass(kind, Group) or isabstract(kind):
+        if not isclass(kind) or not issubclass(kind, Group) or isabstract(kind):
             continue
-        settings = set(signature(kind).parameters)
+        build: Callable[..., Group] = kind
+        settings = set(signature(build).parameters)
         if not settings:
-            found[name] = kind
+            found[name] = build
         elif settings == {"size"} and kind is not Permutation:
-            found |= {f"{name}{size}": partial(kind, size) for size in (2, 3)}
+            found |= {f"{name}{size}": partial(build, size) for size in (2, 3)}
     return found
 
 

@@ -18,7 +18,7 @@ from scipy.sparse.linalg import LinearOperator, lsmr
 from torch import Tensor
 
 from equivariant.actions.base import Action
-from equivariant.derivative import Curve, derivative
+from equivariant.derivative import OutputsAlong, derivative
 from equivariant.errors import ConventionError, ShapeError
 from equivariant.groups import Group
 from equivariant.shapes import Float, Matrix
@@ -146,7 +146,7 @@ def algebra_matrices(action: Action, group: Group) -> Matrices:
     action = deepcopy(action).double().cpu()
     found = [np.zeros((0, action.dim, action.dim))]
 
-    def curve_along(direction: Tensor) -> Curve:
+    def curve_along(direction: Tensor) -> OutputsAlong:
         return lambda t: {"": action.matrix(group.exp(t * direction))}
 
     for direction in torch.eye(group.dim, dtype=torch.float64):

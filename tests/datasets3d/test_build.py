@@ -19,7 +19,7 @@ from PIL import Image
 
 from datasets3d import BuildConfig, ProceduralMeshes, ThreeDIEBench, ViewLaw, estimate, verify
 from datasets3d.meshes import MeshFolder
-from datasets3d.views.storage import View, read_image, write_object
+from datasets3d.views.storage import RenderedView, read_image, write_object
 from equivariant.errors import ConventionError, DataFormatError, MissingExtraError
 from renderers.errors import RendererError
 
@@ -242,7 +242,7 @@ def test_estimate_leaves_bad_objects_out(tmp_path):
 def test_an_object_that_another_process_wrote_meanwhile(copy, whole):
     folder = copy / "dog" / "dog-000000"
     views = [
-        View(read_image(folder / f"image_{v}.jpg"), np.load(folder / f"latent_{v}.npy"))
+        RenderedView(read_image(folder / f"image_{v}.jpg"), np.load(folder / f"latent_{v}.npy"))
         for v in range(3)
     ]
     write_object(folder, views, quality=95, channel_order="rgb")

@@ -22,7 +22,7 @@ from equivariant.losses.columns.terms import alignment
 from equivariant.losses.wide_arithmetic import in_full_precision
 from equivariant.shapes import Float
 
-Method = Literal["zca", "cholesky", "newton"]
+WhiteningMethod = Literal["zca", "cholesky", "newton"]
 
 
 @in_full_precision
@@ -31,7 +31,7 @@ def whiten(
     *,
     groups: int = 1,
     eps: float = 1e-5,
-    method: Method = "zca",
+    method: WhiteningMethod = "zca",
     shuffle: bool = False,
     gradient: bool = True,
     irreps: str | None = None,
@@ -96,7 +96,7 @@ def shuffled_whitenings(
     copies: int = 3,
     groups: int = 1,
     eps: float = 1e-5,
-    method: Method = "zca",
+    method: WhiteningMethod = "zca",
     gradient: bool = True,
     irreps: str | None = None,
     generator: torch.Generator | None = None,
@@ -150,7 +150,7 @@ def w_mse(
     *,
     groups: int = 1,
     eps: float = 1e-5,
-    method: Method = "cholesky",
+    method: WhiteningMethod = "cholesky",
     rows: int | None = None,
     irreps: str | None = None,
     generator: torch.Generator | None = None,
@@ -240,7 +240,7 @@ class Whitening(nn.Module):
         *,
         groups: int = 1,
         eps: float = 1e-5,
-        method: Method = "zca",
+        method: WhiteningMethod = "zca",
         momentum: float = 0.1,
         shuffle: bool = False,
         irreps: str | None = None,
@@ -299,7 +299,7 @@ class Whitening(nn.Module):
         return f"{self.dim}, groups={self.groups}, method={self.method}"
 
 
-def _root(covariance: Tensor, eps: float, method: Method) -> Tensor:
+def _root(covariance: Tensor, eps: float, method: WhiteningMethod) -> Tensor:
     size = covariance.shape[-1]
     eye = torch.eye(size, dtype=covariance.dtype, device=covariance.device)
     shifted = covariance + eps * eye

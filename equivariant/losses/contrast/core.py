@@ -14,14 +14,19 @@ from equivariant.losses.contrast.anchor_candidates import Own, with_own
 from equivariant.losses.contrast.pairs import Entries, Pairs
 from equivariant.losses.contrast.sides import Side
 from equivariant.losses.contrast.similarity import Cosine, Similarity
-from equivariant.losses.contrast.sparse_softmax import BothWays, ListedSoftmax, SparseSoftmax, fits
+from equivariant.losses.contrast.sparse_softmax import (
+    ListedSoftmax,
+    SparseSoftmax,
+    SweepBothWays,
+    fits,
+)
 from equivariant.losses.contrast.statistics import Form, Hardest, Link, Pull, Push, Values, evaluate
 from equivariant.losses.contrast.tiles import AnyForm, tiled
 from equivariant.losses.temperatures.temperature import Fixed, Temperature, temperature_of
 from equivariant.processes import across_processes, total
 from equivariant.shapes import Bool, Float
 
-Method = Literal["auto", "dense", "tiled"]
+Evaluation = Literal["auto", "dense", "tiled"]
 
 _DENSE_ALWAYS = 1 << 18
 _DENSE_UNLISTED = 1 << 22
@@ -74,7 +79,7 @@ def contrast(
     push: Push = "lse",
     link: Link = "gap",
     hardest: Hardest | None = None,
-    method: Method = "auto",
+    method: Evaluation = "auto",
     gather: bool = False,
     own: Own | None = None,
 ) -> Contrast:
@@ -242,7 +247,7 @@ def _share_logits(
         if inverse.ndim:
             return None
         left, right = similarity.maps(q, k)
-        both = BothWays(ListedSoftmax(there, form), ListedSoftmax(back, form))
+        both = SweepBothWays(ListedSoftmax(there, form), ListedSoftmax(back, form))
         values = tiled(both, left * inverse, right)
     return _weighed(values, slice(0, n), q), _weighed(values, slice(n, None), k)
 
@@ -261,7 +266,7 @@ def _evaluate(
     similarity: Similarity,
     inverse: Tensor,
     form: Form,
-    method: Method,
+    method: Evaluation,
     own: Own | None,
 ) -> Values:
     left, right = similarity.maps(q, k)
@@ -305,7 +310,7 @@ def _trained(form: Form, pairs: Pairs | Entries, q: Side, k: Side) -> bool:
     return any(isinstance(x, Tensor) and x.requires_grad for x in all_of_them)
 
 
-def _refuse_tiles(method: Method) -> None:
+def _refuse_tiles(method: Evaluation) -> None:
     if method == "tiled":
         raise ConventionError(
             expected="one temperature for all, per anchor or per candidate, and fixed weights",

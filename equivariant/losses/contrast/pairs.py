@@ -14,7 +14,7 @@ from equivariant.errors import ConventionError
 from equivariant.losses.contrast.sides import Side
 from equivariant.shapes import Bool, Float, Int
 
-Weights = Callable[[Side, Side], Tensor]
+PairWeights = Callable[[Side, Side], Tensor]
 """From anchors and candidates to one factor >= 0 per pair, shape (N, M)."""
 
 
@@ -94,7 +94,7 @@ class Pairs(ABC):
         return Restricted(self, name, equal=True)
 
     def weigh(
-        self, *, pull: str | Weights | None = None, push: str | Weights | None = None
+        self, *, pull: str | PairWeights | None = None, push: str | PairWeights | None = None
     ) -> Pairs:
         """Multiplied P and W.
 
@@ -205,8 +205,8 @@ class Weighed(Pairs):
     """P and W multiplied by factors; see :meth:`Pairs.weigh`."""
 
     pairs: Pairs
-    pull: str | Weights | None
-    push: str | Weights | None
+    pull: str | PairWeights | None
+    push: str | PairWeights | None
 
     def tile(self, q: Side, k: Side) -> Tile:
         tile = self.pairs.tile(q, k)
@@ -227,7 +227,7 @@ class Weighed(Pairs):
         )
 
     @staticmethod
-    def _factor(factor: str | Weights, q: Side, k: Side) -> Tensor:
+    def _factor(factor: str | PairWeights, q: Side, k: Side) -> Tensor:
         return q.get(factor)[:, None] if isinstance(factor, str) else factor(q, k)
 
 

@@ -25,7 +25,7 @@ class ListedSoftmax:
     entries: Entries
     form: Form
 
-    def weigh(self, s: Tensor, share: Tensor, rows: slice) -> Weighed:
+    def weigh(self, s: Tensor, share: Tensor, rows: slice) -> SelectedPairs:
         """Losses and their derivatives by logits, of a block of rows.
 
         Args:
@@ -61,7 +61,7 @@ class ListedSoftmax:
         counted = valid if form.link == "gap" else has_positive
         entropy = torch.where(some, lse - offset, 0.0)
         values = Values(loss, counted, gap, mass.clamp(min=0.0), entropy)
-        return Weighed(values, slope, share, row, column, entry_share, offset)
+        return SelectedPairs(values, slope, share, row, column, entry_share, offset)
 
     def _pull(
         self, logit: Tensor, row: Tensor, listed: slice, s: Tensor
@@ -97,8 +97,8 @@ class ListedSoftmax:
 
 
 @dataclass
-class Weighed:
-    """What a block of rows came to.
+class SelectedPairs:
+    """Losses of one block of anchors and what their gradient needs; the entropy is incomplete.
 
     Args:
         values: Losses and diagnostics; the entropy still lacks the mean logit, Σ_j share ℓ.
@@ -162,7 +162,7 @@ class SparseSoftmax(Sweep):
 
 
 @dataclass(frozen=True)
-class BothWays(Sweep):
+class SweepBothWays(Sweep):
     """Anchors against candidates and candidates against anchors, from one matrix of logits.
 
     The losses are those of the N anchors, then those of the M candidates. All N M logits are

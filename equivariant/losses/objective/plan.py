@@ -22,7 +22,7 @@ from equivariant.losses.temperatures.temperature import Temperature
 from equivariant.processes import across_processes, collect
 from equivariant.shapes import Float
 
-Kind = Literal["anchors", "moments"]
+TermKind = Literal["anchors", "moments"]
 """What several processes share: ``anchors`` keep their own rows and gather the candidates,
 ``moments`` see the rows of all."""
 
@@ -97,7 +97,7 @@ class Term(ABC):
 
     @property
     @abstractmethod
-    def kind(self) -> Kind:
+    def kind(self) -> TermKind:
         """What the term shares with other processes."""
 
     @abstractmethod
@@ -133,7 +133,7 @@ class ContrastTerm(Term):
     shared: bool = False
 
     @property
-    def kind(self) -> Kind:
+    def kind(self) -> TermKind:
         return "anchors"
 
     def value(self, sides: Sides, generator: torch.Generator | None) -> Float[Tensor, ""]:
@@ -179,7 +179,7 @@ class BothWaysTerm(Term):
     forward: float = 0.5
 
     @property
-    def kind(self) -> Kind:
+    def kind(self) -> TermKind:
         return "anchors"
 
     def value(self, sides: Sides, generator: torch.Generator | None) -> Float[Tensor, ""]:
@@ -206,7 +206,7 @@ class FunctionTerm(Term):
     draws: bool = False
 
     @property
-    def kind(self) -> Kind:
+    def kind(self) -> TermKind:
         return "moments"
 
     def value(self, sides: Sides, generator: torch.Generator | None) -> Float[Tensor, ""]:

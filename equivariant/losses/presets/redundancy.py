@@ -8,7 +8,7 @@ import torch
 
 from equivariant.errors import ConventionError
 from equivariant.losses.columns.terms import cross_correlation
-from equivariant.losses.columns.whitening import Method, whiten
+from equivariant.losses.columns.whitening import WhiteningMethod, whiten
 from equivariant.losses.columns.whitening import w_mse as whitened_difference
 from equivariant.losses.contrast.pairs import Same
 from equivariant.losses.contrast.sides import Side
@@ -58,7 +58,10 @@ def barlip(tau: float = 0.07, redundancy: float = 5e-3, scale: float = 0.025) ->
     sides=VIEWS,
 )
 def w_mse(
-    groups: int = 1, eps: float = 1e-5, method: Method = "cholesky", rows: int | None = None
+    groups: int = 1,
+    eps: float = 1e-5,
+    method: WhiteningMethod = "cholesky",
+    rows: int | None = None,
 ) -> Plan:
     settings = {"groups": groups, "eps": eps, "method": method, "rows": rows}
     return [FunctionTerm("w_mse", 1.0, None, whitened_difference, ("a", "b"), settings, draws=True)]

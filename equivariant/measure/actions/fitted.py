@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from equivariant.derivative import Method, derivative
+from equivariant.derivative import DerivativeMethod, derivative
 from equivariant.errors import ConventionError, ShapeError
 from equivariant.groups import Group
 from equivariant.measure.motions.motion import Motion, as_motion
@@ -127,7 +127,7 @@ def fit_representation(
     ridge: float = 1e-10,
     held_out: float = 0.5,
     clusters: Tensor | None = None,
-    method: Method = "forward",
+    method: DerivativeMethod = "forward",
     generator: torch.Generator | None = None,
 ) -> FittedAction:
     """Find out whether the features of a map move linearly, and whether as a representation.
@@ -253,7 +253,7 @@ def _slopes(
     basis: Tensor,
     motion: Motion,
     x: Any,
-    method: Method,
+    method: DerivativeMethod,
 ) -> list[Tensor]:
     """d/dt f(exp(tX) x) for each X."""
     precision, device = moved_dtype(motion, x)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from equivariant.measure.diagnosis.examined import Dropping, Examined, Near
+from equivariant.measure.diagnosis.examined import Dropping, Examined, NearElement
 from equivariant.measure.error.table import compare, relative_error
 from equivariant.measure.motions.motion import Substituted, TreeMotion
 from equivariant.tree import rebuild
@@ -178,7 +178,7 @@ def _half_turns(e: Examined) -> Finding | None:
     if turns[name] <= max(e.level, 10 * drawn):
         return None
     centre = (e.law or e.group).special_elements()[name]
-    beside = e.measured(law=Near(e.group, _BESIDE, centre)).value("worst", output=e.output)
+    beside = e.measured(law=NearElement(e.group, _BESIDE, centre)).value("worst", output=e.output)
     if turns[name] <= 10 * beside:
         return None
     return Finding(

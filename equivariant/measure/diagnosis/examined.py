@@ -138,7 +138,7 @@ class Examined:
         for distance in _STEPS:
             expected = distance * self.error / typical
             if expected > _RESOLVED * self.rounding:
-                found = self.measured(law=Near(self.group, distance))
+                found = self.measured(law=NearElement(self.group, distance))
                 nothing = max(self.rounding, 0.01 * expected)
                 errors = found.errors(output=self.output)
                 return Nearby(distance, expected, errors, nothing)
@@ -146,7 +146,7 @@ class Examined:
 
 
 @dataclass(frozen=True)
-class Near(Sampler):
+class NearElement(Sampler):
     """Elements at one distance from a centre, in random directions.
 
     Args:

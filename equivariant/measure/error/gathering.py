@@ -68,11 +68,11 @@ class Gathering:
         self.worst: dict[str, tuple[float, Tensor]] = {}
         self.spread: dict[str, Spread] = defaultdict(Spread)
         self.watch = Watch()
-        self._batches: list[Batch] = []
+        self._batches: list[MovedBatch] = []
 
-    def start(self, after: Motion, y: Any, items: int, options: Settings) -> Batch:
+    def start(self, after: Motion, y: Any, items: int, options: Settings) -> MovedBatch:
         """Begin a batch whose unmoved output is y."""
-        batch = Batch(self, after, y, items, options)
+        batch = MovedBatch(self, after, y, items, options)
         self._batches.append(batch)
         return batch
 
@@ -137,7 +137,7 @@ class Gathering:
         )
 
 
-class Batch:
+class MovedBatch:
     """Numbers about one batch; its tensors are given up by :meth:`release`."""
 
     def __init__(

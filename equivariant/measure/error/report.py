@@ -14,7 +14,12 @@ from torch import Tensor
 from equivariant.errors import ConventionError
 from equivariant.measure.error.caveats import Caveat
 from equivariant.measure.error.metrics import METRICS, metric, relative
-from equivariant.measure.error.statistics import Estimate, Method, estimate_mean, p_value_above
+from equivariant.measure.error.statistics import (
+    Estimate,
+    IntervalMethod,
+    estimate_mean,
+    p_value_above,
+)
 from equivariant.measure.error.table import ErrorTable
 from equivariant.runs import write_json
 
@@ -135,7 +140,7 @@ class EquivarianceReport:
         name: str = "relative",
         *,
         output: str | None = None,
-        method: Method = "studentized",
+        method: IntervalMethod = "studentized",
         generator: torch.Generator | None = None,
     ) -> Estimate:
         """A metric with its confidence interval.

@@ -21,7 +21,7 @@ from equivariant.errors import ConventionError, ShapeError
 from equivariant.groups import effective_sample_size
 from equivariant.shapes import Float
 
-Method = Literal["studentized", "percentile", "normal", "log"]
+IntervalMethod = Literal["studentized", "percentile", "normal", "log"]
 _FEW = 6  # items, below which resamples of items are too few different ones
 _LARGEST_EXPONENT = 700.0
 _CHUNK = 4_000_000  # entries of a table of resamples held at once
@@ -68,7 +68,7 @@ def estimate_mean(
     weights: Float[Tensor, "items samples"] | None = None,
     crossed: bool = False,
     confidence: float = 0.95,
-    method: Method = "studentized",
+    method: IntervalMethod = "studentized",
     limits: tuple[float, float] = (-math.inf, math.inf),
     resamples: int = 2000,
     generator: torch.Generator | None = None,
@@ -213,7 +213,7 @@ def _nested(
     values: Tensor,
     w: Tensor,
     confidence: float,
-    method: Method,
+    method: IntervalMethod,
     resamples: int,
     generator: torch.Generator,
 ) -> tuple[float, tuple[float, float]]:
@@ -244,7 +244,7 @@ def _within(bound: float, limits: tuple[float, float]) -> float:
     return bound if math.isnan(bound) else min(max(bound, limits[0]), limits[1])
 
 
-def _student(m: float, se: float, t: float, method: Method) -> tuple[float, float]:
+def _student(m: float, se: float, t: float, method: IntervalMethod) -> tuple[float, float]:
     """m ± t se, or by the delta method m exp(±t se/m)."""
     if method == "log" and m > 0:
         factor = math.exp(min(t * se / m, _LARGEST_EXPONENT))
@@ -264,7 +264,7 @@ def _crossed(
     values: Tensor,
     w: Tensor,
     confidence: float,
-    method: Method,
+    method: IntervalMethod,
     resamples: int,
     generator: torch.Generator,
 ) -> tuple[float, tuple[float, float]]:

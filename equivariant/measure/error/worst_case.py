@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from equivariant.derivative import Method, compared, derivative
+from equivariant.derivative import DerivativeMethod, compared, derivative
 from equivariant.errors import ConventionError
 from equivariant.groups import Group
 from equivariant.groups.numerics import random_normal
@@ -36,7 +36,7 @@ class WorstCase:
     errors: Tensor
     drawn: Tensor
     draws: int
-    method: Method = "forward"
+    method: DerivativeMethod = "forward"
 
     def unseen_share(self, confidence: float = 0.95) -> float:
         """Largest share of elements whose error exceeds ``drawn``, at a confidence.
@@ -71,7 +71,7 @@ def worst_case(
     starts: int = 4,
     steps: int = 30,
     radius: float | None = None,
-    method: Method = "forward",
+    method: DerivativeMethod = "forward",
     generator: torch.Generator | None = None,
 ) -> WorstCase:
     """Search for the element with the largest relative error, for each item.
@@ -160,7 +160,7 @@ class _Search:
         act_out: Motion,
         group: Group,
         radius: float | None,
-        method: Method,
+        method: DerivativeMethod,
     ) -> None:
         self.f, self.x, self.act_in, self.act_out = f, x, act_in, act_out
         self.group, self.radius, self.method = group, radius, method

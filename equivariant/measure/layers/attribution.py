@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from equivariant.derivative import Method, derivative
+from equivariant.derivative import DerivativeMethod, derivative
 from equivariant.errors import ConventionError
 from equivariant.groups import Group
-from equivariant.measure.layers.layer_calls import ActionOf, Declared
+from equivariant.measure.layers.layer_calls import ActionOf, DeclaredLayers
 from equivariant.measure.motions.motion import Motion, as_motion, common_group
 from equivariant.measure.motions.per_item import kept, moved_dtype, part_tensors, total_products
 
@@ -98,7 +98,7 @@ def attribute(
     layers: Sequence[str] | None = None,
     forward: Callable[[Any], Any] | None = None,
     group: Group | None = None,
-    method: Method = "forward",
+    method: DerivativeMethod = "forward",
 ) -> Attribution:
     """Split the equivariance error of a model over the calls of its layers.
 
@@ -156,7 +156,7 @@ def attribute(
             argument="direction",
             advice="A direction of the algebra asks for the local error, an element for its own.",
         )
-    declared = Declared(model, x, act_of=act_of, layers=layers, forward=forward, group=group)
+    declared = DeclaredLayers(model, x, act_of=act_of, layers=layers, forward=forward, group=group)
     precision, device = moved_dtype(motion_in, x)
     if direction is None:
         g = (element if element is not None else group.identity()).to(device)
@@ -173,7 +173,7 @@ def attribute(
 
 
 def replaced_output(
-    declared: Declared, act_in: Motion, act_out: Motion, g: Tensor, count: int
+    declared: DeclaredLayers, act_in: Motion, act_out: Motion, g: Tensor, count: int
 ) -> dict[str, Tensor]:
     """A_k: output for the moved input with the first k calls replaced by their moved outputs."""
 
@@ -184,7 +184,7 @@ def replaced_output(
 
 
 def _finite_states(
-    declared: Declared, act_in: Motion, act_out: Motion, g: Tensor
+    declared: DeclaredLayers, act_in: Motion, act_out: Motion, g: Tensor
 ) -> list[dict[str, Tensor]]:
     """f(g x), A_0, ..., A_K, g f(x)."""
     with torch.enable_grad():  # the model may call autograd itself
@@ -197,7 +197,7 @@ def _finite_states(
 
 
 def _curves(
-    declared: Declared, act_in: Motion, act_out: Motion, group: Group, direction: Tensor
+    declared: DeclaredLayers, act_in: Motion, act_out: Motion, group: Group, direction: Tensor
 ) -> list[Callable[[Tensor], dict[str, Tensor]]]:
     """The states of :func:`_finite_states` for g = exp(tX), as functions of t."""
 
@@ -215,7 +215,11 @@ def _curves(
 
 
 def _attribution(
-    declared: Declared, act_out: Motion, g: Tensor, states: list[dict[str, Tensor]], items: int
+    declared: DeclaredLayers,
+    act_out: Motion,
+    g: Tensor,
+    states: list[dict[str, Tensor]],
+    items: int,
 ) -> Attribution:
     parts = act_out.parts(declared.y)
     stacked = {

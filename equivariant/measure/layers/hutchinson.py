@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from equivariant.derivative import Method, derivative
+from equivariant.derivative import DerivativeMethod, derivative
 from equivariant.groups import Group
 from equivariant.groups.numerics import random_normal
-from equivariant.measure.layers.layer_calls import ActionOf, Declared, floating
+from equivariant.measure.layers.layer_calls import ActionOf, DeclaredLayers, floating
 from equivariant.measure.local.local_error import lie_curve
 from equivariant.measure.motions.motion import Motion, as_motion, common_group
 from equivariant.measure.motions.per_item import kept, moved_dtype, part_tensors
@@ -53,7 +53,7 @@ def hutchinson(
     layers: Sequence[str] | None = None,
     forward: Callable[[Any], Any] | None = None,
     group: Group | None = None,
-    method: Method = "forward",
+    method: DerivativeMethod = "forward",
     generator: torch.Generator | None = None,
 ) -> LayerEstimate:
     """Estimate what each layer adds to a local error, as lie-deriv does, on any graph.
@@ -104,7 +104,7 @@ def hutchinson(
     group = common_group(motion_in, motion_out)
     group.check_coordinates(direction, "direction")
     generator = generator or torch.Generator().manual_seed(0)
-    declared = Declared(model, x, act_of=act_of, layers=layers, forward=forward, group=group)
+    declared = DeclaredLayers(model, x, act_of=act_of, layers=layers, forward=forward, group=group)
     precision, device = moved_dtype(motion_in, x)
     step = direction.to(device=device, dtype=torch.float64)
     own, whole = (
@@ -132,7 +132,7 @@ def hutchinson(
 
 
 def _own_errors(
-    declared: Declared, act_in: Motion, act_out: Motion, group: Group, direction: Tensor
+    declared: DeclaredLayers, act_in: Motion, act_out: Motion, group: Group, direction: Tensor
 ) -> Callable[[Tensor], dict[str, Tensor]]:
     """t ↦ output of each call less its moved clean output, and of the model less g f(x).
 
@@ -161,7 +161,7 @@ def _own_errors(
 
 
 def _probe(
-    declared: Declared,
+    declared: DeclaredLayers,
     act_in: Motion,
     act_out: Motion,
     identity: Tensor,

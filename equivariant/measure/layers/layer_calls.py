@@ -40,7 +40,7 @@ class Call:
         return fresh(self.motion.move(g, self.output))
 
 
-class Declared:
+class DeclaredLayers:
     """A model with the calls of it whose outputs transform in a known way.
 
     Args:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from equivariant.derivative import BothWays, Method, compared, derivative
+from equivariant.derivative import DerivativeMethod, ForwardAndDifferences, compared, derivative
 from equivariant.errors import ConventionError
 from equivariant.groups import Group
 from equivariant.measure.error.caveats import Caveat, Concern, refuse_nonfinite
@@ -83,7 +83,7 @@ class LocalReport:
     parts: dict[str, LocalPart]
     overall: LocalPart
     disagreement: float
-    method: Method = "forward"
+    method: DerivativeMethod = "forward"
     caveats: tuple[Caveat, ...] = ()
 
     def __str__(self) -> str:
@@ -103,7 +103,7 @@ def local_equivariance_error(
     act_out: Any,
     group: Group | None = None,
     directions: Mapping[str, Tensor] | None = None,
-    method: Method = "forward",
+    method: DerivativeMethod = "forward",
 ) -> LocalReport:
     """Measure how far ``f`` is from commuting with infinitesimal elements of the group.
 
@@ -148,7 +148,7 @@ def local_equivariance_error(
     names, rows = named_directions(group, directions)
     precision, device = moved_dtype(motion_in, x)
 
-    def lie(coordinates: Tensor, method: Method) -> dict[str, Tensor]:
+    def lie(coordinates: Tensor, method: DerivativeMethod) -> dict[str, Tensor]:
         return derivative(
             lie_curve(f, x, motion_in, motion_out, group, coordinates.to(device)),
             method=method,
@@ -240,7 +240,7 @@ def _both_ways(
     act_out: Motion,
     coordinates: Tensor,
     y: Mapping[str, Part],
-) -> dict[str, BothWays]:
+) -> dict[str, ForwardAndDifferences]:
     """d/dt f(exp(tX) x) by both methods; outputs stay where they are, so that it is not zero."""
     group = common_group(act_in, act_out)
     precision, device = moved_dtype(act_in, x)
@@ -252,7 +252,9 @@ def _both_ways(
     return compared(curve, sizes, precision=precision, device=device)
 
 
-def _caveats(both: Mapping[str, BothWays], f: Callable[[Any], Any], x: Any) -> tuple[Caveat, ...]:
+def _caveats(
+    both: Mapping[str, ForwardAndDifferences], f: Callable[[Any], Any], x: Any
+) -> tuple[Caveat, ...]:
     """Outputs whose derivative is lost, and outputs that have none."""
     found = []
     lost = {name: one for name, one in both.items() if one.lost}

@@ -15,7 +15,7 @@ from equivariant.measure.motions.motion import Motion, Part, TreeMotion, move_te
 from equivariant.shapes import Matrix
 from equivariant.tree import as_tensor, leaves, of_kind, rebuild
 
-Kind = Literal["nodes", "edges", "graphs"]
+RowsOf = Literal["nodes", "edges", "graphs"]
 """What an array has one row for."""
 
 
@@ -62,13 +62,13 @@ class GraphMotion(Motion):
         index: str | Tensor | None = "batch",
         edge_index: str | Tensor = "edge_index",
     ) -> None:
-        kinds: dict[Kind, Mapping[str, Action]] = {
+        kinds: dict[RowsOf, Mapping[str, Action]] = {
             "nodes": nodes or {}, "edges": edges or {}, "graphs": graphs or {}
         }  # fmt: skip
         tree = TreeMotion({kind: dict(actions) for kind, actions in kinds.items()})
         super().__init__(tree.group, batched=True)
         self.actions: dict[str, Action] = {}
-        self.kinds: dict[str, Kind] = {}
+        self.kinds: dict[str, RowsOf] = {}
         for kind in kinds:
             for name in kinds[kind]:
                 self.actions[name] = tree.actions[f"{kind}.{name}"]
@@ -140,7 +140,7 @@ class GraphMotion(Motion):
         return int(graph_of_node.max()) + 1 if len(graph_of_node) else 0
 
     def _rows(
-        self, kind: Kind, tensors: Mapping[str, Tensor], graph_of_node: Tensor | None
+        self, kind: RowsOf, tensors: Mapping[str, Tensor], graph_of_node: Tensor | None
     ) -> Tensor | None:
         """The graph of each row; None for rows that are graphs, and for a single graph."""
         if kind == "graphs" or graph_of_node is None:
@@ -159,7 +159,9 @@ class GraphMotion(Motion):
         return graph_of_node[ends[0].long()]
 
 
-def _in_rows(name: str, value: Tensor, action: Action, expected: int | None, kind: Kind) -> Tensor:
+def _in_rows(
+    name: str, value: Tensor, action: Action, expected: int | None, kind: RowsOf
+) -> Tensor:
     """An array as (rows, ...) with the axes that the action moves last."""
     if value.is_floating_point() and action.event_dim == 1:
         size, rows = action.dim, expected

@@ -21,7 +21,7 @@ from equivariant.nn.force_field.radial_basis import RadialBasis
 from equivariant.nn.force_field.start import bound_features, random_clusters
 from equivariant.shapes import Float
 
-Product = Literal["gaunt", "gaunt_full", "clebsch_gordan", "clebsch_gordan_natural"]
+ProductName = Literal["gaunt", "gaunt_full", "clebsch_gordan", "clebsch_gordan_natural"]
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class ForceFieldConfig:
         radial_hidden: Hidden widths of the network that makes radial weights from them.
     """
 
-    product: Product = "gaunt"
+    product: ProductName = "gaunt"
     channels: int = 16
     lmax: int = 2
     layers: int = 2
