@@ -15,7 +15,13 @@ from pathlib import Path
 import torch
 
 from datasets3d import ThreeDIEBench
-from equivariant.recipes.demo import DemoConfig, aggregate, build_data, run_method, with_seed
+from equivariant.recipes.sie_3diebench.demo import (
+    DemoConfig,
+    aggregate,
+    build_data,
+    run_method,
+    with_seed,
+)
 from equivariant.runs import environment, write_json
 
 COLUMNS = {

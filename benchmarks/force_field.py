@@ -36,8 +36,8 @@ import torch
 
 from datasets3d import MoleculeGraphs
 from equivariant.nn.force_field import ForceFieldConfig
-from equivariant.recipes.evaluate_force_field import evaluate_files, force_field_equivariance
-from equivariant.recipes.gaunt_force_field import (
+from equivariant.recipes.force_field.evaluation import evaluate_files, force_field_equivariance
+from equivariant.recipes.force_field.training import (
     FIT,
     ForceFieldExperiment,
     read_training_sets,

@@ -16,8 +16,8 @@ from datasets3d import BuildConfig, ProceduralMeshes, ThreeDIEBench, TransformPa
 from equivariant.actions import Action
 from equivariant.measure import Estimate, estimate_mean, pair_error
 from equivariant.nn import SplitModel
-from equivariant.recipes.experiment import ExperimentConfig, make_pairs, train
-from equivariant.recipes.sie_3diebench import ModelConfig, Trained, build_learner
+from equivariant.recipes.sie_3diebench.experiment import ExperimentConfig, make_pairs, train
+from equivariant.recipes.sie_3diebench.models import ModelConfig, Trained, build_learner
 from equivariant.runs import RunFolder
 from equivariant.training import FitConfig, PairLearner
 

@@ -9,7 +9,7 @@ from typing import Annotated
 import tyro
 
 from equivariant.commands.terminal import duration, say
-from equivariant.recipes.demo import DemoConfig, run_demo
+from equivariant.recipes.sie_3diebench.demo import DemoConfig, run_demo
 
 
 @dataclass(frozen=True)

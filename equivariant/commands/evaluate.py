@@ -9,9 +9,9 @@ from typing import Annotated
 import tyro
 
 from equivariant.commands.terminal import say
-from equivariant.recipes.evaluate_3diebench import EvaluationConfig
-from equivariant.recipes.report_3diebench import parts_table, results_table
-from equivariant.recipes.run_measures import evaluate_run, open_run
+from equivariant.recipes.sie_3diebench.protocol import EvaluationConfig
+from equivariant.recipes.sie_3diebench.report import parts_table, results_table
+from equivariant.recipes.sie_3diebench.run_measures import evaluate_run, open_run
 from equivariant.runs import RunFolder
 
 

@@ -9,13 +9,13 @@ from typing import Annotated
 import tyro
 
 from equivariant.commands.terminal import say
-from equivariant.recipes.evaluate_force_field import (
+from equivariant.recipes.force_field.evaluation import (
     errors_table,
     evaluate_files,
     keep_measures,
     warnings_of,
 )
-from equivariant.recipes.gaunt_force_field import load_force_field
+from equivariant.recipes.force_field.training import load_force_field
 from equivariant.runs import RunFolder
 
 

@@ -13,7 +13,7 @@ from equivariant.commands.terminal import say
 from equivariant.errors import ConventionError
 from equivariant.losses import Preset, preset
 from equivariant.losses.presets.preset import Family
-from equivariant.recipes.report_losses import (
+from equivariant.workflows.report_losses import (
     FAMILIES,
     MEMORY,
     presets_of,

@@ -10,13 +10,18 @@ import tyro
 
 from equivariant.commands.terminal import say
 from equivariant.errors import ConventionError
-from equivariant.recipes.evaluate_3diebench import EvaluationConfig
-from equivariant.recipes.measure_model import MeasureConfig, measure_model
-from equivariant.recipes.measure_run import law_table, measure_run, table, write_run_measurement
-from equivariant.recipes.report_equivariance import sections, write_measurement
-from equivariant.recipes.run_measures import open_run
+from equivariant.recipes.sie_3diebench.measure_run import (
+    law_table,
+    measure_run,
+    table,
+    write_run_measurement,
+)
+from equivariant.recipes.sie_3diebench.protocol import EvaluationConfig
+from equivariant.recipes.sie_3diebench.run_measures import open_run
 from equivariant.report.equivariance import lines_of
 from equivariant.runs import RunFolder
+from equivariant.workflows.measure_model import MeasureConfig, measure_model
+from equivariant.workflows.report_equivariance import sections, write_measurement
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,14 @@ from typing import Annotated
 import tyro
 
 from equivariant.commands.terminal import say
-from equivariant.recipes.evaluate_3diebench import EvaluationConfig
-from equivariant.recipes.report_3diebench import write_report
-from equivariant.recipes.run_measures import measures_of, open_run, see_run, titles_apart
+from equivariant.recipes.sie_3diebench.protocol import EvaluationConfig
+from equivariant.recipes.sie_3diebench.report import write_report
+from equivariant.recipes.sie_3diebench.run_measures import (
+    measures_of,
+    open_run,
+    see_run,
+    titles_apart,
+)
 from equivariant.runs import RunFolder
 
 

@@ -11,8 +11,8 @@ import tyro
 from equivariant.commands.resume import going_on, with_ends
 from equivariant.commands.terminal import say
 from equivariant.errors import ConventionError
-from equivariant.recipes.experiment import ExperimentConfig, restore_config, train
-from equivariant.recipes.sie_3diebench import ModelConfig
+from equivariant.recipes.sie_3diebench.experiment import ExperimentConfig, restore_config, train
+from equivariant.recipes.sie_3diebench.models import ModelConfig
 from equivariant.runs import RunFolder
 from equivariant.training import FitConfig, launch
 

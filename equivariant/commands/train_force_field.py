@@ -12,8 +12,8 @@ from equivariant.commands.resume import going_on, with_ends
 from equivariant.commands.terminal import say
 from equivariant.errors import ConventionError
 from equivariant.nn.force_field import ForceFieldConfig
-from equivariant.recipes.evaluate_force_field import errors_table, evaluate_files, keep_measures
-from equivariant.recipes.gaunt_force_field import (
+from equivariant.recipes.force_field.evaluation import errors_table, evaluate_files, keep_measures
+from equivariant.recipes.force_field.training import (
     FIT,
     ForceFieldExperiment,
     restore_experiment,

@@ -11,12 +11,12 @@ from datasets3d import MoleculeGraphs, Molecules, read_molecules
 from equivariant.commands.main import main
 from equivariant.errors import ConventionError, DataFormatError
 from equivariant.nn.force_field import Calibration, ForceFieldConfig
-from equivariant.recipes.evaluate_force_field import (
+from equivariant.recipes.force_field.evaluation import (
     evaluate_files,
     force_field_equivariance,
     force_field_errors,
 )
-from equivariant.recipes.gaunt_force_field import (
+from equivariant.recipes.force_field.training import (
     ForceFieldExperiment,
     calibrate,
     load_force_field,

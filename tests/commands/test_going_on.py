@@ -10,7 +10,7 @@ from test_force_field_commands import SMALL, write
 
 from datasets3d import BuildConfig, MoleculeGraphs, ProceduralMeshes, TransformPairs, build
 from equivariant.commands.main import main
-from equivariant.recipes.gaunt_force_field import restore_experiment
+from equivariant.recipes.force_field.training import restore_experiment
 from equivariant.runs import RunFolder
 from equivariant.training import read_metrics
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from equivariant.commands.main import main
-from equivariant.recipes.evaluate_3diebench import interleaved
+from equivariant.recipes.sie_3diebench.protocol import interleaved
 
 MODELS = """
 import torch

@@ -14,12 +14,12 @@ from datasets3d.pairs.memory import InsufficientMemoryError, available_memory, c
 from equivariant.commands.main import main
 from equivariant.errors import ConventionError
 from equivariant.measure import ProbeConfig
-from equivariant.recipes import demo
-from equivariant.recipes.demo import DemoConfig, run_demo
-from equivariant.recipes.evaluate_3diebench import EvaluationConfig
-from equivariant.recipes.experiment import ExperimentConfig, make_pairs
-from equivariant.recipes.run_measures import is_published, open_run, titles_apart
-from equivariant.recipes.sie_3diebench import ModelConfig
+from equivariant.recipes.sie_3diebench import demo
+from equivariant.recipes.sie_3diebench.demo import DemoConfig, run_demo
+from equivariant.recipes.sie_3diebench.experiment import ExperimentConfig, make_pairs
+from equivariant.recipes.sie_3diebench.models import ModelConfig
+from equivariant.recipes.sie_3diebench.protocol import EvaluationConfig
+from equivariant.recipes.sie_3diebench.run_measures import is_published, open_run, titles_apart
 from equivariant.runs import RunFolder
 from equivariant.training import FitConfig
 

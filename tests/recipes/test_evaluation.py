@@ -9,8 +9,13 @@ from datasets3d import ThreeDIEBench
 from equivariant.groups import Spin3
 from equivariant.losses import Objective, preset
 from equivariant.measure import ProbeConfig
-from equivariant.recipes.evaluate_3diebench import EvaluationConfig, encode, evaluate
-from equivariant.recipes.sie_3diebench import ModelConfig, build_learner, make_header, trained
+from equivariant.recipes.sie_3diebench.models import (
+    ModelConfig,
+    build_learner,
+    make_header,
+    trained,
+)
+from equivariant.recipes.sie_3diebench.protocol import EvaluationConfig, encode, evaluate
 
 CONFIG = EvaluationConfig(probe=ProbeConfig(epochs=1, hidden=8, min_steps=0), batch_size=12)
 

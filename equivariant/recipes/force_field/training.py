@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from datasets3d import MoleculeGraphs, Molecules, read_isolated_atoms, read_molecules
 from equivariant.errors import ConventionError, DataFormatError
 from equivariant.nn.force_field import Calibration, ForceField, ForceFieldConfig
-from equivariant.recipes.evaluate_force_field import force_field_errors
+from equivariant.recipes.force_field.evaluation import force_field_errors
 from equivariant.runs import RunFolder, file_digest, read_json
 from equivariant.training import FitConfig, PotentialLearner, fit, load_weights, read_header
 

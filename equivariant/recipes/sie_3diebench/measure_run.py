@@ -16,13 +16,13 @@ from equivariant.actions import Trivial
 from equivariant.errors import ConventionError
 from equivariant.groups import rotation_angle
 from equivariant.measure import Estimate, PairError, estimate_mean, group_law_error, pair_error
-from equivariant.recipes.evaluate_3diebench import (
+from equivariant.recipes.sie_3diebench.protocol import (
     ANGLE_BINS_DEG,
     EvaluationConfig,
     encode,
     fixed_pairs,
 )
-from equivariant.recipes.run_measures import OpenRun
+from equivariant.recipes.sie_3diebench.run_measures import OpenRun
 from equivariant.report import Line, Picture, Section, Table, plot, write_page
 from equivariant.runs import RunFolder, read_json, write_atomically, write_json
 

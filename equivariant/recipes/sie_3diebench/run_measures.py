@@ -11,15 +11,15 @@ from torch import Tensor
 
 from datasets3d import ThreeDIEBench
 from equivariant.errors import ConventionError, DataFormatError
-from equivariant.recipes.evaluate_3diebench import EvaluationConfig, encode, evaluate
-from equivariant.recipes.experiment import (
+from equivariant.recipes.sie_3diebench.experiment import (
     SPLITS,
     ExperimentConfig,
     restore_config,
     say_missing,
 )
-from equivariant.recipes.report_3diebench import Seen
-from equivariant.recipes.sie_3diebench import ModelConfig, Trained, load_trained
+from equivariant.recipes.sie_3diebench.models import ModelConfig, Trained, load_trained
+from equivariant.recipes.sie_3diebench.protocol import EvaluationConfig, encode, evaluate
+from equivariant.recipes.sie_3diebench.report import Seen
 from equivariant.runs import RunFolder, file_digest, read_json, write_json
 from equivariant.training import FitConfig, read_header
 from equivariant.training.resume.checkpoint import read_state

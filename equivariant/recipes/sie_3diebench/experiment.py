@@ -15,7 +15,7 @@ from datasets3d import ThreeDIEBench, TransformPairs
 from datasets3d.pairs.memory import InsufficientMemoryError
 from equivariant.errors import ConventionError, DataFormatError
 from equivariant.measure import collapse, online_probe
-from equivariant.recipes.sie_3diebench import (
+from equivariant.recipes.sie_3diebench.models import (
     ModelConfig,
     Trained,
     build_learner,

@@ -35,8 +35,8 @@ from equivariant.measure import (
     worst_case,
 )
 from equivariant.measure.motions.e3nn_networks import graph_network
-from equivariant.recipes.foreign_model import DTYPES, load_inputs, load_model
 from equivariant.tree import call, leaves, mapped, rebuild
+from equivariant.workflows.foreign_model import DTYPES, load_inputs, load_model
 
 
 @dataclass(frozen=True)

@@ -15,11 +15,21 @@ from torch import Tensor
 from datasets3d import BuildConfig, ProceduralMeshes, ThreeDIEBench, TransformPairs, ViewLaw, build
 from equivariant.errors import ConventionError
 from equivariant.measure import ProbeConfig
-from equivariant.recipes.evaluate_3diebench import EvaluationConfig
-from equivariant.recipes.experiment import ExperimentConfig, check_batch, restore_config, train
-from equivariant.recipes.report_3diebench import results_table, write_report
-from equivariant.recipes.run_measures import measures_of, open_run, see_run, settings_by_name
-from equivariant.recipes.sie_3diebench import ModelConfig
+from equivariant.recipes.sie_3diebench.experiment import (
+    ExperimentConfig,
+    check_batch,
+    restore_config,
+    train,
+)
+from equivariant.recipes.sie_3diebench.models import ModelConfig
+from equivariant.recipes.sie_3diebench.protocol import EvaluationConfig
+from equivariant.recipes.sie_3diebench.report import results_table, write_report
+from equivariant.recipes.sie_3diebench.run_measures import (
+    measures_of,
+    open_run,
+    see_run,
+    settings_by_name,
+)
 from equivariant.report import Table
 from equivariant.runs import RunFolder, environment, read_json, write_json
 from equivariant.training import FitConfig

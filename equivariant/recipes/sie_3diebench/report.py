@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from torch.nn.functional import normalize
 
 from equivariant.errors import ConventionError
-from equivariant.recipes.evaluate_3diebench import Encoded, elements_from_source
-from equivariant.recipes.sie_3diebench import Trained
+from equivariant.recipes.sie_3diebench.models import Trained
+from equivariant.recipes.sie_3diebench.protocol import Encoded, elements_from_source
 from equivariant.report import Line, Picture, Section, Table, grid, plot, write_page
 from equivariant.runs import RunFolder, read_json
 from equivariant.training import read_metrics

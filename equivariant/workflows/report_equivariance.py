@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from equivariant.recipes.measure_model import Measured
 from equivariant.report import Picture, Section, Table, write_page
 from equivariant.report.equivariance import (
     curve_picture,
@@ -19,6 +18,7 @@ from equivariant.report.equivariance import (
     symmetries_table,
 )
 from equivariant.runs import RunFolder, read_json, write_atomically, write_json
+from equivariant.workflows.measure_model import Measured
 
 
 def sections(measured: Measured) -> list[Section]:

@@ -1,0 +1,1 @@
+"""Force fields of molecules: training and evaluation."""
