@@ -16,7 +16,7 @@ from datasets3d import BuildConfig, ProceduralMeshes, ThreeDIEBench, TransformPa
 from equivariant.actions import Action
 from equivariant.measure import Estimate, estimate_mean, pair_error
 from equivariant.nn import SplitModel
-from equivariant.recipes.sie_3diebench.experiment import ExperimentConfig, make_pairs, train
+from equivariant.recipes.sie_3diebench.experiment import SieExperiment, make_pairs, train
 from equivariant.recipes.sie_3diebench.models import ModelConfig, Trained, build_learner
 from equivariant.runs import RunFolder
 from equivariant.training import FitConfig, PairLearner
@@ -41,7 +41,7 @@ def rendered_pairs(budget: Budget) -> Iterator[dict[str, Any]]:
         )  # fmt: skip
         for method, config in METHODS.items():
             fit = FitConfig(budget.pair_steps, 64, accelerator="cpu", log_every=50)
-            experiment = ExperimentConfig(root, config, fit)
+            experiment = SieExperiment(root, config, fit)
             pairs = make_pairs(experiment)
             learner = build_learner(config, classes=16, seed=0).eval()
             assert isinstance(learner, PairLearner)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, make_dataclass
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any, Union
 
 import tyro
 
 from equivariant.commands.stopping import Stopped, first_process
+from equivariant.commands.terminal import explain, note
 from equivariant.errors import DataFormatError, EquivariantError
 from renderers import RendererError
 
@@ -23,19 +23,34 @@ class Verb:
 
     Args:
         module: Under ``equivariant.commands``.
-        type_name: The dataclass in it whose fields are the options; called, it runs.
-        summary: First line of that class's docstring, for the list of verbs.
+        attribute: In it: a dataclass whose fields are the options, and which runs when it is
+            called; or a function that makes such a command from the words after the verb, where
+            the options depend on a recipe.
+        summary: First line of the docstring, for the list of verbs.
     """
 
     module: str
-    type_name: str
+    attribute: str
     summary: str
 
     def load(self) -> Callable[..., Callable[[], None]]:
-        """Import the module and return the class."""
+        """Import the module and return the class or function."""
         module = import_module(f"equivariant.commands.{self.module}")
-        found: Callable[..., Callable[[], None]] = getattr(module, self.type_name)
+        found: Callable[..., Callable[[], None]] = getattr(module, self.attribute)
         return found
+
+    def parse(self, words: list[str], *, prog: str) -> Callable[[], None]:
+        """The command that words ask for.
+
+        Args:
+            words: After the verb.
+            prog: The program with the verb.
+        """
+        found = self.load()
+        if isinstance(found, type):
+            command: Callable[[], None] = tyro.cli(found, prog=prog, args=words)
+            return command
+        return found(words)
 
 
 VERBS = {
@@ -48,28 +63,20 @@ VERBS = {
         "Render a data set of views with known rotation, floor hue, light position and light hue.",
     ),
     "train": Verb(
-        "train", "Train",
-        "Train a method on a data set of views; everything is kept in a run folder.",
+        "train", "train",
+        "Train a recipe; everything is kept in a run folder.",
     ),
     "evaluate": Verb(
-        "evaluate", "Evaluate",
-        "Evaluate a run by 3DIEBench's protocol; writes measures.json into its folder.",
+        "evaluate", "evaluate",
+        "Evaluate a run as its recipe does it; writes measures.json into its folder.",
     ),
     "measure": Verb(
-        "measure", "Measure",
+        "measure", "measure",
         "Measure the equivariance of any model, or of the action of a trained run.",
     ),
     "report": Verb(
-        "report", "Report",
-        "One self-contained page on one or several runs of one data set: no scripts, no network.",
-    ),
-    "train-force-field": Verb(
-        "train_force_field", "TrainForceField",
-        "Train a force field on molecules with energies and forces.",
-    ),
-    "evaluate-force-field": Verb(
-        "evaluate_force_field", "EvaluateForceField",
-        "Compare a trained force field with known energies and forces; writes measures.json.",
+        "report", "report",
+        "One self-contained page on one or several runs of a recipe: no scripts, no network.",
     ),
     "losses": Verb(
         "losses", "Losses",
@@ -80,6 +87,12 @@ VERBS = {
         "Say what works here: versions, devices, renderers, and how fast they are.",
     ),
 }  # fmt: skip
+
+OLD_SPELLINGS = {
+    "train-force-field": ("train", "force-field"),
+    "evaluate-force-field": ("evaluate",),
+}
+"""Verbs of earlier versions, and what is written in their place."""
 
 DESCRIPTION = """Geometric deep learning with symmetry: generate views whose transformations are
 known, train models that respect or learn a symmetry, measure equivariance.
@@ -101,13 +114,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if words[:1] == ["--replay"]:
             words = _saved_command(words[1:])
+        words = _of_today(words)
         if not words or words[0] not in VERBS:
-            _explain_verbs(words)
-        command = tyro.cli(VERBS[words[0]].load(), prog=f"equivariant {words[0]}", args=words[1:])
-        if getattr(command, "resume", None) is not None:
-            resume = import_module("equivariant.commands.resume")
-            command = resume.resumed(command, words[1:])
-        command()
+            summaries = {name: verb.summary for name, verb in VERBS.items()}
+            explain(summaries, words, prog="equivariant", description=DESCRIPTION)
+        VERBS[words[0]].parse(words[1:], prog=f"equivariant {words[0]}")()
     except (EquivariantError, RendererError) as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
@@ -123,17 +134,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _explain_verbs(words: list[str]) -> None:
-    """List the verbs, or say that a word is none of them; leaves the process either way."""
-    kinds = [
-        Annotated[
-            make_dataclass(verb.type_name, []),
-            tyro.conf.subcommand(name, description=verb.summary),
-        ]
-        for name, verb in VERBS.items()
-    ]
-    any_verb: Any = Union[tuple(kinds)]  # noqa: UP007
-    tyro.cli(any_verb, prog="equivariant", description=DESCRIPTION, args=words)
+def _of_today(words: list[str]) -> list[str]:
+    """Words in today's grammar; a note says what is written differently."""
+    if not words or words[0] not in OLD_SPELLINGS:
+        return words
+    new = OLD_SPELLINGS[words[0]]
+    note(f"`equivariant {words[0]}` is `equivariant {' '.join(new)}` now")
+    return [*new, *words[1:]]
 
 
 def _saved_command(words: list[str]) -> list[str]:

@@ -3,12 +3,50 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping, Sequence
+from contextlib import redirect_stdout, suppress
+from dataclasses import make_dataclass
+from typing import Annotated, Any, Union
+
+import tyro
+
+from equivariant.commands.stopping import first_process
 
 
 def say(text: str = "") -> None:
     """One line on standard output, at once."""
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()
+
+
+def note(text: str) -> None:
+    """One line on standard error, from the first process only."""
+    if first_process():
+        sys.stderr.write(f"note: {text}\n")
+
+
+def explain(
+    choices: Mapping[str, str], words: Sequence[str], *, prog: str, description: str
+) -> None:
+    """List what may follow a command, or say that a word is none of it; leaves the process.
+
+    Args:
+        choices: Summaries by name.
+        words: Of the command line, after ``prog``: nothing (which is an error, and answered by
+            the list), a request for help, or a wrong word.
+        prog: The command.
+        description: What it is for.
+    """
+    kinds = [
+        Annotated[make_dataclass("Choice", []), tyro.conf.subcommand(name, description=summary)]
+        for name, summary in choices.items()
+    ]
+    any_choice: Any = Union[tuple(kinds)]  # noqa: UP007
+    if words:
+        tyro.cli(any_choice, prog=prog, description=description, args=list(words))
+    with redirect_stdout(sys.stderr), suppress(SystemExit):
+        tyro.cli(any_choice, prog=prog, description=description, args=["--help"])
+    raise SystemExit(2)
 
 
 def duration(seconds: float) -> str:

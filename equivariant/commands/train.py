@@ -1,99 +1,84 @@
-"""equivariant train"""
+"""equivariant train: finds the recipe, and imports nothing before."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+import os
+import shlex
+from collections.abc import Callable, Sequence
+from importlib import import_module
 from pathlib import Path
-from typing import Annotated, ClassVar
 
-import tyro
-
-from equivariant.commands.resume import going_on, with_ends
-from equivariant.commands.terminal import say
+from equivariant.commands.terminal import explain, note
 from equivariant.errors import ConventionError
-from equivariant.recipes.sie_3diebench.experiment import ExperimentConfig, restore_config, train
-from equivariant.recipes.sie_3diebench.models import ModelConfig
+from equivariant.recipes import RECIPES
 from equivariant.runs import RunFolder
-from equivariant.training import FitConfig, launch
+from equivariant.workflows.registry import RecipeEntry
+
+DESCRIPTION = """Train a recipe; everything is kept in a run folder.
+
+    equivariant train sie DATA
+    equivariant train force-field molecules.xyz
+    equivariant train --resume RUN
+
+`equivariant train RECIPE --help` explains a recipe and lists its settings. A run that was stopped
+goes on with the settings that its folder holds."""
 
 
-@dataclass(frozen=True)
-class Train:
-    """Train a method on a data set of views; everything is kept in a run folder.
+def train(words: Sequence[str]) -> Callable[[], None]:
+    """Train a recipe; everything is kept in a run folder.
 
     Args:
-        data: Folder that `equivariant build` wrote, or the published 3DIEBench.
-        model: Method and network.
-        fit: Training.
-        seed: Of fresh weights and of the pairs that are drawn.
-        size: Resize images to this side in pixels; 0 keeps the files' size.
-        stream: Decode images batch by batch instead of keeping all of them in memory.
-        runs: Folder under which run folders are made.
-        name: Of the run; the method if not given.
-        resume: Go on with this run folder instead of starting one; settings are then read from
-            it, and others refused, but for `--fit.steps` and `--fit.minutes`, which may be
-            raised, what changes no step, and the place of data that were moved.
-        quiet: Show no progress bar.
+        words: After ``equivariant train``.
+
+    Returns:
+        The command, ready to run; the process is left after a list of recipes.
+
+    Raises:
+        ConventionError: There is no such recipe.
     """
+    if not words or (words[0] in ("-h", "--help")):
+        explain({name: entry.summary for name, entry in RECIPES.items()}, words,
+                prog="equivariant train", description=DESCRIPTION)  # fmt: skip
+    entry, rest = _recipe(list(words))
+    command: Callable[[], None] = import_module("equivariant.commands.train_recipe").parse(
+        entry, rest
+    )
+    return command
 
-    verb: ClassVar[str] = "train"
-    bare: ClassVar[tuple[str, ...]] = ()
-    free: ClassVar[tuple[str, ...]] = ("stream",)
 
-    data: Annotated[Path | None, tyro.conf.Positional] = None
-    model: ModelConfig = field(default_factory=ModelConfig)
-    fit: FitConfig = field(default_factory=FitConfig)
-    seed: int = 0
-    size: int = 0
-    stream: bool = False
-    runs: Path = Path("runs")
-    name: str = ""
-    resume: Path | None = None
-    quiet: bool = False
+def _recipe(words: list[str]) -> tuple[RecipeEntry, list[str]]:
+    """The recipe that words name, by the old grammar too, and the words after its name."""
+    first, run = words[0], _resumed_run(words)
+    if first in RECIPES:
+        if Path(first).exists():
+            note(f"{first} is the recipe; for data of this name write .{os.sep}{first}")
+        if run is not None:
+            _check_recipe(run, RECIPES[first])
+        return RECIPES[first], words[1:]
+    if not first.startswith("-") and not Path(first).exists() and os.sep not in first:
+        return RECIPES.named(first, otherwise=", or a folder of data"), words
+    entry = RECIPES["sie"] if run is None else RECIPES.of_run(run)
+    if run is None or not first.startswith("-"):
+        line = shlex.join(["equivariant", "train", entry.name, *words])
+        note(f"recipes are named now: {line}")
+    return entry, words
 
-    def __call__(self) -> None:
-        run = None if self.resume is None else RunFolder.open(self.resume)
-        config = self.config()
-        fabric = launch(config.fit)
-        if run is None:
-            name, path = self.name or config.model.method, ""
-            if fabric.is_global_zero:
-                path = str(RunFolder.create(self.runs, name, config=config).path)
-            run = RunFolder(Path(fabric.broadcast(path)))
-        with going_on(self.verb, run, config):
-            voice = say if fabric.is_global_zero else None
-            train(config, run, fabric=fabric, progress=not self.quiet, say=voice)
-        if fabric.is_global_zero:
-            say(f"weights: {run.weights}")
-            say(f"next: equivariant evaluate {run.path}")
 
-    def saved(self, run: RunFolder) -> Train:
-        """This command with the settings of a run."""
-        config = restore_config(run)
-        return replace(
-            self,
-            data=config.data,
-            model=config.model,
-            fit=with_ends(config.fit, run),
-            seed=config.seed,
-            size=config.size_px,
-            stream=not config.in_memory,
-            runs=Path("runs"),
-            name="",
-        )
+def _resumed_run(words: Sequence[str]) -> RunFolder | None:
+    """The run that ``--resume`` names; None without it."""
+    for word, following in zip(words, [*words[1:], ""], strict=True):
+        if word == "--resume" and following:
+            return RunFolder.open(Path(following))
+        if word.startswith("--resume="):
+            return RunFolder.open(Path(word.partition("=")[2]))
+    return None
 
-    def config(self) -> ExperimentConfig:
-        """What is trained on what."""
-        if self.data is None:
-            raise ConventionError(
-                expected="a data set folder, or --resume RUN", got="neither", argument="data",
-                advice="Build one first: equivariant build DATA.",
-            )  # fmt: skip
-        return ExperimentConfig(
-            data=self.data.resolve(),
-            model=self.model,
-            fit=self.fit,
-            seed=self.seed,
-            size_px=self.size,
-            in_memory=not self.stream,
-        )
+
+def _check_recipe(run: RunFolder, entry: RecipeEntry) -> None:
+    """Raise ConventionError if another recipe made a run."""
+    made_by = RECIPES.of_run(run)
+    if made_by is not entry:
+        raise ConventionError(
+            expected=f"a run of {entry.name}", got=f"one of {made_by.name}", argument="--resume",
+            advice=f"It goes on with: equivariant train {made_by.name} --resume {run.path}",
+        )  # fmt: skip

@@ -26,7 +26,7 @@ def run_of(folder, method, data, status=0):
     options += ["--model.irreps", "2x1o", "--fit.steps", "3", "--fit.batch-size", "8"]
     options += ["--fit.accelerator", "cpu", "--fit.probe-every", "2", "--quiet"]
     options += ["--fit.checkpoint-every", "1"]
-    assert main(["train", str(data), "--runs", str(folder), *options]) == status
+    assert main(["train", "sie", str(data), "--runs", str(folder), *options]) == status
     (run,) = (folder / method).iterdir()
     return run
 
@@ -65,7 +65,7 @@ def test_rotation_and_color_elements(data, tmp_path):
         "16",
     ]
     options += ["16", "--fit.steps", "2", "--fit.batch-size", "8", "--fit.accelerator", "cpu"]
-    assert main(["train", str(data), "--runs", str(tmp_path), *options, "--quiet"]) == 0
+    assert main(["train", "sie", str(data), "--runs", str(tmp_path), *options, "--quiet"]) == 0
     (run,) = (tmp_path / "sie").iterdir()
     probe = ["--probe.epochs", "1", "--probe.hidden", "8", "--probe.min-steps", "0"]
     assert main(["evaluate", str(run), *probe]) == 0
@@ -77,7 +77,7 @@ def test_two_processes_share_one_run(method, data, tmp_path):
     options = ["--model.method", method, "--model.width", "4", "--model.projector", "16", "8"]
     options += ["--fit.steps", "3", "--fit.batch-size", "8", "--fit.accelerator", "cpu"]
     options += ["--fit.devices", "2", "--fit.precision", "bf16", "--quiet"]
-    command = [sys.executable, "-m", "equivariant.commands.main", "train", str(data)]
+    command = [sys.executable, "-m", "equivariant.commands.main", "train", "sie", str(data)]
     command += ["--runs", str(tmp_path), *options]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
@@ -90,7 +90,7 @@ def test_two_processes_share_one_run(method, data, tmp_path):
 def test_a_run_resumes_and_replays(data, tmp_path, capsys):
     run = run_of(tmp_path, "simclr", data)
     before = (run / "checkpoints" / "last.safetensors").read_bytes()
-    assert main(["train", "--resume", str(run), "--quiet"]) == 0
+    assert main(["train", "sie", "--resume", str(run), "--quiet"]) == 0
     assert (run / "checkpoints" / "last.safetensors").read_bytes() == before
     (run / "command.txt").write_text("equivariant\nbuild\nnowhere\n--meshes\nabsent\n")
     assert main(["--replay", str(run)]) == 1
@@ -110,7 +110,7 @@ def test_an_interrupted_training_on_images_resumes_bit_for_bit(data, tmp_path, m
     with monkeypatch.context() as patch:
         patch.setattr(TransformPairs, "stream", stopping)
         parts = run_of(tmp_path / "parts", "sie", data, status=130)
-    assert main(["train", "--resume", str(parts), "--quiet"]) == 0
+    assert main(["train", "sie", "--resume", str(parts), "--quiet"]) == 0
     for name in ("checkpoints/last.safetensors", "resume.safetensors"):
         assert (parts / name).read_bytes() == (whole / name).read_bytes()
 
@@ -128,10 +128,13 @@ def test_dry_run_writes_nothing(tmp_path, capsys):
         (["build", "OUT", "--meshes", "absent"], "absent"),
         (["build", "OUT", "--meshes", "EMPTY"], "empty"),
         (["build", "OUT", "--size", "0"], "size"),
-        (["train", "absent"], "absent"),
-        (["train"], "data"),
+        (["train", "sie", "absent"], "absent"),
+        (["train", "sie"], "data"),
         (["evaluate", "absent"], "absent"),
+        (["evaluate"], "run"),
         (["report", "absent"], "absent"),
+        (["report"], "run"),
+        (["measure", "absent"], "absent"),
         (["--replay", "absent"], "absent"),
     ],
 )

@@ -74,7 +74,7 @@ def files(tmp_path_factory):
 
 
 def trained(files, runs, *options, status=0):
-    words = ["train-force-field", *options, *SMALL, "--runs", str(runs)]
+    words = ["train", "force-field", *options, *SMALL, "--runs", str(runs)]
     assert main(words) == status
     return max(runs.glob("*/*"), key=lambda path: path.stat().st_mtime) if status == 0 else None
 
@@ -92,7 +92,7 @@ def test_training_learns_and_evaluates(files, tmp_path, product, capsys):
     assert [m["step"] for m in probes] == [30, 60]
     assert "test" in capsys.readouterr().out
     kept = json.loads((run / "measures.json").read_text())["test"]
-    words = ["evaluate-force-field", str(run), str(files / "test.xyz"), str(files / "scan.xyz")]
+    words = ["evaluate", str(run), str(files / "test.xyz"), str(files / "scan.xyz")]
     assert main(words) == 0
     measures = json.loads((run / "measures.json").read_text())
     assert measures["test"] == pytest.approx(kept)
@@ -120,7 +120,7 @@ def test_an_interrupted_run_is_the_uninterrupted_one_bit_for_bit(files, tmp_path
         patch.setattr(MoleculeGraphs, "stream", killed)
         trained(files, tmp_path / "parts", *options, status=130)
     (parts,) = (tmp_path / "parts").glob("*/*")
-    assert main(["train-force-field", "--resume", str(parts), "--quiet"]) == 0
+    assert main(["train", "force-field", "--resume", str(parts), "--quiet"]) == 0
     for name in ("checkpoints/last.safetensors", "resume.safetensors"):
         assert (parts / name).read_bytes() == (whole / name).read_bytes()
 
@@ -205,11 +205,11 @@ def test_settings_return_and_foreign_files_are_refused(files, tmp_path):
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["train-force-field"], "data"),
-        (["train-force-field", "absent.xyz"], "absent.xyz"),
-        (["train-force-field", "SCAN"], "forces"),
-        (["train-force-field", "TRAIN", "--validation", "99"], "sizes"),
-        (["evaluate-force-field", "absent", "TRAIN"], "absent"),
+        (["train", "force-field"], "data"),
+        (["train", "force-field", "absent.xyz"], "absent.xyz"),
+        (["train", "force-field", "SCAN"], "forces"),
+        (["train", "force-field", "TRAIN", "--validation", "99"], "sizes"),
+        (["evaluate", "absent", "TRAIN"], "absent"),
     ],
 )
 def test_mistakes_are_told_in_one_line(files, tmp_path, words, says, capsys):
@@ -229,10 +229,10 @@ def test_two_tests_of_one_name_are_refused(files, tmp_path):
         evaluate_files(model, [files / "test.xyz", copy])
 
 
-@pytest.mark.parametrize("verb", ["train-force-field", "evaluate-force-field"])
+@pytest.mark.parametrize("verb", ["train", "evaluate"])
 def test_help_teaches(verb, capsys):
     with pytest.raises(SystemExit) as caught:
-        main([verb, "--help"])
+        main([verb, "force-field", "--help"])
     assert caught.value.code == 0
     text = capsys.readouterr().out
     assert "eV" in text and "npz" in text
@@ -256,7 +256,7 @@ def test_energies_that_nothing_determines_are_said(files, tmp_path, fitted, caps
     run = trained(files, tmp_path, *options)
     other = of_other_compositions(files, tmp_path)
     capsys.readouterr()
-    assert main(["evaluate-force-field", str(run), str(files / "test.xyz"), str(other)]) == 0
+    assert main(["evaluate", str(run), str(files / "test.xyz"), str(other)]) == 0
     said = capsys.readouterr().out
     assert ("warning: other: 8 of 8 molecules" in said) == fitted
     assert "warning: test" not in said

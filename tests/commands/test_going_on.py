@@ -38,7 +38,7 @@ def molecules(tmp_path_factory):
 
 
 def train(data, runs, *options, status=0):
-    words = ["train", str(data), "--runs", str(runs), *OPTIONS, "--quiet", *options]
+    words = ["train", "sie", str(data), "--runs", str(runs), *OPTIONS, "--quiet", *options]
     assert main(words) == status
     (run,) = (runs / "simclr").iterdir()
     return run
@@ -57,7 +57,7 @@ def run(finished, tmp_path):
 @pytest.fixture(scope="module")
 def force_field(molecules, tmp_path_factory):
     runs = tmp_path_factory.mktemp("force fields")
-    words = ["train-force-field", str(molecules), *SMALL, "--runs", str(runs), "--minutes", "0",
+    words = ["train", "force-field", str(molecules), *SMALL, "--runs", str(runs), "--minutes", "0",
              "--steps", "2", "--validation", "2", "--checkpoint-every", "1"]  # fmt: skip
     assert main(words) == 0
     (made,) = runs.glob("*/*")
@@ -81,8 +81,8 @@ def test_a_stop_prints_the_command_that_goes_on(views, finished, tmp_path, numbe
         patch.setattr(TransformPairs, "stream", signalled(TransformPairs.stream, 1, number))
         stopped = train(views, tmp_path / "with space", status=128 + number)
     line = capsys.readouterr().err.strip().splitlines()[-1]
-    assert line == f"stopped at step 2; to go on: equivariant train --resume '{stopped}'"
-    assert main(["train", "--resume", str(stopped), "--quiet"]) == 0
+    assert line == f"stopped at step 2; to go on: equivariant train sie --resume '{stopped}'"
+    assert main(["train", "sie", "--resume", str(stopped), "--quiet"]) == 0
     for name in (WEIGHTS, "resume.safetensors"):
         assert (stopped / name).read_bytes() == (finished / name).read_bytes()
 
@@ -90,11 +90,11 @@ def test_a_stop_prints_the_command_that_goes_on(views, finished, tmp_path, numbe
 def test_a_stopped_force_field_names_its_own_command(molecules, tmp_path, monkeypatch, capsys):
     stream = signalled(MoleculeGraphs.stream, 1, signal.SIGTERM)
     monkeypatch.setattr(MoleculeGraphs, "stream", stream)
-    words = ["train-force-field", str(molecules), *SMALL, "--runs", str(tmp_path), "--steps", "3",
-             "--minutes", "0", "--validation", "2"]  # fmt: skip
+    words = ["train", "force-field", str(molecules), *SMALL, "--runs", str(tmp_path),
+             "--steps", "3", "--minutes", "0", "--validation", "2"]  # fmt: skip
     assert main(words) == 143
     (stopped,) = tmp_path.glob("*/*")
-    assert f"equivariant train-force-field --resume {stopped}\n" in capsys.readouterr().err
+    assert f"equivariant train force-field --resume {stopped}\n" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ def test_a_stopped_force_field_names_its_own_command(molecules, tmp_path, monkey
 )
 def test_what_a_run_cannot_change_is_refused_by_name(run, options, names, capsys):
     before = (run / WEIGHTS).read_bytes()
-    assert main(["train", "--resume", str(run), "--quiet", *options]) == 1
+    assert main(["train", "sie", "--resume", str(run), "--quiet", *options]) == 1
     said = capsys.readouterr().err
     assert all(name in said for name in names) and said.count("\n") == 1
     assert (run / WEIGHTS).read_bytes() == before
@@ -120,42 +120,42 @@ def test_what_a_run_cannot_change_is_refused_by_name(run, options, names, capsys
 
 def test_more_steps_take_effect_and_are_kept(run, views, tmp_path):
     longer = train(views, tmp_path / "longer", "--fit.steps", "6")
-    assert main(["train", "--resume", str(run), "--quiet", "--fit.steps", "6"]) == 0
+    assert main(["train", "sie", "--resume", str(run), "--quiet", "--fit.steps", "6"]) == 0
     assert (run / WEIGHTS).read_bytes() == (longer / WEIGHTS).read_bytes()
     assert json.loads((run / "config.json").read_text())["fit"]["steps"] == 6
     # The settings that the run has already change nothing; nor does going on without words.
     again = ["--fit.steps", "6", "--fit.batch-size", "4", "--stream", "--fit.log-every", "2"]
-    assert main(["train", "--resume", str(run), "--quiet", *again]) == 0
-    assert main(["train", "--resume", str(run), "--quiet"]) == 0
+    assert main(["train", "sie", "--resume", str(run), "--quiet", *again]) == 0
+    assert main(["train", "sie", "--resume", str(run), "--quiet"]) == 0
     assert (run / WEIGHTS).read_bytes() == (longer / WEIGHTS).read_bytes()
 
 
 def test_a_raised_end_is_known_after_a_kill(run):
-    assert main(["train", "--resume", str(run), "--quiet", "--fit.steps", "6"]) == 0
+    assert main(["train", "sie", "--resume", str(run), "--quiet", "--fit.steps", "6"]) == 0
     settings = json.loads((run / "config.json").read_text())
     settings["fit"]["steps"] = 4  # as a killed process leaves it
     (run / "config.json").write_text(json.dumps(settings))
-    assert main(["train", "--resume", str(run), "--quiet", "--fit.steps", "5"]) == 1
-    assert main(["train", "--resume", str(run), "--quiet"]) == 0
+    assert main(["train", "sie", "--resume", str(run), "--quiet", "--fit.steps", "5"]) == 1
+    assert main(["train", "sie", "--resume", str(run), "--quiet"]) == 0
     assert json.loads((run / "config.json").read_text())["fit"]["steps"] == 6
 
 
 def test_a_finished_run_of_some_minutes_does_not_start_again(molecules, tmp_path):
-    words = ["train-force-field", str(molecules), *SMALL, "--runs", str(tmp_path),
+    words = ["train", "force-field", str(molecules), *SMALL, "--runs", str(tmp_path),
              "--minutes", "0.005", "--validation", "2"]  # fmt: skip
     assert main(words) == 0
     (run,) = tmp_path.glob("*/*")
     steps = read_metrics(run / "metrics.jsonl")[-1]["step"]
-    assert main(["train-force-field", "--resume", str(run), "--quiet", "--steps", "0"]) == 0
+    assert main(["train", "force-field", "--resume", str(run), "--quiet", "--steps", "0"]) == 0
     assert restore_experiment(RunFolder(run)).fit.minutes == 0.005
     assert read_metrics(run / "metrics.jsonl")[-1]["step"] == steps
-    more = ["train-force-field", "--resume", str(run), "--quiet", "--minutes", "0.01"]
+    more = ["train", "force-field", "--resume", str(run), "--quiet", "--minutes", "0.01"]
     assert main(more) == 0
     assert read_metrics(run / "metrics.jsonl")[-1]["step"] > steps
 
 
 def test_a_run_without_time_for_a_step_does_one(molecules, tmp_path):
-    words = ["train-force-field", str(molecules), *SMALL, "--runs", str(tmp_path),
+    words = ["train", "force-field", str(molecules), *SMALL, "--runs", str(tmp_path),
              "--minutes", "1e-9", "--validation", "2"]  # fmt: skip
     assert main(words) == 0
     (run,) = tmp_path.glob("*/*")
@@ -173,7 +173,7 @@ def test_a_run_without_time_for_a_step_does_one(molecules, tmp_path):
     ],
 )
 def test_what_a_force_field_cannot_change_is_refused(force_field, options, says, capsys):
-    assert main(["train-force-field", "--resume", str(force_field), "--quiet", *options]) == 1
+    assert main(["train", "force-field", "--resume", str(force_field), "--quiet", *options]) == 1
     assert says in capsys.readouterr().err
 
 
@@ -183,18 +183,18 @@ def test_views_that_changed_are_refused_and_moved_ones_are_found(run, views, tmp
     settings["data"] = str(tmp_path / "gone")
     (run / "config.json").write_text(json.dumps(settings))
     more = ["--resume", str(run), "--quiet", "--fit.steps", "5"]
-    assert main(["train", *more]) == 1
-    assert f"equivariant train NEW_PLACE --resume {run}" in capsys.readouterr().err
+    assert main(["train", "sie", *more]) == 1
+    assert f"equivariant train sie NEW_PLACE --resume {run}" in capsys.readouterr().err
     other = rendered(tmp_path / "other", seed=1)
-    assert main(["train", str(other), *more]) == 1
+    assert main(["train", "sie", str(other), *more]) == 1
     assert "header.data" in capsys.readouterr().err
-    assert main(["train", str(moved), *more]) == 0
+    assert main(["train", "sie", str(moved), *more]) == 0
     assert json.loads((run / "config.json").read_text())["data"] == str(moved)
     latent = next(moved.glob("*/*/latent_0.npy"))  # of a training object or a held-out one
     trained = np.load(moved / "train_images.npy")[0].strip("/")
     latent = moved / trained / "latent_0.npy"
     np.save(latent, np.load(latent) + 1e-9)
-    assert main(["train", *more[:-1], "6"]) == 1
+    assert main(["train", "sie", *more[:-1], "6"]) == 1
     assert "header.data" in capsys.readouterr().err
 
 
@@ -202,12 +202,12 @@ def test_molecules_that_changed_are_refused(force_field, tmp_path, capsys):
     run = shutil.copytree(force_field, tmp_path / "run")
     other = write(tmp_path / "other.xyz", 12, 1)
     more = ["--resume", str(run), "--quiet", "--steps", "3"]
-    assert main(["train-force-field", str(other), *more]) == 1
+    assert main(["train", "force-field", str(other), *more]) == 1
     assert "data=" in capsys.readouterr().err
     settings = json.loads((run / "config.json").read_text())
     (run / "config.json").write_text(json.dumps({**settings, "seed": 1}))
-    assert main(["train-force-field", *more]) == 1
+    assert main(["train", "force-field", *more]) == 1
     assert "seed=1 instead of 0" in capsys.readouterr().err
     (run / "config.json").write_text(json.dumps(settings))
     same = shutil.copy(settings["data"], tmp_path / "same.xyz")
-    assert main(["train-force-field", str(same), *more]) == 0
+    assert main(["train", "force-field", str(same), *more]) == 0

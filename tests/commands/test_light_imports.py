@@ -33,11 +33,20 @@ def test_the_ban_bites(without_tensors):
     assert done.returncode == 1 and "torch was imported" in done.stderr
 
 
-@pytest.mark.parametrize("words", [["--help"], ["build", "--help"]])
-def test_help_needs_no_torch(words, without_tensors):
-    done = run(without_tensors, "-m", "equivariant.commands.main", *words)
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ([], "Render a data set of views"),
+        (["build"], "Render a data set of views"),
+        (["train"], "A force field, trained on molecules"),
+        (["evaluate"], "equivariant evaluate sie --help"),
+        (["report"], "equivariant report sie --help"),
+    ],
+)
+def test_help_needs_no_torch(words, says, without_tensors):
+    done = run(without_tensors, "-m", "equivariant.commands.main", *words, "--help")
     assert done.returncode == 0, done.stderr
-    assert "Render a data set of views" in " ".join(done.stdout.replace("│", " ").split())
+    assert says in " ".join(done.stdout.replace("│", " ").split())
 
 
 def test_workers_of_a_build_need_no_torch(tmp_path, without_tensors):
@@ -64,7 +73,7 @@ def test_summaries_are_first_lines_of_docstrings(name):
 
 
 @pytest.mark.parametrize(
-    ("words", "said"), [([], "Missing subcommand"), (["bild"], "Unrecognized options: bild")]
+    ("words", "said"), [([], "Render a data set"), (["bild"], "Unrecognized options: bild")]
 )
 def test_unknown_verbs_are_refused(words, said, capsys):
     with pytest.raises(SystemExit) as stopped:

@@ -16,10 +16,10 @@ from equivariant.errors import ConventionError
 from equivariant.measure import ProbeConfig
 from equivariant.recipes.sie_3diebench import demo
 from equivariant.recipes.sie_3diebench.demo import DemoConfig, run_demo
-from equivariant.recipes.sie_3diebench.experiment import ExperimentConfig, make_pairs
+from equivariant.recipes.sie_3diebench.experiment import SieExperiment, make_pairs
 from equivariant.recipes.sie_3diebench.models import ModelConfig
+from equivariant.recipes.sie_3diebench.open_run import is_published, open_run, titles_of
 from equivariant.recipes.sie_3diebench.protocol import EvaluationConfig
-from equivariant.recipes.sie_3diebench.run_measures import is_published, open_run, titles_apart
 from equivariant.runs import RunFolder
 from equivariant.training import FitConfig
 
@@ -81,7 +81,7 @@ def other_settings(run, views):
 
 
 def other_weights(run, views):
-    assert main(["train", "--resume", str(run), "--quiet", "--fit.steps", "5"]) == 0
+    assert main(["train", "sie", "--resume", str(run), "--quiet", "--fit.steps", "5"]) == 0
     return []
 
 
@@ -109,7 +109,7 @@ def test_runs_of_one_method_are_named_apart(run, views, tmp_path, capsys):
         assert f"SimCLR, invariant (learning_rate {rate}, seed {seed})" in page
     copy = shutil.copytree(run, tmp_path / "copy")
     opened = [open_run(RunFolder(path)) for path in (run, copy, second)]
-    names = titles_apart(opened)
+    names = titles_of(opened)
     assert len(set(names)) == 3 and names[0].endswith(", run") and names[1].endswith(", copy")
     assert report(run, run) == 1
     assert "every run once" in capsys.readouterr().err
@@ -161,10 +161,11 @@ def test_missing_objects_are_counted_and_said_once(run, views, tmp_path, capsys)
 def test_a_batch_larger_than_the_data_names_its_option(views, tmp_path, capsys):
     objects = len(ThreeDIEBench(views, "train"))
     size = ["--fit.batch-size", str(objects + 1)]
-    assert main(["train", str(views), "--runs", str(tmp_path), *OPTIONS, *size, "--quiet"]) == 1
+    words = [str(views), "--runs", str(tmp_path), *OPTIONS]
+    assert main(["train", "sie", *words, *size, "--quiet"]) == 1
     assert f"--fit.batch-size {objects} or less" in capsys.readouterr().err
-    assert main(["train", "--fit.batch-size", "4", str(views), "--runs", str(tmp_path), *OPTIONS,
-                 "--model.method", "random", *size, "--quiet"]) == 0  # fmt: skip
+    random = ["--model.method", "random", *size, "--quiet"]
+    assert main(["train", "sie", "--fit.batch-size", "4", *words, *random]) == 0
     words = ["demo", "--out", str(tmp_path / "demo"), "--instances", "5", "--views", "2",
              "--size-px", "8", "--workers", "1", "--batch-size", "99", "--quiet"]  # fmt: skip
     assert main(words) == 1
@@ -175,7 +176,7 @@ def test_views_that_do_not_fit_into_memory_name_the_option(views, tmp_path, monk
     data = ThreeDIEBench(views, "train")
     needed = len(data) * data.views * 8 * 8 * 3
     monkeypatch.setattr(memory, "available_memory", lambda: needed - 1)
-    words = ["train", str(views), "--runs", str(tmp_path), *OPTIONS, "--quiet"]
+    words = ["train", "sie", str(views), "--runs", str(tmp_path), *OPTIONS, "--quiet"]
     assert main(words) == 1
     assert "--stream" in capsys.readouterr().err
     assert main([*words, "--stream"]) == 0
@@ -183,7 +184,7 @@ def test_views_that_do_not_fit_into_memory_name_the_option(views, tmp_path, monk
     with pytest.raises(InsufficientMemoryError, match="in_memory=False"):
         data.load_images()
     with pytest.raises(InsufficientMemoryError, match="--stream"):
-        make_pairs(ExperimentConfig(views))
+        make_pairs(SieExperiment(views))
     monkeypatch.setattr(memory, "available_memory", lambda: needed)
     assert main(words) == 0
 
@@ -212,7 +213,7 @@ def test_as_published_is_said_of_published_settings_alone(evaluated, monkeypatch
     assert all("as published" not in ModelConfig(method=m).title for m in ("sie", "exact"))
     model = ModelConfig(topology="sie")
     fit = FitConfig(steps=82000, batch_size=1024, log_every=7, devices=8)
-    published = ExperimentConfig(evaluated, model, fit, seed=3)
+    published = SieExperiment(evaluated, model, fit, seed=3)
     assert is_published(published)
     for other in (
         replace(published, size_px=128),
@@ -232,23 +233,26 @@ def test_as_published_is_said_of_published_settings_alone(evaluated, monkeypatch
 
 def test_force_field_measures_are_added(tmp_path, capsys):
     data, a, b = (write(tmp_path / f"{n}.xyz", 8, k) for k, n in enumerate(("train", "a", "b")))
-    words = ["train-force-field", str(data), *SMALL, "--runs", str(tmp_path / "runs"), "--steps",
+    words = ["train", "force-field", str(data), *SMALL, "--runs", str(tmp_path / "runs"), "--steps",
              "1", "--minutes", "0", "--validation", "2", "--tests", str(a)]  # fmt: skip
     assert main(words) == 0
     (run,) = (tmp_path / "runs").glob("*/*")
     first = measures(run)
     assert set(first) == {"a"}
-    assert main(["evaluate-force-field", str(run), str(b)]) == 0
+    assert main(["evaluate", str(run), str(b)]) == 0
     both = measures(run)
     assert both["a"] == first["a"] and set(both) == {"a", "b"}
     write(a, 4, 5)
-    assert main(["evaluate-force-field", str(run), str(a)]) == 0
+    assert main(["evaluate", str(run), str(a)]) == 0
     again = measures(run)
     assert again["a"]["molecules"] == 4 and again["b"] == both["b"]
     assert again["a"]["file_digest"] != first["a"]["file_digest"]
-    assert main(["train-force-field", "--resume", str(run), "--quiet", "--steps", "2"]) == 0
+    more = ["train", "force-field", "--resume", str(run), "--quiet", "--steps"]
+    assert main([*more, "2"]) == 0  # its test files are those that it was started with
+    assert set(measures(run)) == {"a"}
+    assert main([*more, "3", "--tests"]) == 0
     capsys.readouterr()
-    assert main(["evaluate-force-field", str(run), str(b)]) == 0
+    assert main(["evaluate", str(run), str(b)]) == 0
     assert set(measures(run)) == {"b"}
     assert "of other weights: a" in capsys.readouterr().out
 

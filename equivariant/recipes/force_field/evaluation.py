@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from datasets3d import MoleculeGraphs, Molecules, read_molecules
 from datasets3d.molecules.files import has_forces
 from equivariant.actions import Points, Trivial, Vectors
-from equivariant.errors import ConventionError
+from equivariant.errors import ConventionError, DataFormatError
 from equivariant.groups import O3, Group
 from equivariant.measure import EquivarianceReport, GraphMotion, equivariance_error
 from equivariant.nn.force_field import Calibration, ForceField
@@ -131,6 +131,30 @@ def force_field_equivariance(
     )
 
 
+def check_files(files: Sequence[Path]) -> None:
+    """Raise if files are missing, or cannot be told apart by their names without suffix.
+
+    Args:
+        files: To evaluate on.
+
+    Raises:
+        DataFormatError: One is not there.
+        ConventionError: Two have one name.
+    """
+    names = [path.stem for path in files]
+    if len(set(names)) < len(names):
+        raise ConventionError(
+            expected="test files with different names", got=", ".join(names), argument="tests",
+            advice="Rename one.",
+        )  # fmt: skip
+    for path in files:
+        if not path.is_file():
+            raise DataFormatError(
+                expected="a file of molecules", got="nothing there", argument=str(path),
+                advice="Name its place; for a run that goes on, with --tests.",
+            )  # fmt: skip
+
+
 def evaluate_files(
     model: ForceField, files: Sequence[Path], *, batch_size: int = 32
 ) -> dict[str, dict[str, Any]]:
@@ -142,15 +166,10 @@ def evaluate_files(
         batch_size: Molecules at a time.
 
     Raises:
-        DataFormatError: A file is malformed.
+        DataFormatError: A file is missing or malformed.
         ConventionError: Two files have one name, or a file has elements that the model lacks.
     """
-    names = [path.stem for path in files]
-    if len(set(names)) < len(names):
-        raise ConventionError(
-            expected="test files with different names", got=", ".join(names), argument="tests",
-            advice="Rename one.",
-        )  # fmt: skip
+    check_files(files)
     found = {}
     for path in files:
         molecules = read_molecules(path, forces=has_forces(path))

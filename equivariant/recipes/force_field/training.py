@@ -1,4 +1,4 @@
-"""Force fields whose features couple by products of functions on the sphere, after Luo et al. 2024.
+"""Training of force fields whose features couple by products on the sphere, after Luo et al. 2024.
 
 The same network with Clebsch and Gordan's products is the baseline: ``product`` says which.
 """
@@ -19,6 +19,7 @@ from equivariant.nn.force_field import Calibration, ForceField, ForceFieldConfig
 from equivariant.recipes.force_field.evaluation import force_field_errors
 from equivariant.runs import RunFolder, file_digest, read_json
 from equivariant.training import FitConfig, PotentialLearner, fit, load_weights, read_header
+from equivariant.workflows.recipe import option
 
 HEADER_FORMAT = "equivariant force field 1"
 
@@ -41,32 +42,44 @@ FIT = FitConfig(
 
 @dataclass(frozen=True)
 class ForceFieldExperiment:
-    """One training run.
+    """A force field, trained on molecules with energies and forces.
+
+    Data: an extended xyz file (energies in eV, forces in eV/Å; needs the extra `molecules`), or
+    an npz file of the revised MD17 data set, whose kcal/mol are converted. `--product gaunt` and
+    `gaunt_full` couple features by products of functions on the sphere, `clebsch_gordan` by every
+    coupling of e3nn, in the same network. Training lasts `--minutes`, or `--steps`, whichever
+    ends first; Ctrl-C leaves a checkpoint, and `--resume RUN` goes on.
+
+        equivariant train force-field train_300K.xyz --isolated-atoms isolated_atoms.xyz \\
+            --tests test_MD_300K.xyz test_MD_600K.xyz --product gaunt --minutes 10
 
     Args:
         data: Molecules with forces: extended xyz in eV and Å, or an npz file of rMD17.
         isolated_atoms: Extended xyz file with the energies of isolated atoms, in eV.
         model: Network.
         fit: Training.
-        validation: Molecules of the file that are held out for probes, drawn with ``seed``.
+        validation: Molecules of the file that are held out for probes, drawn with the seed.
         train: Molecules that are trained on, of the others; 0 for all of them.
         fitted_atoms: Fit the energies of atoms to the training set; else those of isolated atoms
             are kept as they are, and the energy of binding has to be learned.
         energy_weight: Of the squared error of the energy per atom, in 1/eV².
         force_weight: Of the squared error of force components, in Å²/eV².
         seed: Of the split, of fresh weights and of the order of batches.
+        tests: Files to evaluate on at the end; nothing is learned or chosen from them.
     """
 
     data: Path
-    isolated_atoms: Path | None = None
-    model: ForceFieldConfig = field(default_factory=ForceFieldConfig)
-    fit: FitConfig = FIT
+    isolated_atoms: Path | None = field(default=None, metadata=option(free=True))
+    model: ForceFieldConfig = field(default_factory=ForceFieldConfig, metadata=option(""))
+    fit: FitConfig = field(default=FIT, metadata=option(""))
     validation: int = 50
     train: int = 0
     fitted_atoms: bool = True
     energy_weight: float = 40.0
     force_weight: float = 1000.0
     seed: int = 0
+    tests: tuple[Path, ...] = field(default=(), metadata=option(free=True))
+    recipe: str = field(default="force-field", init=False)
 
     def __post_init__(self) -> None:
         if self.fit.precision != "32":
@@ -74,6 +87,11 @@ class ForceFieldExperiment:
                 expected="precision 32", got=self.fit.precision, argument="fit.precision",
                 advice="Forces are gradients; in half precision they are too coarse to learn from.",
             )  # fmt: skip
+
+    @property
+    def run_name(self) -> str:
+        """What runs of these settings are called: by the product."""
+        return f"force-field-{self.model.product}"
 
 
 def read_training_sets(config: ForceFieldExperiment) -> tuple[Molecules, Molecules]:
@@ -231,7 +249,7 @@ def load_force_field(path: Path) -> ForceField:
         raise DataFormatError(
             expected=f"weights of a force field, format {HEADER_FORMAT!r}",
             got=f"{type(error).__name__}: {error}", argument=str(path),
-            advice="Pass a file that `equivariant train-force-field` wrote.",
+            advice="Pass a file that `equivariant train force-field` wrote.",
         ) from error  # fmt: skip
     learner = build_learner(experiment, calibration)
     load_weights(path, learner)
@@ -252,8 +270,9 @@ def restore_experiment(run: RunFolder) -> ForceFieldExperiment:
     try:
         isolated = saved["isolated_atoms"]
         return ForceFieldExperiment(**{
-            **saved,
+            **{name: value for name, value in saved.items() if name != "recipe"},
             "data": Path(saved["data"]),
+            "tests": tuple(map(Path, saved.get("tests", ()))),
             "isolated_atoms": None if isolated is None else Path(isolated),
             "model": ForceFieldConfig(**_tuples(saved["model"])),
             "fit": FitConfig(**saved["fit"]),

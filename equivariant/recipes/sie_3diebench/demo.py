@@ -16,23 +16,19 @@ from datasets3d import BuildConfig, ProceduralMeshes, ThreeDIEBench, TransformPa
 from equivariant.errors import ConventionError
 from equivariant.measure import ProbeConfig
 from equivariant.recipes.sie_3diebench.experiment import (
-    ExperimentConfig,
-    check_batch,
-    restore_config,
+    SieExperiment,
+    restore_experiment,
     train,
 )
 from equivariant.recipes.sie_3diebench.models import ModelConfig
+from equivariant.recipes.sie_3diebench.open_run import encoded_run, measures_of, open_run
 from equivariant.recipes.sie_3diebench.protocol import EvaluationConfig
 from equivariant.recipes.sie_3diebench.report import results_table, write_report
-from equivariant.recipes.sie_3diebench.run_measures import (
-    measures_of,
-    open_run,
-    see_run,
-    settings_by_name,
-)
 from equivariant.report import Table
 from equivariant.runs import RunFolder, environment, read_json, write_json
 from equivariant.training import FitConfig
+from equivariant.workflows.rendered_views import check_batch
+from equivariant.workflows.run_measures import settings_by_name
 
 Variant = Literal["random", "supervised", "vicreg", "simclr", "sie", "sie-published", "exact"]
 
@@ -147,7 +143,9 @@ def run_demo(
         with clock.stage(f"{method}: training and evaluating"):
             runs.append(run_method(out, method, config, images=images, progress=progress))
     with clock.stage("writing the page"):
-        seen = [see_run(open_run(run), config.evaluation, images=images["val"]) for run in runs]
+        encoded = [
+            encoded_run(open_run(run), config.evaluation, images=images["val"]) for run in runs
+        ]
         lead = (
             f"{len(images['train'])} training objects, {len(images['val'])} held out, "
             f"{config.views} views each, {config.size_px} px; {config.steps} steps of "
@@ -157,7 +155,7 @@ def run_demo(
         sheet = (out / "data" / "contact_sheet.png").read_bytes()
         write_report(
             page,
-            seen,
+            encoded,
             title="Invariant and equivariant views of 3D objects",
             lead=lead,
             sheet=sheet,
@@ -197,7 +195,7 @@ def run_method(
     Raises:
         ConventionError: The folder holds a run with other settings.
     """
-    experiment = ExperimentConfig(
+    experiment = SieExperiment(
         data=(out / "data").resolve(),
         model=config.model(method),
         fit=config.fit,
@@ -216,7 +214,7 @@ def run_method(
     return run
 
 
-def check_settings(run: RunFolder, experiment: ExperimentConfig) -> None:
+def check_settings(run: RunFolder, experiment: SieExperiment) -> None:
     """Raise ConventionError if a folder holds a run with other settings.
 
     Args:
@@ -225,7 +223,7 @@ def check_settings(run: RunFolder, experiment: ExperimentConfig) -> None:
     """
     if not (run.path / "config.json").is_file():
         return
-    now, before = settings_by_name(experiment), settings_by_name(restore_config(run))
+    now, before = settings_by_name(experiment), settings_by_name(restore_experiment(run))
     wrong = [f"{n} {now[n]} instead of {before[n]}" for n in now if now[n] != before[n]]
     if wrong:
         raise ConventionError(

@@ -1,20 +1,16 @@
-"""One experiment on a data set of views: train a method, evaluate it, keep everything."""
+"""One experiment on a data set of views: train a method and keep everything in a run folder."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
 
-import torch
 from lightning_fabric import Fabric
-from torch import Tensor, nn
 
 from datasets3d import ThreeDIEBench, TransformPairs
 from datasets3d.pairs.memory import InsufficientMemoryError
-from equivariant.errors import ConventionError, DataFormatError
-from equivariant.measure import collapse, online_probe
+from equivariant.errors import DataFormatError
 from equivariant.recipes.sie_3diebench.models import (
     ModelConfig,
     Trained,
@@ -25,34 +21,43 @@ from equivariant.recipes.sie_3diebench.models import (
 )
 from equivariant.runs import RunFolder, read_json
 from equivariant.training import FitConfig, fit, save_weights
-
-PROBED_OBJECTS = 2048
-SPLITS: tuple[Literal["train", "val"], ...] = ("train", "val")
+from equivariant.workflows.recipe import option
+from equivariant.workflows.rendered_views import check_batch, held_out_probe, say_missing
 
 
 @dataclass(frozen=True)
-class ExperimentConfig:
-    """One run.
+class SieExperiment:
+    """SIE or one of its baselines, trained on pairs of rendered views.
+
+    Weights, metrics and settings are kept in a run folder; a run that was stopped goes on.
+
+        equivariant train sie DATA --model.method sie --fit.steps 82000 --fit.batch-size 1024
 
     Args:
-        data: Folder of the data set.
+        data: Folder that `equivariant build` wrote, or the published 3DIEBench.
         model: Method and network.
         fit: Training.
         seed: Of fresh weights and of the pairs that are drawn.
-        size_px: Resize images to this side; 0 keeps the files' size.
-        in_memory: Decode all training views once and keep them; else decode batch by batch.
+        size_px: Resize images to this side in pixels; 0 keeps the files' size.
+        stream: Decode images batch by batch instead of keeping all of them in memory.
     """
 
     data: Path
     model: ModelConfig = field(default_factory=ModelConfig)
     fit: FitConfig = field(default_factory=FitConfig)
     seed: int = 0
-    size_px: int = 0
-    in_memory: bool = True
+    size_px: int = field(default=0, metadata=option("size"))
+    stream: bool = field(default=False, metadata=option(free=True))
+    recipe: str = field(default="sie", init=False)
+
+    @property
+    def run_name(self) -> str:
+        """What runs of these settings are called: the method."""
+        return self.model.method
 
 
 def train(
-    config: ExperimentConfig,
+    config: SieExperiment,
     run: RunFolder,
     *,
     pairs: TransformPairs | None = None,
@@ -95,7 +100,7 @@ def train(
     return trained(learner, config.model, header)
 
 
-def make_pairs(config: ExperimentConfig, data: ThreeDIEBench | None = None) -> TransformPairs:
+def make_pairs(config: SieExperiment, data: ThreeDIEBench | None = None) -> TransformPairs:
     """The training pairs of an experiment.
 
     Args:
@@ -110,7 +115,7 @@ def make_pairs(config: ExperimentConfig, data: ThreeDIEBench | None = None) -> T
             data or ThreeDIEBench(config.data, "train"),
             convention=config.model.convention,
             seed=config.seed,
-            in_memory=config.in_memory,
+            in_memory=not config.stream,
             size_px=config.size_px or None,
         )
     except InsufficientMemoryError as error:
@@ -120,23 +125,7 @@ def make_pairs(config: ExperimentConfig, data: ThreeDIEBench | None = None) -> T
         ) from error  # fmt: skip
 
 
-def check_batch(objects: int, batch_size: int, *, option: str = "--fit.batch-size") -> None:
-    """Raise ConventionError if a batch is larger than the data.
-
-    Args:
-        objects: Training objects; a batch shows each of them at most once.
-        batch_size: Pairs per step.
-        option: That sets it.
-    """
-    if batch_size > objects:
-        raise ConventionError(
-            expected=f"batches of at most {objects} pairs, one of each training object",
-            got=str(batch_size), argument=option,
-            advice=f"Pass {option} {objects} or less, or build more objects.",
-        )  # fmt: skip
-
-
-def restore_config(run: RunFolder) -> ExperimentConfig:
+def restore_experiment(run: RunFolder) -> SieExperiment:
     """The settings a run was started with.
 
     Raises:
@@ -145,63 +134,17 @@ def restore_config(run: RunFolder) -> ExperimentConfig:
     path = run.path / "config.json"
     saved = read_json(path)
     try:
-        return ExperimentConfig(
+        return SieExperiment(
             data=Path(saved["data"]),
             model=model_config(saved["model"]),
             fit=FitConfig(**saved["fit"]),
             seed=saved["seed"],
             size_px=saved["size_px"],
-            in_memory=saved["in_memory"],
+            # Runs of earlier versions say the opposite.
+            stream=saved["stream"] if "stream" in saved else not saved["in_memory"],
         )
     except (KeyError, TypeError) as error:
         raise DataFormatError(
             expected="the settings of a training run", got=f"{type(error).__name__}: {error}",
             argument=str(path), advice="Resume with the version that started the run.",
         ) from error  # fmt: skip
-
-
-def say_missing(splits: Iterable[ThreeDIEBench], say: Callable[[str], None] | None) -> None:
-    """Say how many listed objects are not there.
-
-    Args:
-        splits: Of a data set.
-        say: Receives one line for each split with missing objects; None says nothing.
-    """
-    for data in splits:
-        if data.missing and say is not None:
-            listed = len(data) + len(data.missing)
-            say(
-                f"{len(data.missing)} of {listed} objects listed in {data.split}_images.npy are "
-                f"missing and left out, the first {data.missing[0]}"
-            )
-
-
-def held_out_probe(pairs: TransformPairs) -> Callable[[nn.Module], dict[str, float]]:
-    """A probe for ``fit``: one view each of some training and some held-out objects."""
-    batches = []
-    for split in SPLITS:
-        data = ThreeDIEBench(pairs.dataset.root, split)
-        views = TransformPairs(
-            data, in_memory=False, mean=pairs.mean, std=pairs.std, size_px=pairs.size_px
-        )
-        rows = data.fixed_pairs(1)
-        batches.append(views.batch(rows[:: max(1, len(rows) // PROBED_OBJECTS)]))
-    train_batch, val_batch = batches
-
-    def probe(model: nn.Module) -> dict[str, float]:
-        represent: Any = model.represent
-        device = next(model.parameters()).device
-        with torch.no_grad():
-            y, y_val = (represent(batch.a.to(device)).cpu() for batch in batches)
-        spread = collapse(y_val)
-        scores = online_probe(
-            y, y_val, train_label=_known(train_batch.label), val_label=_known(val_batch.label),
-            train_rotation=_known(train_batch.pose_a), val_rotation=_known(val_batch.pose_a),
-        )  # fmt: skip
-        return {**scores, "effective_rank": spread.effective_rank, "dead": spread.dead}
-
-    return probe
-
-
-def _known(value: Tensor | None) -> Tensor:
-    return torch.empty(0) if value is None else value

@@ -25,8 +25,8 @@ from equivariant.measure import (
     rotation_probe,
 )
 from equivariant.recipes.sie_3diebench.models import Trained
+from equivariant.workflows.measure_run import ANGLE_BINS_DEG
 
-ANGLE_BINS_DEG = (0.0, 30.0, 60.0, 90.0, 120.0, 150.0, 180.0)
 FLOOR_HUE, SPOT_HUE = 3, 6
 
 

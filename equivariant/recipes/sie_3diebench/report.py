@@ -27,7 +27,7 @@ HEADER = (
 
 
 @dataclass(frozen=True)
-class Seen:
+class EncodedRun:
     """A run with its model applied to the held-out views, for pictures.
 
     Args:
@@ -100,18 +100,18 @@ def parts_table(measures: Sequence[dict[str, Any]]) -> Table:
 
 
 def write_report(
-    path: Path, seen: Sequence[Seen], *, title: str, lead: str, sheet: bytes | None = None
+    path: Path, runs: Sequence[EncodedRun], *, title: str, lead: str, sheet: bytes | None = None
 ) -> None:
     """Write the page of several runs on one data set.
 
     Args:
         path: Of the HTML file.
-        seen: The runs; the last with an action is shown in the pictures.
+        runs: The runs; the last with an action is shown in the pictures.
         title: Of the page.
         lead: One or two sentences.
         sheet: PNG of the data set's contact sheet.
     """
-    measures = [{**read_json(s.run.path / "measures.json"), "title": s.title} for s in seen]
+    measures = [{**read_json(s.run.path / "measures.json"), "title": s.title} for s in runs]
     sections = [
         Section("Results", "What each method's representation knows.", [results_table(measures)])
     ]
@@ -119,8 +119,8 @@ def write_report(
         caption = "A row per class: different objects, floor, light and rotation in every view."
         text = "Views whose rotation, floor hue, light position and light hue are all recorded."
         sections.append(Section("The data", text, [Picture(sheet, caption)]))
-    sections.append(_curves(seen))
-    shown = next((s for s in reversed(seen) if s.trained.action is not None), None)
+    sections.append(_curves(runs))
+    shown = next((s for s in reversed(runs) if s.trained.action is not None), None)
     if shown is not None:
         text = (
             f"Queries on the left, their nearest neighbours among other objects on the right, "
@@ -132,7 +132,7 @@ def write_report(
             "the object are ranked by their likeness to the prediction. The true one is framed."
         )
         sections.append(Section("Predicted views", text, [predicted_views(shown)]))
-    split = [(s, m) for s, m in zip(seen, measures, strict=True) if "action" in m]
+    split = [(s, m) for s, m in zip(runs, measures, strict=True) if "action" in m]
     if split:
         text = (
             "How far the moved embedding of the first view is from that of the second, against "
@@ -140,25 +140,25 @@ def write_report(
         )
         sections.append(Section("Error against rotation angle", text, [_error_curves(split)]))
         sections.append(Section("The halves in numbers", "", [parts_table(measures)]))
-    write_page(path, title=title, lead=lead, sections=sections, footer=_footer(seen, measures))
+    write_page(path, title=title, lead=lead, sections=sections, footer=_footer(runs, measures))
 
 
-def neighbours(seen: Seen, *, queries: int = 6, count: int = 6) -> list[Picture]:
+def neighbours(run: EncodedRun, *, queries: int = 6, count: int = 6) -> list[Picture]:
     """Nearest views of other objects by each half, at most one view per object."""
     generator = torch.Generator().manual_seed(0)
-    objects = len(seen.val.data)
+    objects = len(run.val.data)
     chosen = torch.randperm(objects, generator=generator)[:queries].tolist()
     pictures = []
-    for name, rows in seen.trained.model.slices.items():
-        y = normalize(seen.val.y[..., rows], dim=-1).cpu()
+    for name, rows in run.trained.model.slices.items():
+        y = normalize(run.val.y[..., rows], dim=-1).cpu()
         lines = []
         for query in chosen:
             likeness = (y @ y[query, 0]).clone()
             likeness[query] = -torch.inf
             best, view = likeness.max(1)
             order = best.topk(min(count, objects - 1)).indices.tolist()
-            line = [seen.view(query, 0)]
-            lines.append(line + [seen.view(o, int(view[o])) for o in order])
+            line = [run.view(query, 0)]
+            lines.append(line + [run.view(o, int(view[o])) for o in order])
         caption = {
             "invariant": "Invariant half: the same kind of object is wanted, in any rotation.",
             "equivariant": "Equivariant half: the same rotation is wanted, of any object.",
@@ -169,27 +169,27 @@ def neighbours(seen: Seen, *, queries: int = 6, count: int = 6) -> list[Picture]
     return pictures
 
 
-def predicted_views(seen: Seen, *, queries: int = 6, count: int = 5) -> Picture:
+def predicted_views(run: EncodedRun, *, queries: int = 6, count: int = 5) -> Picture:
     """The views that the action predicts best, the true one framed."""
-    action = seen.trained.action
+    action = run.trained.action
     if action is None:
         raise ConventionError(
-            expected="a run with an action", got=seen.title, argument="seen",
+            expected="a run with an action", got=run.title, argument="run",
             advice="Invariant baselines predict no view.",
         )  # fmt: skip
-    z = seen.val.z[..., action.slices[1]]
-    elements = elements_from_source(seen.trained, seen.val)
+    z = run.val.z[..., action.slices[1]]
+    elements = elements_from_source(run.trained, run.val)
     with torch.no_grad():
         predicted = action.summands[1](elements, z[:, :1])
     likeness = (normalize(predicted, dim=-1) @ normalize(z, dim=-1).mT).cpu()
     generator = torch.Generator().manual_seed(1)
-    objects, views = len(seen.val.data), seen.val.data.views
+    objects, views = len(run.val.data), run.val.data.views
     chosen = torch.randperm(objects, generator=generator)[:queries].tolist()
     rows, marks = [], []
     for k, o in enumerate(chosen):
         target = 1 + k % (views - 1)
         order = likeness[o, target].topk(min(count, views)).indices.tolist()
-        rows.append([seen.view(o, v) for v in (0, target, *order)])
+        rows.append([run.view(o, v) for v in (0, target, *order)])
         marks.append([False, False, *[v == target for v in order]])
     names = ["source", "wanted", *[str(k + 1) for k in range(len(rows[0]) - 2)]]
     caption = f"Rank among the {views} views of the object; the source itself is a candidate."
@@ -197,10 +197,10 @@ def predicted_views(seen: Seen, *, queries: int = 6, count: int = 5) -> Picture:
     return Picture(grid(rows, names=names, marked=marks, gap_after=2, scale=scale), caption)
 
 
-def _curves(seen: Sequence[Seen]) -> Section:
+def _curves(runs: Sequence[EncodedRun]) -> Section:
     panels: dict[str, dict[str, Line]] = {"class, held out": {}, "rotation, held out": {}}
     loss: dict[str, dict[str, Line]] = {}
-    for s in seen:
+    for s in runs:
         lines = read_metrics(s.run.metrics)
         name = s.title
         for title, key in (("class, held out", "top1"), ("rotation, held out", "rotation_r2")):
@@ -222,7 +222,7 @@ def _curves(seen: Sequence[Seen]) -> Section:
     return Section("Training", text, [Picture(svg, caption)])
 
 
-def _error_curves(split: Sequence[tuple[Seen, dict[str, Any]]]) -> Picture:
+def _error_curves(split: Sequence[tuple[EncodedRun, dict[str, Any]]]) -> Picture:
     panels = {}
     for s, m in split:
         curve = m["action"]["error_by_angle"]
@@ -275,13 +275,13 @@ def _line(points: Sequence[tuple[int, float]]) -> Line:
     return Line(np.array(x, dtype=np.float64), np.array(y, dtype=np.float64))
 
 
-def _footer(seen: Sequence[Seen], measures: Sequence[dict[str, Any]]) -> str:
-    environment = read_json(seen[0].run.path / "environment.json")
+def _footer(runs: Sequence[EncodedRun], measures: Sequence[dict[str, Any]]) -> str:
+    environment = read_json(runs[0].run.path / "environment.json")
     versions = ", ".join(f"{name} {version}" for name, version in sorted(environment.items()))
     prints = [m["fingerprint"] for m in measures]
     data = ", ".join(f"{name} {value}" for name, value in sorted(prints[0]["data"].items()))
     weights = "; ".join(
-        f"{s.title} {found['weights']}" for s, found in zip(seen, prints, strict=True)
+        f"{s.title} {found['weights']}" for s, found in zip(runs, prints, strict=True)
     )
     settings = json.dumps(prints[0]["settings"], sort_keys=True)
     return (

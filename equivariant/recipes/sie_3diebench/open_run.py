@@ -1,4 +1,4 @@
-"""Measures of runs: of which weights, on which data, by which settings."""
+"""A trained run with its data: opened, evaluated, measured on pairs, prepared for the report."""
 
 from __future__ import annotations
 
@@ -11,18 +11,22 @@ from torch import Tensor
 
 from datasets3d import ThreeDIEBench
 from equivariant.errors import ConventionError, DataFormatError
-from equivariant.recipes.sie_3diebench.experiment import (
-    SPLITS,
-    ExperimentConfig,
-    restore_config,
-    say_missing,
-)
+from equivariant.groups import rotation_angle
+from equivariant.recipes.sie_3diebench.experiment import SieExperiment, restore_experiment
 from equivariant.recipes.sie_3diebench.models import ModelConfig, Trained, load_trained
-from equivariant.recipes.sie_3diebench.protocol import EvaluationConfig, encode, evaluate
-from equivariant.recipes.sie_3diebench.report import Seen
-from equivariant.runs import RunFolder, file_digest, read_json, write_json
+from equivariant.recipes.sie_3diebench.protocol import (
+    EvaluationConfig,
+    encode,
+    evaluate,
+    fixed_pairs,
+)
+from equivariant.recipes.sie_3diebench.report import EncodedRun
+from equivariant.runs import RunFolder, file_digest, write_json
 from equivariant.training import FitConfig, read_header
 from equivariant.training.resume.checkpoint import read_state
+from equivariant.workflows.measure_run import HeldOutPairs
+from equivariant.workflows.rendered_views import SPLITS, say_missing
+from equivariant.workflows.run_measures import check_each_once, kept_measures, titles_apart
 
 _FREE = ("batch_size", "device")  # of an evaluation: they change no number
 _PUBLISHED_OBJECTS, _PUBLISHED_VIEWS = (41920, 10552), 50
@@ -44,7 +48,7 @@ class OpenRun:
     """
 
     run: RunFolder
-    experiment: ExperimentConfig
+    experiment: SieExperiment
     trained: Trained
     splits: dict[str, ThreeDIEBench]
     data: dict[str, str]
@@ -92,7 +96,7 @@ def open_run(
         DataFormatError: The run or its data are missing or damaged.
         ConventionError: The data are not those of the run.
     """
-    experiment = restore_config(run)
+    experiment = restore_experiment(run)
     experiment = replace(experiment, data=data or experiment.data)
     if not experiment.data.is_dir():
         raise DataFormatError(
@@ -152,16 +156,36 @@ def measures_of(
         config: How it is evaluated.
         images: Decoded views of "train" and "val", if they are in memory already.
     """
-    path = run.run.path / "measures.json"
-    measures: dict[str, Any] = read_json(path) if path.is_file() else {}
-    if measures.get("fingerprint") != run.fingerprint(config):
-        measures = evaluate_run(run, config, images=images)
-    return measures
+    return kept_measures(
+        run.run, run.fingerprint(config), lambda: evaluate_run(run, config, images=images)
+    )
 
 
-def see_run(
+def held_out_pairs(run: OpenRun, config: EvaluationConfig) -> HeldOutPairs:
+    """Fixed pairs of held-out views as the run's model sees them.
+
+    Args:
+        run: A trained run.
+        config: Pairs per object, batch size, device.
+    """
+    val = encode(run.trained, run.splits["val"], config, size_px=run.size_px)
+    o, i, j = fixed_pairs(val, config.pairs_per_object).unbind(1)
+    pose_a, pose_b = val.rotations[o, i], val.rotations[o, j]
+    return HeldOutPairs(
+        title=run.title,
+        z_a=val.z[o, i],
+        z_b=val.z[o, j],
+        g=val.elements(run.trained, o, i, j),
+        objects=o,
+        angle_deg=rotation_angle(pose_b @ pose_a.transpose(-1, -2)).rad2deg(),
+        action=run.trained.action,
+        fingerprint=run.fingerprint(config),
+    )
+
+
+def encoded_run(
     run: OpenRun, config: EvaluationConfig, *, title: str = "", images: Tensor | None = None
-) -> Seen:
+) -> EncodedRun:
     """A run with its model applied to the held-out views, for the report.
 
     Args:
@@ -171,11 +195,11 @@ def see_run(
         images: Decoded held-out views, if they are in memory already.
     """
     val = encode(run.trained, run.splits["val"], config, images=images, size_px=run.size_px)
-    return Seen(run.run, run.trained, val, title or run.title, run.size_px)
+    return EncodedRun(run.run, run.trained, val, title or run.title, run.size_px)
 
 
-def titles_apart(runs: Sequence[OpenRun]) -> list[str]:
-    """Titles by which runs can be told apart: equal ones say in which settings they differ.
+def titles_of(runs: Sequence[OpenRun]) -> list[str]:
+    """Titles by which runs on one data set can be told apart.
 
     Args:
         runs: Of one data set.
@@ -183,33 +207,21 @@ def titles_apart(runs: Sequence[OpenRun]) -> list[str]:
     Raises:
         ConventionError: The runs are of several data sets, or one is there twice.
     """
-    places = [run.run.path.resolve() for run in runs]
-    if len(set(places)) < len(places):
-        raise ConventionError(
-            expected="every run once", got=", ".join(str(place) for place in places),
-            argument="runs", advice="Leave out what is there twice.",
-        )  # fmt: skip
+    check_each_once([run.run.path for run in runs])
     if any(run.data != runs[0].data or run.size_px != runs[0].size_px for run in runs):
         sets = [f"{run.run.path} on {run.experiment.data}" for run in runs]
         raise ConventionError(
             expected="runs on one data set, views of one size", got="; ".join(sets),
             argument="runs", advice="Make a page for each data set: their numbers do not compare.",
         )  # fmt: skip
-    titles = [run.title for run in runs]
-    leaves = [settings_by_name(run.experiment) for run in runs]
-    result = []
-    for title, own in zip(titles, leaves, strict=True):
-        same = [other for name, other in zip(titles, leaves, strict=True) if name == title]
-        differ = [n for n in own if any(other.get(n) != own[n] for other in same)]
-        words = ", ".join(f"{name.rpartition('.')[2]} {own[name]}" for name in differ[:3])
-        result.append(f"{title} ({words})" if words else title)
-    return [
-        name if result.count(name) == 1 else f"{name}, {place.name}"
-        for name, place in zip(result, places, strict=True)
-    ]
+    return titles_apart(
+        [run.title for run in runs],
+        [run.experiment for run in runs],
+        [run.run.path for run in runs],
+    )
 
 
-def is_published(experiment: ExperimentConfig) -> bool:
+def is_published(experiment: SieExperiment) -> bool:
     """Whether network and training are SIE's as published, but for the number format."""
     model, fit = experiment.model, experiment.fit
     published = ModelConfig(method="sie", topology="sie", elements=model.elements)
@@ -218,17 +230,3 @@ def is_published(experiment: ExperimentConfig) -> bool:
         and all(getattr(fit, name) == getattr(_PUBLISHED_FIT, name) for name in _FIT_NAMES)
         and experiment.size_px in (0, 256)
     )
-
-
-def settings_by_name(experiment: ExperimentConfig) -> dict[str, Any]:
-    """What determines a run besides its data, by dotted names such as ``model.width``."""
-    return _leaves(asdict(experiment))
-
-
-def _leaves(value: Any, name: str = "") -> dict[str, Any]:
-    if not isinstance(value, dict):
-        return {} if name in ("data", "in_memory") else {name: value}
-    found: dict[str, Any] = {}
-    for key, item in value.items():
-        found |= _leaves(item, f"{name}.{key}" if name else key)
-    return found

@@ -1,4 +1,4 @@
-"""Measure the action of a trained run on rendered pairs: the input is moved by a renderer."""
+"""Measure the action of a trained run on held-out pairs whose inputs a renderer has moved."""
 
 from __future__ import annotations
 
@@ -12,22 +12,42 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from equivariant.actions import Trivial
+from equivariant.actions import DirectSum, Trivial
 from equivariant.errors import ConventionError
-from equivariant.groups import rotation_angle
 from equivariant.measure import Estimate, PairError, estimate_mean, group_law_error, pair_error
-from equivariant.recipes.sie_3diebench.protocol import (
-    ANGLE_BINS_DEG,
-    EvaluationConfig,
-    encode,
-    fixed_pairs,
-)
-from equivariant.recipes.sie_3diebench.run_measures import OpenRun
 from equivariant.report import Line, Picture, Section, Table, plot, write_page
 from equivariant.runs import RunFolder, read_json, write_atomically, write_json
 
+ANGLE_BINS_DEG = (0.0, 30.0, 60.0, 90.0, 120.0, 150.0, 180.0)
 _RANGE = (0.0, 2.0)  # of relative errors
 _SERIES = {"moved": "relative", "unmoved": "unmoved", "unrelated": "shuffled"}
+_LAW_ROWS, _LAW_SAMPLES = 256, 16
+
+
+@dataclass(frozen=True)
+class HeldOutPairs:
+    """Held-out pairs as the model of a run sees them: g is known to take a to b.
+
+    Args:
+        title: Of the run.
+        z_a: Embeddings of the first views, shape (pairs, dim).
+        z_b: Of the second ones.
+        g: Elements, as the action takes them.
+        objects: Which object a pair shows, shape (pairs,); the next pair shows another one, from
+            which unrelated embeddings are taken.
+        angle_deg: Between the two views, shape (pairs,).
+        action: An invariant and an equivariant part, in this order; None for a run without one.
+        fingerprint: Of the weights, the data and the settings.
+    """
+
+    title: str
+    z_a: Tensor
+    z_b: Tensor
+    g: Tensor
+    objects: Tensor
+    angle_deg: Tensor
+    action: DirectSum | None
+    fingerprint: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -35,7 +55,7 @@ class MeasuredRun:
     """Errors on held-out pairs, with intervals over objects.
 
     Args:
-        title: Of the method.
+        title: Of the run.
         parts: By part of the embedding: ``moved`` (by the action), ``unmoved``, ``unrelated``
             (another object), and ``gain``, unmoved minus moved, paired.
         curves: By part and series, (angle in degrees, error) in bins of the angle.
@@ -54,56 +74,58 @@ class MeasuredRun:
     fingerprint: dict[str, Any]
 
 
-def measure_run(run: OpenRun, config: EvaluationConfig) -> MeasuredRun:
+def measure_run(pairs: HeldOutPairs) -> MeasuredRun:
     """Measure every part of a run's embedding on held-out pairs.
 
     The invariant part of a split embedding, and the whole of one without an action, are compared
     as they are; the equivariant part is moved by the run's own action.
 
     Args:
-        run: A trained run.
-        config: Pairs per object, batch size, device.
+        pairs: As the run's model sees them.
 
     Raises:
         ConventionError: There are fewer than two held-out objects.
     """
-    trained, data = run.trained, run.splits["val"]
-    val = encode(trained, data, config, size_px=run.size_px)
-    if len(data) < 2:
+    objects = len(pairs.objects.unique())
+    if objects < 2:
         raise ConventionError(
-            expected="at least two held-out objects", got=str(len(data)), argument="run",
+            expected="at least two held-out objects", got=str(objects), argument="run",
             advice="Intervals are over objects: build a larger data set.",
         )  # fmt: skip
-    o, i, j = fixed_pairs(val, config.pairs_per_object).unbind(1)
-    pose_a, pose_b = val.rotations[o, i], val.rotations[o, j]
-    g = val.elements(trained, o, i, j)
-    angle = rotation_angle(pose_b @ pose_a.transpose(-1, -2)).rad2deg().cpu()
-    action, z, law = trained.action, val.z, {}
-    if action is None:
-        errors = {"embedding": _invariance(z[o, i], z[o, j])}
-    else:
-        names = ("invariant", "equivariant")
-        errors = {
-            name: pair_error(part, z[o, i][:, rows], z[o, j][:, rows], g)
-            for name, part, rows in zip(names, action.summands, action.slices, strict=True)
-        }
-        rows, part = action.slices[1], action.summands[1]
-        found = group_law_error(part, z[o, i][:, rows][:256].detach(), samples=16)
-        law = {
-            "composition": float(found.composition.mean()),
-            "composition, other order": float(found.reversed.mean()),
-            "identity": float(found.identity.mean()),
-            "inverse": float(found.inverse.mean()),
-        }
+    errors = _errors(pairs)
+    angle = pairs.angle_deg.cpu()
     return MeasuredRun(
-        title=run.title,
-        parts={name: _estimates(error, o) for name, error in errors.items()},
-        curves={name: _curves(error, o, angle) for name, error in errors.items()},
-        law=law,
-        pairs=len(o),
-        objects=len(data),
-        fingerprint=run.fingerprint(config),
+        title=pairs.title,
+        parts={name: _estimates(error, pairs.objects) for name, error in errors.items()},
+        curves={name: _curves(error, pairs.objects, angle) for name, error in errors.items()},
+        law={} if pairs.action is None else _law(pairs.action, pairs.z_a),
+        pairs=len(pairs.objects),
+        objects=objects,
+        fingerprint=pairs.fingerprint,
     )
+
+
+def _errors(pairs: HeldOutPairs) -> dict[str, PairError]:
+    """Errors of the pairs, by part of the embedding."""
+    if pairs.action is None:
+        return {"embedding": _invariance(pairs.z_a, pairs.z_b)}
+    parts = zip(pairs.action.summands, pairs.action.slices, strict=True)
+    return {
+        name: pair_error(part, pairs.z_a[:, rows], pairs.z_b[:, rows], pairs.g)
+        for name, (part, rows) in zip(("invariant", "equivariant"), parts, strict=True)
+    }
+
+
+def _law(action: DirectSum, z: Tensor) -> dict[str, float]:
+    """How far the equivariant part of an action is from the law of its group, by name."""
+    rows, part = action.slices[1], action.summands[1]
+    found = group_law_error(part, z[:, rows][:_LAW_ROWS].detach(), samples=_LAW_SAMPLES)
+    return {
+        "composition": float(found.composition.mean()),
+        "composition, other order": float(found.reversed.mean()),
+        "identity": float(found.identity.mean()),
+        "inverse": float(found.inverse.mean()),
+    }
 
 
 def table(measured: MeasuredRun) -> Table:
