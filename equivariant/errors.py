@@ -97,3 +97,26 @@ def _rebuild(
     kind: type[EquivariantError], expected: str, got: str, argument: str, advice: str
 ) -> EquivariantError:
     return kind(expected=expected, got=got, argument=argument, advice=advice)
+
+
+def check_option(value: object, allowed: tuple[str, ...], argument: str) -> None:
+    """Refuse a word that is none of those allowed.
+
+    Args:
+        value: The word.
+        allowed: Those allowed.
+        argument: Name of the argument that it came in.
+
+    Raises:
+        ConventionError: It is none of them.
+
+    Example:
+        >>> check_option("even", ("even", "full"), "parity")
+    """
+    if value not in allowed:
+        raise ConventionError(
+            expected=" or ".join(allowed),
+            got=repr(value),
+            argument=argument,
+            advice="Choose one of them.",
+        )

@@ -1,142 +1,143 @@
-"""Features of O(3) as channels of components, and as functions on the sphere."""
+"""Channels × irreps: which irreps stand in a feature, how often, and where each number lies.
+
+Everything that couples features of O(3) asks this one description: products, convolutions and
+powers on the sphere, and force fields. Irreps and their names are e3nn's.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import accumulate, pairwise
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from e3nn.o3 import Irrep, Irreps
 from torch import Tensor
 
-from equivariant.errors import ConventionError, ShapeError
-from equivariant.nn.derived_buffers import DerivedBuffers
-from equivariant.nn.gaunt.paths import irreps_of, parse_irreps
-from equivariant.nn.tracing import makes_graph, real_tables
-from equivariant.shapes import Float
+from equivariant.errors import ConventionError, ShapeError, check_option
+from equivariant.nn.irreps import irreps_of, parse_irreps, sign_of
+from equivariant.shapes import Float, Int
 
 Layout = Literal["mul_ir", "ir_mul"]
+"""Order of the numbers of a feature: block after block as in e3nn, or component after component."""
 
 
-def sign_of(irrep: Irrep) -> int:
-    """Whether an irrep has the parity of its harmonics.
-
-    Args:
-        irrep: Degree and parity.
-
-    Returns:
-        1 for a true irrep, p = (−1)^l, and −1 for a pseudo one.
-
-    Example:
-        >>> sign_of(Irrep("1o")), sign_of(Irrep("1e"))
-        (1, -1)
-    """
-    return 1 if (irrep.p == 1) == (irrep.l % 2 == 0) else -1
-
-
-class Blocks(DerivedBuffers):
+class IrrepsLayout:
     """How features of some irreps lie in memory: every irrep once, all with one multiplicity.
 
+    A block (l, p) is true where p = (−1)^l, the parity of its harmonics, and pseudo elsewhere. The
+    true blocks of a channel are the coefficients of a scalar function on the sphere, the pseudo
+    blocks those of a pseudoscalar one.
+
     Args:
-        irreps: For example ``"8x0e + 8x1o"``, in any order.
-        argument: Name of the argument that they came in.
+        irreps: For example ``"8x0e + 8x1o"``, in any order; entries of multiplicity 0 are dropped.
+        argument: Name of the argument that they came in, for errors.
         layout: "mul_ir" is e3nn's: block after block, and channel after channel in it.
             "ir_mul" is component after component, and channels in it.
 
     Attributes:
+        irreps: With multiplicities.
+        each: Without.
+        multiplicity: Number of channels.
+        width: Numbers of one channel.
+        dim: Numbers of a feature, width times multiplicity.
         parts: Sign, see :func:`sign_of`, and degree of each irrep.
+        slices: Where each irrep stands among the numbers of one channel.
 
     Raises:
         ConventionError: An irrep stands twice, multiplicities differ, or the layout is unknown.
 
     Example:
-        >>> blocks = Blocks("8x0e + 8x1o", "irreps")
-        >>> blocks.multiplicity, blocks.width, blocks.by_channel(torch.zeros(5, 32)).shape
+        >>> layout = IrrepsLayout("8x0e + 8x1o")
+        >>> layout.multiplicity, layout.width, layout.by_channel(torch.zeros(5, 32)).shape
         (8, 4, torch.Size([5, 8, 4]))
     """
 
-    owner: Tensor
-    positions: Tensor
-    channel_order: Tensor | None
-    channel_inverse: Tensor | None
-    component_order: Tensor | None
-    component_inverse: Tensor | None
-
-    def __init__(self, irreps: str | Irreps, argument: str, *, layout: Layout = "mul_ir") -> None:
-        super().__init__()
+    def __init__(
+        self, irreps: str | Irreps, argument: str = "irreps", *, layout: Layout = "mul_ir"
+    ) -> None:
         check_option(layout, ("mul_ir", "ir_mul"), "layout")
         parsed = parse_irreps(irreps, argument)
-        kept = Irreps([(count, irrep) for count, irrep in parsed if count])
-        self.each = irreps_of(kept)
-        if not self.each or len(set(self.each)) < len(kept) or len({n for n, _ in kept}) > 1:
+        self.irreps = Irreps([(count, irrep) for count, irrep in parsed if count])
+        self.each = irreps_of(self.irreps)
+        counts = {count for count, _ in self.irreps}
+        if not self.each or len(set(self.each)) < len(self.each) or len(counts) > 1:
             raise ConventionError(
                 expected="each irrep once, with equal multiplicities of at least 1",
                 got=repr(str(parsed)),
                 argument=argument,
-                advice="Bring features to that form by e3nn.o3.Linear.",
+                advice="Bring features to that form by e3nn.o3.Linear; channels meet one to one.",
             )
-        self.irreps = kept
         self.layout: Layout = layout
-        self.multiplicity = int(kept[0].mul)
-        self.width = sum(irrep.dim for irrep in self.each)
-        self.dim = self.width * self.multiplicity
+        self.multiplicity = int(self.irreps[0].mul)
         self.parts = tuple((sign_of(irrep), int(irrep.l)) for irrep in self.each)
-        with real_tables():
-            tables = self._tables()
-        for name, table in tables.items():
-            self.derive(name, table)
-
-    def _tables(self) -> dict[str, Tensor | None]:
-        """Where each component of each channel lies, and to which irrep and harmonic it belongs."""
-        channels, each = self.multiplicity, self.each
-        flat = torch.arange(channels * self.width)
-        if self.layout == "ir_mul":
-            places = flat.view(self.width, channels).T
-        else:
-            blocks = flat.split([channels * irrep.dim for irrep in each])
-            places = torch.cat([block.view(channels, -1) for block in blocks], -1)
-        tables: dict[str, Tensor | None] = {}
-        for name, order in (("channel", places.flatten()), ("component", places.T.flatten())):
-            moves = not torch.equal(order, flat)
-            tables[f"{name}_order"] = order if moves else None
-            tables[f"{name}_inverse"] = order.argsort() if moves else None
-        owner = [torch.full((irrep.dim,), n) for n, irrep in enumerate(each)]
-        rows = [torch.arange(n.l**2, (n.l + 1) ** 2) for n in each]
-        return {**tables, "owner": torch.cat(owner), "positions": torch.cat(rows)}
-
-    @property
-    def slices(self) -> list[slice]:
-        """Where each irrep stands among the components of one channel."""
-        ends = accumulate((2 * degree + 1 for _, degree in self.parts), initial=0)
-        return [slice(start, stop) for start, stop in pairwise(ends)]
+        self._widths = [2 * degree + 1 for _, degree in self.parts]
+        self._largest = {
+            sign: max((n for part, n in self.parts if part == sign), default=-1) for sign in (1, -1)
+        }
+        ends = accumulate(self._widths, initial=0)
+        self.slices = [slice(start, stop) for start, stop in pairwise(ends)]
+        self.width = sum(self._widths)
+        self.dim = self.width * self.multiplicity
+        # One irrep or one channel has no blocks to bring together.
+        self._whole = len(self.each) == 1 or self.multiplicity == 1
 
     def degree(self, sign: int) -> int:
         """Largest degree of the true (1) or pseudo (−1) part; −1 where it is absent."""
-        return max([-1, *(degree for part, degree in self.parts if part == sign)])
+        return self._largest[sign]
+
+    @property
+    def is_one_function(self) -> bool:
+        """Whether a channel holds all coefficients of one function on the sphere, in order."""
+        signs = {sign for sign, _ in self.parts}
+        return len(signs) == 1 and [n for _, n in self.parts] == list(range(len(self.parts)))
+
+    def owner(self) -> Int[Tensor, " width"]:
+        """Which irrep each number of a channel belongs to, shape (width,), int64."""
+        numbers = [torch.full((w,), n, device="cpu") for n, w in enumerate(self._widths)]
+        return torch.cat(numbers)
+
+    def positions(self) -> Int[Tensor, " width"]:
+        """Which harmonic each number of a channel belongs to, l² + l + m, shape (width,), int64."""
+        degrees = [degree for _, degree in self.parts]
+        return torch.cat([torch.arange(n**2, (n + 1) ** 2, device="cpu") for n in degrees])
+
+    def weight_index(self) -> Int[Tensor, " dim"]:
+        """Which of one weight per irrep and channel each number of a feature takes, shape (dim,).
+
+        Example:
+            >>> IrrepsLayout("2x0e + 2x1o").weight_index().tolist()
+            [0, 1, 2, 2, 2, 3, 3, 3]
+        """
+        count = len(self.each) * self.multiplicity
+        table = torch.arange(count, device="cpu").view(-1, self.multiplicity)
+        return self.from_components(table.index_select(0, self.owner()).double()).long()
 
     def by_channel(self, x: Float[Tensor, "... dim"]) -> Float[Tensor, "... channels width"]:
         """Features by channel, each with all its components side by side.
 
         Args:
-            x: Shape (..., irreps.dim).
+            x: Shape (..., dim).
 
         Returns:
-            Shape (..., multiplicity, width).
+            Shape (..., multiplicity, width), contiguous.
         """
-        x = _permuted(x, self.channel_order, self.channel_inverse)
-        return x.view(*x.shape[:-1], self.multiplicity, self.width)
+        if self.layout == "ir_mul" or self._whole:
+            return self._as_one_block(x).contiguous()
+        return torch.cat(self._blocks(x), -1)
 
     def by_component(self, x: Float[Tensor, "... dim"]) -> Float[Tensor, "... width channels"]:
         """Features by component, each with all channels side by side.
 
         Args:
-            x: Shape (..., irreps.dim).
+            x: Shape (..., dim).
 
         Returns:
-            Shape (..., width, multiplicity).
+            Shape (..., width, multiplicity), contiguous.
         """
-        x = _permuted(x, self.component_order, self.component_inverse)
-        return x.view(*x.shape[:-1], self.width, self.multiplicity)
+        if self.layout == "ir_mul" or self._whole:
+            return self._as_one_block(x).mT.contiguous()
+        return torch.cat([block.mT for block in self._blocks(x)], -2)
 
     def from_channels(
         self, values: Float[Tensor, "... channels width"]
@@ -147,9 +148,13 @@ class Blocks(DerivedBuffers):
             values: Shape (..., multiplicity, width).
 
         Returns:
-            Shape (..., irreps.dim).
+            Shape (..., dim).
         """
-        return _permuted(values.flatten(-2), self.channel_inverse, self.channel_order)
+        if self.layout == "ir_mul":
+            return values.mT.flatten(-2)
+        if self._whole:
+            return values.flatten(-2)
+        return torch.cat([part.flatten(-2) for part in values.split(self._widths, -1)], -1)
 
     def from_components(
         self, values: Float[Tensor, "... width channels"]
@@ -160,17 +165,71 @@ class Blocks(DerivedBuffers):
             values: Shape (..., width, multiplicity).
 
         Returns:
-            Shape (..., irreps.dim).
+            Shape (..., dim).
         """
-        return _permuted(values.flatten(-2), self.component_inverse, self.component_order)
+        if self.layout == "ir_mul":
+            return values.flatten(-2)
+        if self._whole:
+            return values.mT.flatten(-2)
+        return torch.cat([part.mT.flatten(-2) for part in values.split(self._widths, -2)], -1)
 
-    def signal(
-        self, values: Float[Tensor, "... channels width"], sign: int, degree: int
-    ) -> Float[Tensor, "... channels coefficients"]:
-        """Coefficients of the true or the pseudo function; absent degrees are 0.
+    def by_irrep(self, x: Float[Tensor, "... dim"]) -> dict[Irrep, Tensor]:
+        """Features by irrep, each of shape (..., multiplicity, 2l+1).
 
         Args:
-            values: Shape (..., multiplicity, width).
+            x: Shape (..., dim).
+        """
+        return dict(zip(self.each, self._blocks(x), strict=True))
+
+    def functions(self, x: Float[Tensor, "... dim"]) -> dict[int, Tensor]:
+        """Coefficients of the true (1) and the pseudo (−1) function of every channel.
+
+        Args:
+            x: Shape (..., dim).
+
+        Returns:
+            Shape (..., multiplicity, (L+1)²) for each sign that is there, with L its largest
+            degree; absent degrees are 0.
+        """
+        if self.layout == "ir_mul" and self.is_one_function:
+            return {self.parts[0][0]: self._as_one_block(x)}
+        present = dict(zip(self.parts, self._blocks(x), strict=True))
+        found = {}
+        for sign in sorted({sign for sign, _ in self.parts}):
+            blocks = [
+                present[sign, n]
+                if (sign, n) in present
+                else x.new_zeros(*x.shape[:-1], self.multiplicity, 2 * n + 1)
+                for n in range(self.degree(sign) + 1)
+            ]
+            found[sign] = torch.cat(blocks, -1)
+        return found
+
+    def from_functions(self, functions: Mapping[int, Tensor]) -> Float[Tensor, "... dim"]:
+        """The inverse of :meth:`functions`, for functions that reach at least as far.
+
+        Args:
+            functions: Shape (..., multiplicity, (L+1)²) for each sign.
+
+        Returns:
+            Shape (..., dim).
+        """
+        if self.layout == "ir_mul":
+            columns = {sign: function.mT for sign, function in functions.items()}
+            if self.is_one_function:
+                return columns[self.parts[0][0]][..., : self.width, :].flatten(-2)
+            rows = [columns[sign][..., n**2 : (n + 1) ** 2, :] for sign, n in self.parts]
+            return torch.cat(rows, -2).flatten(-2)
+        blocks = [functions[sign][..., n**2 : (n + 1) ** 2] for sign, n in self.parts]
+        return torch.cat([block.flatten(-2) for block in blocks], -1)
+
+    def function(
+        self, values: Float[Tensor, "... channels width"], sign: int, degree: int
+    ) -> Float[Tensor, "... channels coefficients"]:
+        """The true or the pseudo function of features by channel; absent degrees are 0.
+
+        Args:
+            values: Shape (..., multiplicity, width), from :meth:`by_channel`.
             sign: 1 for the true part, −1 for the pseudo part.
             degree: Largest degree of the result, at least that of the part.
 
@@ -206,89 +265,57 @@ class Blocks(DerivedBuffers):
                 expected="real floating point numbers",
                 got=str(x.dtype),
                 argument=argument,
-                advice="Features are coefficients of real harmonics.",
+                advice="Features are coefficients of real harmonics; convert them by .float().",
             )
         if x.dim() == 0 or x.shape[-1] != self.dim:
             raise ShapeError(
                 expected=f"(..., {self.dim}) for {self.irreps}",
                 got=str(tuple(x.shape)),
                 argument=argument,
-                advice=f"The layout is {self.layout}.",
+                advice="All copies of the first irrep come first, then those of the next."
+                if self.layout == "mul_ir"
+                else "All channels of the first component come first, then those of the next.",
             )
 
+    def check_channels(self, multiplicity: int, argument: str, of: str = "irreps_in") -> None:
+        """Refuse another number of channels than that of an input.
 
-class _Permutation(torch.autograd.Function):
-    """An order of the last axis, whose gradient is put back in order and not added up."""
+        Args:
+            multiplicity: Of the input.
+            argument: Name of the argument that these irreps came in.
+            of: Name of the input's irreps.
 
-    generate_vmap_rule = True
+        Raises:
+            ConventionError: The numbers differ.
 
-    @staticmethod
-    def forward(x: Tensor, order: Tensor, inverse: Tensor) -> Tensor:
-        return x.index_select(-1, order)
+        Example:
+            >>> IrrepsLayout("8x1o").check_channels(8, "irreps_out")
+        """
+        if self.multiplicity != multiplicity:
+            raise ConventionError(
+                expected=f"multiplicity {multiplicity}, that of {of}",
+                got=str(self.irreps),
+                argument=argument,
+                advice="Channels stay apart; change their number by e3nn.o3.Linear.",
+            )
 
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-        _, ctx.order, ctx.inverse = inputs
+    def _as_one_block(self, x: Tensor) -> Tensor:
+        """Features that need no block moved, as a view of shape (..., multiplicity, width)."""
+        block: Tensor
+        if self.layout == "ir_mul":
+            block = x.unflatten(-1, (self.width, self.multiplicity)).mT
+        else:
+            block = x.unflatten(-1, (self.multiplicity, self.width))
+        return block
 
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
-        return _permuted(gradient, ctx.inverse, ctx.order), None, None
-
-    @staticmethod
-    def jvp(ctx: Any, tangent: Tensor, *_: None) -> Tensor:
-        return _permuted(tangent, ctx.order, ctx.inverse)
-
-
-def _permuted(x: Tensor, order: Tensor | None, inverse: Tensor | None) -> Tensor:
-    if order is None or inverse is None:
-        return x.contiguous()
-    if makes_graph() or not (torch.is_grad_enabled() and x.requires_grad):
-        return x.index_select(-1, order)
-    result: Tensor = _Permutation.apply(x, order, inverse)  # type: ignore[no-untyped-call]
-    return result
-
-
-def check_option(value: object, allowed: tuple[str, ...], argument: str) -> None:
-    """Refuse a word that is none of those allowed.
-
-    Args:
-        value: The word.
-        allowed: Those allowed.
-        argument: Name of the argument that it came in.
-
-    Raises:
-        ConventionError: It is none of them.
-
-    Example:
-        >>> check_option("even", ("even", "full"), "parity")
-    """
-    if value not in allowed:
-        raise ConventionError(
-            expected=" or ".join(allowed),
-            got=repr(value),
-            argument=argument,
-            advice="Choose one of them.",
-        )
-
-
-def check_equal_channels(blocks: Blocks, multiplicity: int, argument: str) -> None:
-    """Refuse another number of channels than that of the input.
-
-    Args:
-        blocks: Of the argument.
-        multiplicity: Of the input.
-        argument: Its name.
-
-    Raises:
-        ConventionError: The numbers differ.
-
-    Example:
-        >>> check_equal_channels(Blocks("8x1o", "irreps_out"), 8, "irreps_out")
-    """
-    if blocks.multiplicity != multiplicity:
-        raise ConventionError(
-            expected=f"multiplicity {multiplicity}, that of irreps_in",
-            got=str(blocks.irreps),
-            argument=argument,
-            advice="Channels stay apart; change their number by e3nn.o3.Linear.",
-        )
+    def _blocks(self, x: Tensor) -> list[Tensor]:
+        """The block of each irrep, shape (..., multiplicity, 2l+1)."""
+        widths = self._widths
+        if self.layout == "ir_mul":
+            rows = x.unflatten(-1, (self.width, self.multiplicity)).split(widths, -2)
+            return [part.mT for part in rows]
+        blocks = x.split([width * self.multiplicity for width in widths], -1)
+        return [
+            block.unflatten(-1, (self.multiplicity, width))
+            for block, width in zip(blocks, widths, strict=True)
+        ]

@@ -12,9 +12,9 @@ from equivariant.nn.force_field.products import (
     Interaction,
     ManyBody,
     Products,
-    channel_blocks,
     channel_irreps,
 )
+from equivariant.nn.irreps_layout import IrrepsLayout
 from equivariant.shapes import Float, Int
 
 
@@ -170,12 +170,13 @@ class _ElementScale(nn.Module):
     def __init__(self, irreps_in: Irreps, irreps_out: Irreps, *, elements: int) -> None:
         super().__init__()
         self.irreps_in, self.irreps_out = irreps_in, irreps_out
+        self._in = IrrepsLayout(irreps_in)
         shared = [irrep for _, irrep in irreps_out if irrep in irreps_in]
         self.weight = nn.Parameter(torch.randn(len(shared), elements, irreps_in[0].mul, 1))
         self.row = {irrep: row for row, irrep in enumerate(shared)}
 
     def forward(self, x: Tensor, element: Tensor) -> Tensor:
-        blocks = channel_blocks(x, self.irreps_in)
+        blocks = self._in.by_irrep(x)
         scaled = [
             (blocks[irrep] * self.weight[self.row[irrep]][element]).flatten(1)
             if irrep in self.row

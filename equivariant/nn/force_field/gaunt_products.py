@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from e3nn.o3 import Irrep, Irreps, Linear
+from e3nn.o3 import Irreps, Linear
 from torch import Tensor
 
 from equivariant.nn.force_field.products import (
@@ -11,12 +11,11 @@ from equivariant.nn.force_field.products import (
     ManyBody,
     Products,
     channel_irreps,
-    components,
-    features,
-    irrep_of_component,
 )
 from equivariant.nn.gaunt import GauntConvolution, GauntPower, GauntTensorProduct
 from equivariant.nn.gaunt.paths import Parity
+from equivariant.nn.irreps import sign_of
+from equivariant.nn.irreps_layout import IrrepsLayout
 from equivariant.shapes import Float, Int
 
 _PROBES = 4096
@@ -53,8 +52,9 @@ class GauntInteraction(Interaction):
         self.in_owner: Tensor
         self.out_owner: Tensor
         self.scale: Tensor
-        self.derive("in_owner", irrep_of_component(irreps_in))
-        self.derive("out_owner", irrep_of_component(irreps_out))
+        self._in, self._out = IrrepsLayout(irreps_in), IrrepsLayout(irreps_out)
+        self.derive("in_owner", self._in.owner())
+        self.derive("out_owner", self._out.owner())
         self.register_buffer("scale", torch.ones(len(irreps_out)))
         self.scale.copy_(self._unit_scale())
 
@@ -66,10 +66,10 @@ class GauntInteraction(Interaction):
         edge_index: Int[Tensor, "2 edges"],
     ) -> Float[Tensor, "nodes messages"]:
         sender, receiver = edge_index
-        values = components(x, self.irreps_in)
+        values = self._in.by_component(x)
         messages = self._messages(values.index_select(0, sender), edge_vectors, radial_weights)
         total = messages.new_zeros(len(x), *messages.shape[1:]).index_add(0, receiver, messages)
-        result: Tensor = self.linear(features(total, self.irreps_out))
+        result: Tensor = self.linear(self._out.from_components(total))
         return result
 
     def _messages(self, values: Tensor, vectors: Tensor, radial: Tensor) -> Tensor:
@@ -120,14 +120,15 @@ class GauntManyBody(ManyBody):
         parity: Parity,
     ) -> None:
         super().__init__(irreps_in, irreps_out, correlation=correlation)
-        pseudo = not all(_natural(irrep) for _, irrep in irreps_in)
-        powers = Irreps([(mul, irrep) for mul, irrep in irreps_out if pseudo or _natural(irrep)])
+        pseudo = any(sign_of(irrep) < 0 for _, irrep in irreps_in)
+        powers = Irreps([(mul, ir) for mul, ir in irreps_out if pseudo or sign_of(ir) > 0])
         self.power = GauntPower(irreps_in, powers, correlation, num_elements=elements)
         with torch.no_grad():  # different channels and elements, as in the baseline
             self.power.weight.mul_(torch.randn(self.power.weight.shape))
         self.missing = irreps_out.dim - powers.dim
         self.order = _order(powers, irreps_out)
         self.bracket = None
+        self._out = IrrepsLayout(irreps_out)
         if parity == "full" and correlation > 1:
             self.mixture = Linear(irreps_in, irreps_in)
             self.bracket = GauntTensorProduct(
@@ -137,7 +138,7 @@ class GauntManyBody(ManyBody):
             self.weight = torch.nn.Parameter(torch.randn(shape))
             self.out_owner: Tensor
             self.scale: Tensor
-            self.derive("out_owner", irrep_of_component(irreps_out))
+            self.derive("out_owner", self._out.owner())
             self.register_buffer("scale", self._unit_scale(self.bracket))
 
     def forward(
@@ -149,17 +150,17 @@ class GauntManyBody(ManyBody):
             result = result.index_select(1, self.order.to(x.device))
         if self.bracket is None:
             return result
-        product = components(self.bracket(x, self.mixture(x)), self.irreps_out)
+        product = self._out.by_component(self.bracket(x, self.mixture(x)))
         weight = (self.weight * self.scale[:, None]).index_select(0, element)
         weighted = product * weight.index_select(1, self.out_owner)
-        return result + features(weighted, self.irreps_out)
+        return result + self._out.from_components(weighted)
 
     @torch.no_grad()
     def _unit_scale(self, bracket: GauntTensorProduct) -> Tensor:
         """Per irrep, what gives the product of two unit normal features unit size."""
         generator = torch.Generator().manual_seed(0)
         a, b = (torch.randn(_PROBES, self.irreps_in.dim, generator=generator) for _ in range(2))
-        return 1 / _size(components(bracket(a, b), self.irreps_out), self.irreps_out)
+        return 1 / _size(self._out.by_component(bracket(a, b)), self.irreps_out)
 
 
 class GauntProducts(Products):
@@ -184,11 +185,6 @@ class GauntProducts(Products):
         return GauntManyBody(
             irreps_in, irreps_out, correlation=correlation, elements=elements, parity=self.parity
         )
-
-
-def _natural(irrep: Irrep) -> bool:
-    """Whether an irrep has the parity of its harmonics."""
-    return bool(irrep.p == (-1) ** irrep.l)
 
 
 def _size(values: Tensor, irreps: Irreps) -> Tensor:

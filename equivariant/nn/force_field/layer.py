@@ -8,7 +8,8 @@ from e3nn.o3 import Irreps, Linear
 from torch import Tensor, nn
 from torch.nn.functional import silu
 
-from equivariant.nn.force_field.products import Products, channel_blocks
+from equivariant.nn.force_field.products import Products
+from equivariant.nn.irreps_layout import IrrepsLayout
 from equivariant.shapes import Float, Int
 
 
@@ -117,6 +118,7 @@ class ElementLinear(nn.Module):
     def __init__(self, irreps_in: Irreps, irreps_out: Irreps, *, elements: int) -> None:
         super().__init__()
         self.irreps_in, self.irreps_out = irreps_in, irreps_out
+        self._in = IrrepsLayout(irreps_in)
         sizes = {irrep: mul for mul, irrep in irreps_in}
         self.weights = nn.ParameterDict({
             str(irrep): torch.randn(elements, mul, sizes[irrep]) / sizes[irrep] ** 0.5
@@ -133,7 +135,7 @@ class ElementLinear(nn.Module):
             x: Shape (nodes, irreps_in.dim).
             element: Shape (nodes,), int64.
         """
-        blocks = channel_blocks(x, self.irreps_in)
+        blocks = self._in.by_irrep(x)
         mixed = [
             torch.bmm(self.weights[str(irrep)][element], blocks[irrep]).flatten(1)
             if str(irrep) in self.weights

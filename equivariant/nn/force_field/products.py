@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
-import torch
-from e3nn.o3 import Irrep, Irreps
+from e3nn.o3 import Irreps
 from torch import Tensor
 
 from equivariant.nn.derived_buffers import DerivedBuffers
@@ -30,50 +29,6 @@ def channel_irreps(channels: int, lmax: int, *, pseudo: bool = False) -> Irreps:
         for degree in range(lmax + 1)
         for sign in ((1, -1) if pseudo and degree else (1,))
     ])  # fmt: skip
-
-
-def channel_blocks(x: Float[Tensor, "nodes features"], irreps: Irreps) -> dict[Irrep, Tensor]:
-    """Features by irrep, each of shape (nodes, channels, 2l+1).
-
-    Args:
-        x: Shape (nodes, irreps.dim), in e3nn's layout.
-        irreps: Each irrep once.
-    """
-    return {
-        irrep: x[:, rows].unflatten(1, (mul, irrep.dim))
-        for (mul, irrep), rows in zip(irreps, irreps.slices(), strict=True)
-    }
-
-
-def components(x: Float[Tensor, "rows features"], irreps: Irreps) -> Float[Tensor, "rows c k"]:
-    """Features as components by channel, shape (rows, Σ(2l+1), channels).
-
-    Args:
-        x: Shape (rows, irreps.dim), in e3nn's layout.
-        irreps: Each irrep once, with one multiplicity.
-    """
-    return torch.cat(list(channel_blocks(x, irreps).values()), 2).mT
-
-
-def features(values: Float[Tensor, "rows c k"], irreps: Irreps) -> Float[Tensor, "rows features"]:
-    """Undo :func:`components`.
-
-    Args:
-        values: Shape (rows, Σ(2l+1), channels).
-        irreps: Each irrep once, with one multiplicity.
-    """
-    parts = values.split([irrep.dim for _, irrep in irreps], 1)
-    return torch.cat([part.mT.flatten(1) for part in parts], 1)
-
-
-def irrep_of_component(irreps: Irreps) -> Int[Tensor, " components"]:
-    """Which irrep each component of one channel belongs to, shape (Σ(2l+1),), int64.
-
-    Args:
-        irreps: Each irrep once.
-    """
-    counts = torch.tensor([irrep.dim for _, irrep in irreps], device="cpu")
-    return torch.arange(len(irreps), device="cpu").repeat_interleave(counts)
 
 
 class Interaction(DerivedBuffers, ABC):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from e3nn.o3 import Irrep, Irreps
 
 from equivariant.errors import ConventionError
+from equivariant.nn.irreps import irreps_of, parse_irreps
 
 Parity = Literal["even", "full"]
 
@@ -149,45 +151,22 @@ def expressivity_report(
     return ExpressivityReport(even, tuple(path for path in paths if path.kind == "odd"))
 
 
-def parse_irreps(irreps: str | Irreps, argument: str) -> Irreps:
-    """Irreps from a string, or refuse it.
+def check_reached(wanted: Iterable[Irrep], reached: Collection[Irrep], advice: str) -> None:
+    """Refuse irreps of a result that no coupling reaches.
 
     Args:
-        irreps: A string such as ``"8x0e + 8x1o"``, or irreps.
-        argument: Name of the argument that it came in.
-
-    Returns:
-        The irreps, in the order written.
+        wanted: Of the result.
+        reached: Irreps that couplings reach.
+        advice: What the caller can do.
 
     Raises:
-        ConventionError: The string is not irreps.
-
-    Example:
-        >>> parse_irreps("8x0e + 8x1o", "irreps").dim
-        32
+        ConventionError: Some are not reached.
     """
-    try:
-        return Irreps(irreps)
-    except (ValueError, AssertionError) as error:
+    lost = [irrep for irrep in wanted if irrep not in reached]
+    if lost:
         raise ConventionError(
-            expected='irreps such as "8x0e + 8x1o"',
-            got=repr(irreps),
-            argument=argument,
-            advice="Write multiplicity x degree and parity (e or o), joined by +.",
-        ) from error
-
-
-def irreps_of(irreps: Irreps) -> list[Irrep]:
-    """The irrep of each entry, without multiplicities; entries of multiplicity 0 are left out.
-
-    Args:
-        irreps: e3nn's irreps.
-
-    Returns:
-        One irrep per entry.
-
-    Example:
-        >>> irreps_of(Irreps("8x0e + 8x1o + 0x2e"))
-        [0e, 1o]
-    """
-    return [irrep for count, irrep in irreps if count]
+            expected=f"some of {', '.join(map(str, sorted(reached)))}",
+            got=", ".join(map(str, lost)),
+            argument="irreps_out",
+            advice=advice,
+        )

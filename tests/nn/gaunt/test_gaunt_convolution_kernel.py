@@ -22,7 +22,7 @@ from equivariant.nn.gaunt.compiled import availability as engine
 from equivariant.nn.gaunt.compiled.edges.kernel import EdgeKernel
 from equivariant.nn.gaunt.compiled.edges.nonzero_couplings import EdgeTerms
 from equivariant.nn.gaunt.compiled.edges.visiting_order import ROWS, matrices, pairs
-from equivariant.nn.gaunt.compiled.row_layout import Layout
+from equivariant.nn.gaunt.compiled.row_layout import RowLayout
 from equivariant.nn.gaunt.convolution.incidence import Incidence
 from equivariant.nn.gaunt.methods.fastest import prefers_edges
 
@@ -357,7 +357,7 @@ def test_two_calls_give_the_same_bits():
 
 
 def kernel_of(terms, channels=4):
-    kind = Layout((1, 3), channels, "ir_mul")
+    kind = RowLayout((1, 3), channels, "ir_mul")
     return EdgeKernel(terms, (kind, kind))
 
 

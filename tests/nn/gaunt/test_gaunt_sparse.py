@@ -18,7 +18,7 @@ from equivariant.nn.gaunt.compiled.nonzero_coefficients import Couplings, harmon
 from equivariant.nn.gaunt.compiled.product import sparse, unrolled
 from equivariant.nn.gaunt.compiled.product.schedules import is_symmetric
 from equivariant.nn.gaunt.compiled.product.sparse import SparseForm
-from equivariant.nn.gaunt.compiled.row_layout import Layout
+from equivariant.nn.gaunt.compiled.row_layout import RowLayout
 from equivariant.nn.gaunt.compiled.threads import cut, number_of_parts
 from equivariant.nn.gaunt.multilinear import derivative
 
@@ -46,9 +46,9 @@ def code(request, monkeypatch):
 def layouts(channels, order, *, shared=False, degrees=DEGREES):
     widths = [tuple(2 * n + 1 for n in range(degree + 1)) for degree in degrees]
     return (
-        Layout(widths[0], channels, order),
-        Layout(widths[1], channels, order, shared),
-        Layout(widths[2], channels, order),
+        RowLayout(widths[0], channels, order),
+        RowLayout(widths[1], channels, order, shared),
+        RowLayout(widths[2], channels, order),
     )
 
 
@@ -156,7 +156,7 @@ def test_records_of_every_width(width, dtype):
     """Rows of one channel, so many that all are split by whole registers."""
     places = np.arange(width)
     terms = Couplings(places, places, places, places, 1.0 + places, (width,) * 3, width)
-    kind = Layout((width,), 1, "mul_ir")
+    kind = RowLayout((width,), 1, "mul_ir")
     form = SparseForm(terms, (kind, kind, kind), weighted=True)
     generator = torch.Generator().manual_seed(0)
     rows = [torch.randn(150, width, generator=generator).to(dtype) for _ in range(3)]
@@ -281,10 +281,10 @@ def test_which_forms_are_symmetric():
     assert not is_symmetric(harmonic_couplings(2, 1, 3, "even", "integral"))
     assert not is_symmetric(replace(even, value=even.value * np.linspace(1, 2, len(even.value))))
     first, second, third = layouts(4, "mul_ir", degrees=(2, 2, 3))
-    turned = Layout(second.widths[::-1], 4, "mul_ir")
+    turned = RowLayout(second.widths[::-1], 4, "mul_ir")
     assert SparseForm(even, (first, second, third)).symmetric
     assert not SparseForm(even, (first, turned, third)).symmetric
-    shared = Layout(second.widths, 4, "mul_ir", shared=True)
+    shared = RowLayout(second.widths, 4, "mul_ir", shared=True)
     assert not SparseForm(even, (first, shared, third)).symmetric
 
 
@@ -307,7 +307,7 @@ def test_rows_that_are_not_contiguous_and_broadcast():
 @pytest.mark.parametrize("weighted", [False, True])
 def test_derivatives_of_every_order(weighted):
     terms = harmonic_couplings(1, 1, 1, "odd", "integral")
-    kind = Layout((1, 3), 2, "mul_ir")
+    kind = RowLayout((1, 3), 2, "mul_ir")
     form = SparseForm(terms, (kind, kind, kind), weighted=weighted)
     operands = (
         drawn(form, 2, torch.float64, once=True) if weighted else drawn(form, 2, torch.float64)

@@ -15,7 +15,7 @@ from torch import Tensor
 from equivariant.errors import ConventionError
 from equivariant.harmonics.real_harmonics import Kind, Normalization
 from equivariant.nn.gaunt.compiled.edges.nonzero_couplings import EdgeTerms
-from equivariant.nn.gaunt.compiled.row_layout import Layout
+from equivariant.nn.gaunt.compiled.row_layout import RowLayout
 from equivariant.nn.gaunt.multilinear_forms import MultilinearForm
 from equivariant.nn.tracing import records_operations
 
@@ -146,14 +146,14 @@ def sparse_product(
     """
     from equivariant.nn.gaunt.compiled.nonzero_coefficients import harmonic_couplings  # noqa: PLC0415
     from equivariant.nn.gaunt.compiled.product.sparse import SparseForm  # noqa: PLC0415
-    from equivariant.nn.gaunt.compiled.row_layout import Layout  # noqa: PLC0415
+    from equivariant.nn.gaunt.compiled.row_layout import RowLayout  # noqa: PLC0415
 
-    first, second, third = (Layout(((L + 1) ** 2,), 1, "mul_ir") for L in (L1, L2, L3))
+    first, second, third = (RowLayout(((L + 1) ** 2,), 1, "mul_ir") for L in (L1, L2, L3))
     terms = harmonic_couplings(L1, L2, L3, kind, normalization)
     return SparseForm(terms, (first, second, third))
 
 
-def edge_kernel(terms: EdgeTerms, layouts: tuple[Layout, Layout]) -> EdgeKernel:
+def edge_kernel(terms: EdgeTerms, layouts: tuple[RowLayout, RowLayout]) -> EdgeKernel:
     """The form of a convolution over edges, evaluated by compiled kernels.
 
     Args:

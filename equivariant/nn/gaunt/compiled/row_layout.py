@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
 from equivariant.nn.gaunt.compiled.nonzero_coefficients import Integers
-
-Order = Literal["mul_ir", "ir_mul"]
+from equivariant.nn.irreps_layout import Layout
 
 
 @dataclass(frozen=True)
-class Layout:
+class RowLayout:
     """A row of blocks, one for each irrep.
 
     "mul_ir", e3nn's order, puts the 2l+1 coefficients of a channel side by side; "ir_mul" the
@@ -26,15 +24,15 @@ class Layout:
         shared: Whether the row has one channel, which serves all.
 
     Example:
-        >>> Layout((1, 3), 2, "mul_ir").records.tolist()
+        >>> RowLayout((1, 3), 2, "mul_ir").records.tolist()
         [[0, 0, 1], [2, 1, 3]]
-        >>> Layout((1, 3), 2, "ir_mul").records.tolist()
+        >>> RowLayout((1, 3), 2, "ir_mul").records.tolist()
         [[0, 0, 1], [2, 1, 1], [4, 2, 1], [6, 3, 1]]
     """
 
     widths: tuple[int, ...]
     channels: int
-    order: Order
+    order: Layout
     shared: bool = False
 
     @property

@@ -6,25 +6,22 @@ from itertools import product
 from typing import Literal, get_args
 
 import torch
-from e3nn.o3 import Irrep, Irreps
+from e3nn.o3 import Irreps
 from torch import Tensor, nn
 
-from equivariant.errors import ConventionError, ShapeError
+from equivariant.errors import ConventionError, ShapeError, check_option
 from equivariant.harmonics.real_harmonics import Kind, Normalization, check_degree
+from equivariant.nn.derived_buffers import DerivedBuffers
 from equivariant.nn.gaunt.accumulation import working_dtype
 from equivariant.nn.gaunt.compiled.availability import has_numbers
 from equivariant.nn.gaunt.convolution.directions import DirectionHarmonics
 from equivariant.nn.gaunt.convolution.edge_form import EdgeForm, convolve
 from equivariant.nn.gaunt.convolution.filter_tables import FilterTables
 from equivariant.nn.gaunt.convolution.incidence import Incidence, incidence_of
-from equivariant.nn.gaunt.paths import Parity, Path, expressivity_report
+from equivariant.nn.gaunt.paths import Parity, Path, check_reached, expressivity_report
 from equivariant.nn.gaunt.product.product import gaunt_product
-from equivariant.nn.irreps_layout import (
-    Blocks,
-    Layout,
-    check_equal_channels,
-    check_option,
-)
+from equivariant.nn.irreps_layout import IrrepsLayout, Layout
+from equivariant.nn.tracing import real_tables
 from equivariant.shapes import Float, Int
 
 Weights = Literal["none", "degree"]
@@ -33,7 +30,7 @@ FULL = (torch.float32, torch.float64)
 FilterMethod = Literal["filter", "sparse", "matrices", "grid"]
 
 
-class GauntConvolution(nn.Module):
+class GauntConvolution(DerivedBuffers):
     """Multiply features by filters on the sphere, one per edge, and add up where edges end.
 
         y_t = Σ_{e: source s, target t} x_s ⊗ F_e,    F_e = Σ_l R_el Σ_m Y_lm(r_e/|r_e|) Y_lm
@@ -101,6 +98,12 @@ class GauntConvolution(nn.Module):
     Source: Luo et al. 2024, equivariant convolution; without rotations, filter first.
     """
 
+    _filter_owner: Tensor
+    _in_owner: Tensor
+    _out_owner: Tensor
+    _in_index: Tensor
+    _out_index: Tensor
+
     def __init__(
         self,
         irreps_in: str | Irreps,
@@ -120,15 +123,17 @@ class GauntConvolution(nn.Module):
         check_option(weights, ("none", "degree"), "weights")
         check_degree(lmax, "lmax")
         _check_bytes(filter_bytes)
-        self._in = Blocks(irreps_in, "irreps_in", layout=layout)
-        self._filter = Blocks(Irreps.spherical_harmonics(lmax), "lmax")
+        self._in = IrrepsLayout(irreps_in, "irreps_in", layout=layout)
+        self._filter = IrrepsLayout(Irreps.spherical_harmonics(lmax), "lmax")
         multiplicity = self._in.multiplicity
         reached = expressivity_report(self._in.irreps, self._filter.irreps).outputs(parity)
         if irreps_out is None:
             irreps_out = Irreps([(multiplicity, irrep) for irrep in reached])
-        self._out = Blocks(irreps_out, "irreps_out", layout=layout)
-        check_equal_channels(self._out, multiplicity, "irreps_out")
-        _check_reached(self._out, reached)
+        self._out = IrrepsLayout(irreps_out, "irreps_out", layout=layout)
+        self._out.check_channels(multiplicity, "irreps_out")
+        check_reached(
+            self._out.each, reached, 'No coupling leads there; parity="full" has more of them.'
+        )
         self.irreps_in, self.irreps_out = self._in.irreps, self._out.irreps
         self.irreps_filter = self._filter.irreps
         self.lmax = lmax
@@ -145,6 +150,13 @@ class GauntConvolution(nn.Module):
             self._in, self._filter, self._out, self.paths, parity=parity,
             normalization=normalization,
         )  # fmt: skip
+        with real_tables():
+            tables = {"_filter_owner": self._filter.owner()}
+            for name, each in (("in", self._in), ("out", self._out)):
+                tables[f"_{name}_owner"] = each.owner()
+                tables[f"_{name}_index"] = each.weight_index()
+        for name, table in tables.items():
+            self.derive(name, table)
         if weights == "degree":
             self.weight_in = nn.Parameter(torch.ones(len(self._in.each), multiplicity))
             self.weight_out = nn.Parameter(torch.ones(len(self._out.each), multiplicity))
@@ -195,7 +207,7 @@ class GauntConvolution(nn.Module):
         harmonics, radial = harmonics.to(inner), radial_weights.to(inner)
         if self.method == "grid":
             values = self._scaled(self._in.by_channel(x.to(inner)), "weight_in")
-            filters = harmonics * radial.index_select(1, self._filter.owner)
+            filters = harmonics * radial.index_select(1, self._filter_owner)
             y = self._scaled(self._on_grid(values, filters, incidence), "weight_out")
             return self._out.from_channels(y).to(dtype)
         return self._filter_first(x.to(inner), (harmonics, radial), incidence).to(dtype)
@@ -210,24 +222,19 @@ class GauntConvolution(nn.Module):
             form = EdgeForm(work.matrices, incidence, work.kernel)
             if self.weights == "none":
                 return convolve(form, work.columns, x, factors)
-            x = x * self._row_of_weights(self._in, self.weight_in.to(x.dtype))
+            x = x * self.weight_in.to(x.dtype).flatten().index_select(0, self._in_index)
             y = convolve(form, work.columns, x, factors)
-            return y * self._row_of_weights(self._out, self.weight_out.to(x.dtype))
+            return y * self.weight_out.to(x.dtype).flatten().index_select(0, self._out_index)
         values = self._scaled(self._in.by_component(x), "weight_in").flatten(1)
         y = convolve(EdgeForm(work.matrices, incidence), work.columns, values, factors)
         y = self._scaled(y.view(y.shape[0], self._out.width, self._out.multiplicity), "weight_out")
         return self._out.from_components(y)
 
-    @staticmethod
-    def _row_of_weights(blocks: Blocks, weight: Tensor) -> Tensor:
-        """One factor for each number of a row of features."""
-        return blocks.from_components(weight.index_select(0, blocks.owner))
-
     def _scaled(self, values: Tensor, name: WeightName) -> Tensor:
         """Values times the weight of their channel and irrep, where there are weights."""
         if self.weights == "none":
             return values
-        owner = self._in.owner if name == "weight_in" else self._out.owner
+        owner = self._in_owner if name == "weight_in" else self._out_owner
         weight = self.weight_in if name == "weight_in" else self.weight_out
         factor = weight.to(values.dtype).index_select(0, owner)
         return values * (factor.mT if self.method == "grid" else factor)
@@ -241,7 +248,7 @@ class GauntConvolution(nn.Module):
             kind: Kind = "even" if sign == other else "odd"
             if min(degrees) < 0 or (kind == "odd" and self.parity == "even"):
                 continue
-            signal = self._in.signal(gathered, sign, degrees[0])
+            signal = self._in.function(gathered, sign, degrees[0])
             z = gaunt_product(
                 signal,
                 filters.unsqueeze(1),
@@ -303,7 +310,9 @@ class GauntConvolution(nn.Module):
         )
 
 
-def _ordered(paths: tuple[Path, ...], inside: Blocks, outside: Blocks) -> tuple[Path, ...]:
+def _ordered(
+    paths: tuple[Path, ...], inside: IrrepsLayout, outside: IrrepsLayout
+) -> tuple[Path, ...]:
     """Couplings by input irrep, output irrep and degree of the filter."""
     return tuple(
         sorted(
@@ -331,15 +340,4 @@ def _check_bytes(filter_bytes: int) -> None:
             got=str(filter_bytes),
             argument="filter_bytes",
             advice="A chunk has at least one edge.",
-        )
-
-
-def _check_reached(blocks: Blocks, reached: tuple[Irrep, ...]) -> None:
-    lost = [irrep for irrep in blocks.each if irrep not in reached]
-    if lost:
-        raise ConventionError(
-            expected=f"some of {', '.join(map(str, reached))}",
-            got=", ".join(map(str, lost)),
-            argument="irreps_out",
-            advice='No coupling leads there; parity="full" has more of them.',
         )

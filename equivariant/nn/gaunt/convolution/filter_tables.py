@@ -16,13 +16,13 @@ from equivariant.harmonics.sphere_grid import dense_table
 from equivariant.nn.gaunt.compiled.availability import edge_kernel, no_kernel, sparse_fits
 from equivariant.nn.gaunt.compiled.edges.nonzero_couplings import EdgeTerms
 from equivariant.nn.gaunt.compiled.nonzero_coefficients import SMALLEST
-from equivariant.nn.gaunt.compiled.row_layout import Layout
+from equivariant.nn.gaunt.compiled.row_layout import RowLayout
 from equivariant.nn.gaunt.constants import Constants
 from equivariant.nn.gaunt.convolution.edge_form import FilterColumns
 from equivariant.nn.gaunt.convolution.filter_matrices import FilterMatrices, Piece
 from equivariant.nn.gaunt.methods.fastest import prefers_edges
 from equivariant.nn.gaunt.paths import Parity, Path
-from equivariant.nn.irreps_layout import Blocks
+from equivariant.nn.irreps_layout import IrrepsLayout
 from equivariant.nn.tracing import as_seen, real_tables, records_operations
 from equivariant.shapes import Float
 
@@ -53,7 +53,7 @@ class FilterTables:
         normalization: See :func:`real_harmonics`.
 
     Example:
-        >>> one, scalar = Blocks("2x1o", "irreps"), Blocks("0e + 1o", "filters")
+        >>> one, scalar = IrrepsLayout("2x1o"), IrrepsLayout("0e + 1o")
         >>> paths = [Path(*(one.each[0], scalar.each[0], one.each[0]))]
         >>> tables = FilterTables(one, scalar, one, paths, parity="even", normalization="norm")
         >>> work = tables.work(torch.ones(1), 1 << 20, per_path=True, method="matrices")
@@ -63,9 +63,9 @@ class FilterTables:
 
     def __init__(
         self,
-        inside: Blocks,
-        filters: Blocks,
-        outside: Blocks,
+        inside: IrrepsLayout,
+        filters: IrrepsLayout,
+        outside: IrrepsLayout,
         paths: Sequence[Path],
         *,
         parity: Parity,
@@ -73,12 +73,14 @@ class FilterTables:
     ) -> None:
         self._layouts = _layout(inside), _layout(outside)
         self.widths = inside.width, outside.width
-        self._owner = filters.table("owner")
         with real_tables():
+            self._owner = filters.owner()
             table = coupling_table(inside, filters, outside, parity, normalization)
             self._build(table, inside, outside, paths)
 
-    def _build(self, table: Tensor, inside: Blocks, outside: Blocks, paths: Sequence[Path]) -> None:
+    def _build(
+        self, table: Tensor, inside: IrrepsLayout, outside: IrrepsLayout, paths: Sequence[Path]
+    ) -> None:
         """Coefficients, and which weight and harmonic makes each number of a filter."""
         before, after = (dict(zip(b.each, b.slices, strict=True)) for b in (inside, outside))
         pieces: dict[str, Tensor] = {"whole": table.flatten(1)}
@@ -175,8 +177,12 @@ class FilterTables:
 
 
 def coupling_table(
-    inside: Blocks, filters: Blocks, outside: Blocks, parity: Parity, normalization: Normalization
-) -> Float[Tensor, numbers in out]:
+    inside: IrrepsLayout,
+    filters: IrrepsLayout,
+    outside: IrrepsLayout,
+    parity: Parity,
+    normalization: Normalization,
+) -> Float[Tensor, "filters inputs outputs"]:
     """Coefficient of each component of the filter, the input and the output.
 
     Args:
@@ -190,8 +196,8 @@ def coupling_table(
         Float64, on the processor.
 
     Example:
-        >>> scalar, vector = Blocks("0e", "irreps"), Blocks("1o", "irreps")
-        >>> coupling_table(scalar, Blocks("0e + 1o", "irreps"), vector, "even", "component").shape
+        >>> scalar, filters, vector = (IrrepsLayout(text) for text in ("0e", "0e + 1o", "1o"))
+        >>> coupling_table(scalar, filters, vector, "even", "component").shape
         torch.Size([4, 1, 3])
     """
     lmax = len(filters.each) - 1
@@ -205,20 +211,18 @@ def coupling_table(
         settings = (normalization, torch.float64, torch.device("cpu"))
         whole = dense_table(degrees, kind, *settings).unflatten(0, (-1, len(table)))
         rows, columns = (
-            torch.tensor([part == s for part, _ in blocks.parts], device="cpu")[
-                blocks.table("owner")
-            ]
+            torch.tensor([part == s for part, _ in blocks.parts], device="cpu")[blocks.owner()]
             for blocks, s in ((inside, sign), (outside, other))
         )
-        part = whole.transpose(0, 1)[:, inside.table("positions")[rows]]
-        part = part[:, :, outside.table("positions")[columns]]
+        part = whole.transpose(0, 1)[:, inside.positions()[rows]]
+        part = part[:, :, outside.positions()[columns]]
         table[:, rows.nonzero(), columns.nonzero().T] = part
     return table
 
 
-def _layout(blocks: Blocks) -> Layout:
+def _layout(blocks: IrrepsLayout) -> RowLayout:
     widths = tuple(2 * degree + 1 for _, degree in blocks.parts)
-    return Layout(widths, blocks.multiplicity, blocks.layout)
+    return RowLayout(widths, blocks.multiplicity, blocks.layout)
 
 
 def _terms(

@@ -10,10 +10,10 @@ import torch
 from e3nn.o3 import Irreps
 from torch import Tensor
 
-from equivariant.nn.gaunt.compiled.row_layout import Layout
+from equivariant.nn.gaunt.compiled.row_layout import RowLayout
 from equivariant.nn.gaunt.multilinear_forms import MultilinearForm, Needs, leading_axes, swapped
-from equivariant.nn.gaunt.paths import irreps_of
 from equivariant.nn.gaunt.product.irreps_terms import IrrepsProduct, irreps_couplings
+from equivariant.nn.irreps import irreps_of
 
 LETTERS = "abd"
 
@@ -28,7 +28,9 @@ class PathSum(MultilinearForm):
 
     name = ""  # only used from within other forms
 
-    def __init__(self, product: IrrepsProduct, layouts: tuple[Layout, Layout, Layout]) -> None:
+    def __init__(
+        self, product: IrrepsProduct, layouts: tuple[RowLayout, RowLayout, RowLayout]
+    ) -> None:
         self.product, self.layouts = product, layouts
         self.channels = layouts[0].channels
 

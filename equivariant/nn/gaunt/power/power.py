@@ -9,22 +9,18 @@ import torch
 from e3nn.o3 import Irrep, Irreps
 from torch import Tensor, nn
 
-from equivariant.errors import ConventionError, ShapeError
+from equivariant.errors import ConventionError, ShapeError, check_option
 from equivariant.harmonics.real_harmonics import degree_scales
 from equivariant.harmonics.sphere_grid import grid_tables
+from equivariant.nn.derived_buffers import DerivedBuffers
 from equivariant.nn.gaunt.accumulation import without_autocast, working_dtype
 from equivariant.nn.gaunt.compiled.availability import check_sparse, has_numbers
 from equivariant.nn.gaunt.constants import Constants
 from equivariant.nn.gaunt.methods.fastest import prefers_sparse_powers
-from equivariant.nn.gaunt.paths import expressivity_report
+from equivariant.nn.gaunt.paths import check_reached, expressivity_report
 from equivariant.nn.gaunt.power.power_sum import Directions, Kernels, power_sum
 from equivariant.nn.gaunt.power.sphere_powers import SpherePowers, powers
-from equivariant.nn.irreps_layout import (
-    Blocks,
-    Layout,
-    check_equal_channels,
-    check_option,
-)
+from equivariant.nn.irreps_layout import IrrepsLayout, Layout
 from equivariant.nn.tracing import real_tables, records_operations
 from equivariant.shapes import Float, Int
 
@@ -32,7 +28,7 @@ PowerNormalization = Literal["integral", "component"]
 PowerMethod = Literal["auto", "sparse", "grid"]
 
 
-class GauntPower(nn.Module):
+class GauntPower(DerivedBuffers):
     """Weighted sum of the powers of a feature, each channel by itself.
 
         B_cl = Σ_ν w[ν, element, c, l] ⟨f_c^ν⟩_l,   ν = 1, ..., correlation
@@ -86,6 +82,8 @@ class GauntPower(nn.Module):
     weights are those of MACE, Batatia et al. 2022, summed over couplings.
     """
 
+    _out_owner: Tensor
+
     def __init__(
         self,
         irreps_in: str | Irreps,
@@ -101,9 +99,9 @@ class GauntPower(nn.Module):
         check_option(normalization, ("integral", "component"), "normalization")
         check_option(method, ("auto", "sparse", "grid"), "method")
         _check_counts(correlation, num_elements, method)
-        self._in = Blocks(irreps_in, "irreps_in", layout=layout)
-        self._out = Blocks(irreps_out, "irreps_out", layout=layout)
-        check_equal_channels(self._out, self._in.multiplicity, "irreps_out")
+        self._in = IrrepsLayout(irreps_in, "irreps_in", layout=layout)
+        self._out = IrrepsLayout(irreps_out, "irreps_out", layout=layout)
+        self._out.check_channels(self._in.multiplicity, "irreps_out")
         _check_reached(self._in, self._out, correlation)
         self.irreps_in, self.irreps_out = self._in.irreps, self._out.irreps
         self.correlation, self.num_elements = correlation, num_elements
@@ -118,12 +116,14 @@ class GauntPower(nn.Module):
             tables = _tables(self._degree_in, self._degree_out, exact, normalization)
             self._constants = Constants(**tables)
             starts = self._starts()
+            owner = self._out.owner()
+        self.derive("_out_owner", owner)
         shape = (num_elements, self._in.multiplicity, len(self._out.each))
         self.weight = nn.Parameter(torch.stack([torch.full(shape, start) for start in starts]))
 
     def _starts(self) -> list[float]:
         """Standard deviation of f to the power 1−ν, over √(2ν−1)!!."""
-        scales = degree_scales(self._degree_in, self.normalization)[self._in.table("positions")]
+        scales = degree_scales(self._degree_in, self.normalization)[self._in.positions()]
         variance = float(scales.square().sum()) / (4 * math.pi)
         odd = [math.prod(range(1, 2 * power, 2)) for power in range(1, self.correlation + 1)]
         return [variance ** (-n / 2) / math.sqrt(odd[n]) for n in range(self.correlation)]
@@ -224,7 +224,7 @@ class GauntPower(nn.Module):
         return total
 
     def _weighted(self, raised: list[Tensor], weight: Tensor, kinds: Tensor | None) -> Tensor:
-        weight = weight.index_select(-1, self._out.owner)
+        weight = weight.index_select(-1, self._out_owner)
         weight = weight[:, 0] if kinds is None else weight.index_select(1, kinds)
         first, *factors = weight.unbind(0)
         lowest, *higher = raised
@@ -254,7 +254,7 @@ class GauntPower(nn.Module):
     def _functions(self, values: Tensor) -> list[Tensor]:
         """f+h and f−h of the true and the pseudo part, or the one that there is."""
         parts = [
-            self._in.signal(values, sign, self._degree_in)
+            self._in.function(values, sign, self._degree_in)
             for sign in (1, -1)
             if self._in.degree(sign) >= 0
         ]
@@ -348,7 +348,7 @@ def _check_counts(correlation: int, num_elements: int, method: PowerMethod) -> N
         )
 
 
-def _check_reached(inside: Blocks, outside: Blocks, correlation: int) -> None:
+def _check_reached(inside: IrrepsLayout, outside: IrrepsLayout, correlation: int) -> None:
     """Couplings with even l1+l2+l3 lead from power to power."""
     found: set[Irrep] = set(inside.each)
     latest = found
@@ -356,11 +356,5 @@ def _check_reached(inside: Blocks, outside: Blocks, correlation: int) -> None:
         report = expressivity_report(Irreps([(1, n) for n in sorted(latest)]), inside.irreps)
         latest = set(report.outputs("even"))
         found = found | latest
-    lost = [irrep for irrep in outside.each if irrep not in found]
-    if lost:
-        raise ConventionError(
-            expected=f"some of {', '.join(map(str, sorted(found)))}",
-            got=", ".join(map(str, lost)),
-            argument="irreps_out",
-            advice="No power leads there; brackets of a feature with itself are 0.",
-        )
+    advice = "No power leads there; brackets of a feature with itself are 0."
+    check_reached(outside.each, found, advice)

@@ -11,11 +11,12 @@ from e3nn.o3 import Irreps
 from torch import Tensor
 
 from equivariant.nn.gaunt.compiled.availability import sparse_fits
-from equivariant.nn.gaunt.compiled.row_layout import Layout, Order
+from equivariant.nn.gaunt.compiled.row_layout import RowLayout
 from equivariant.nn.gaunt.methods.path_sum import PathSum
 from equivariant.nn.gaunt.multilinear_forms import MultilinearForm, Needs, remember, remember_maker
-from equivariant.nn.gaunt.paths import irreps_of
 from equivariant.nn.gaunt.product.irreps_terms import IrrepsProduct, irreps_couplings
+from equivariant.nn.irreps import irreps_of
+from equivariant.nn.irreps_layout import Layout
 
 
 class IrrepsForm(MultilinearForm):
@@ -34,7 +35,7 @@ class IrrepsForm(MultilinearForm):
         self,
         product: IrrepsProduct,
         channels: int,
-        order: Order,
+        order: Layout,
         *,
         shared: bool,
         weighted: bool,
@@ -47,9 +48,9 @@ class IrrepsForm(MultilinearForm):
             tuple(irrep.dim for irrep in irreps_of(irreps)) for irreps in product.operands
         )
         self.layouts = (
-            Layout(first, channels, order),
-            Layout(second, channels, order, shared),
-            Layout(third, channels, order),
+            RowLayout(first, channels, order),
+            RowLayout(second, channels, order, shared),
+            RowLayout(third, channels, order),
         )
         lists = ("+".join(map(str, irreps_of(irreps))) for irreps in product.operands)
         settings = (product.parity, product.normalization, product.path_norm, order)

@@ -14,8 +14,9 @@ from equivariant.nn.gaunt.compiled.nonzero_coefficients import (
     Integers,
     harmonic_couplings,
 )
-from equivariant.nn.gaunt.paths import Parity, irreps_of
+from equivariant.nn.gaunt.paths import Parity
 from equivariant.nn.gaunt.product.path_norm import PathNorm, degree_factors
+from equivariant.nn.irreps import irreps_of, sign_of
 
 
 @dataclass(frozen=True)
@@ -88,22 +89,6 @@ def kind_of(first: Irrep, second: Irrep, third: Irrep) -> Kind:
         'odd'
     """
     return "odd" if (first.l + second.l + third.l) % 2 else "even"
-
-
-def sign_of(irrep: Irrep) -> int:
-    """Whether a block is a part of a function or of a pseudoscalar function.
-
-    Args:
-        irrep: Of the block.
-
-    Returns:
-        1 for a true irrep, whose parity is that of its harmonics, and -1 for a pseudo one.
-
-    Example:
-        >>> sign_of(Irrep("1o")), sign_of(Irrep("1e"))
-        (1, -1)
-    """
-    return 1 if (irrep.p == 1) == (irrep.l % 2 == 0) else -1
 
 
 @lru_cache(maxsize=64)

@@ -8,26 +8,20 @@ import torch
 from e3nn.o3 import Irreps
 from torch import Tensor, nn
 
-from equivariant.errors import ConventionError, ShapeError
+from equivariant.errors import ConventionError, ShapeError, check_option
 from equivariant.harmonics.real_harmonics import Normalization, degree_scales
 from equivariant.nn.derived_buffers import DerivedBuffers
 from equivariant.nn.gaunt.compiled.availability import check_sparse
-from equivariant.nn.gaunt.compiled.row_layout import Order
 from equivariant.nn.gaunt.methods.fastest import prefers_sparse
 from equivariant.nn.gaunt.methods.registry import METHODS, Method
 from equivariant.nn.gaunt.multilinear import derivative
-from equivariant.nn.gaunt.paths import Parity, expressivity_report, irreps_of
-from equivariant.nn.gaunt.product.channels import (
-    channelwise,
-    check_features,
-    check_multiplicity,
-    check_reached,
-)
+from equivariant.nn.gaunt.paths import Parity, check_reached, expressivity_report
+from equivariant.nn.gaunt.product.function_product import FunctionProduct
 from equivariant.nn.gaunt.product.irreps_form import IrrepsForm
 from equivariant.nn.gaunt.product.irreps_terms import IrrepsProduct
 from equivariant.nn.gaunt.product.path_norm import PathNorm
-from equivariant.nn.gaunt.product.signals import SignalProduct
-from equivariant.nn.tracing import makes_graph
+from equivariant.nn.irreps_layout import IrrepsLayout, Layout
+from equivariant.nn.tracing import makes_graph, real_tables
 from equivariant.shapes import Float
 
 Weights = Literal["none", "degree", "path"]
@@ -67,7 +61,7 @@ class GauntTensorProduct(DerivedBuffers):
         path_norm: "none", or "cg-like": fixed factors per degree that make couplings count nearly
             alike, as Wigner's symbols do, see :func:`degree_factors`. Products and brackets have
             factors of their own.
-        layout: Order of features in memory. "mul_ir" is e3nn's: the 2l+1 coefficients of a
+        layout: Layout of features in memory. "mul_ir" is e3nn's: the 2l+1 coefficients of a
             channel side by side. "ir_mul": the channels of a coefficient side by side, which
             kernels prefer.
         method: See :func:`gaunt_product`. Weights per path take "auto" or "sparse", which run in
@@ -111,7 +105,7 @@ class GauntTensorProduct(DerivedBuffers):
         normalization: Normalization = "integral",
         weights: Weights = "none",
         path_norm: PathNorm = "none",
-        layout: Order = "mul_ir",
+        layout: Layout = "mul_ir",
         method: Method = "auto",
         internal_weights: bool | None = None,
         shared_weights: bool | None = None,
@@ -120,39 +114,44 @@ class GauntTensorProduct(DerivedBuffers):
     ) -> None:
         super().__init__()
         degree_scales(0, normalization)
-        _check_option(mode, ("uuu", "uvu"), "mode")
-        _check_option(parity, ("even", "full"), "parity")
-        _check_option(weights, ("none", "degree", "path"), "weights")
-        _check_option(path_norm, ("none", "cg-like"), "path_norm")
-        _check_option(layout, ("mul_ir", "ir_mul"), "layout")
+        check_option(mode, ("uuu", "uvu"), "mode")
+        check_option(parity, ("even", "full"), "parity")
+        check_option(weights, ("none", "degree", "path"), "weights")
+        check_option(path_norm, ("none", "cg-like"), "path_norm")
+        check_option(layout, ("mul_ir", "ir_mul"), "layout")
         of_paths: tuple[Method, ...] = ("auto", "sparse", "dense")
-        _check_option(method, of_paths if weights == "path" else METHODS, "method")
-        self.irreps_in1 = channelwise(irreps_in1, "irreps_in1")
-        self.irreps_in2 = channelwise(irreps_in2, "irreps_in2")
-        self.multiplicity = int(self.irreps_in1[0].mul)
-        report = expressivity_report(self.irreps_in1, self.irreps_in2)
+        check_option(method, of_paths if weights == "path" else METHODS, "method")
+        first = IrrepsLayout(irreps_in1, "irreps_in1", layout=layout)
+        second = IrrepsLayout(irreps_in2, "irreps_in2", layout=layout)
+        report = expressivity_report(first.irreps, second.irreps)
         reached = report.outputs(parity)
         if irreps_out is None:
-            irreps_out = Irreps([(self.multiplicity, irrep) for irrep in reached])
-        self.irreps_out = channelwise(irreps_out, "irreps_out")
-        second = self.multiplicity if mode == "uuu" else 1
-        check_multiplicity(self.irreps_in2, second, "irreps_in2")
-        check_multiplicity(self.irreps_out, self.multiplicity, "irreps_out")
-        check_reached(self.irreps_out, reached, report.outputs("full"))
+            irreps_out = Irreps([(first.multiplicity, irrep) for irrep in reached])
+        third = IrrepsLayout(irreps_out, "irreps_out", layout=layout)
+        if mode == "uuu":
+            second.check_channels(first.multiplicity, "irreps_in2", "irreps_in1")
+        else:
+            second.check_channels(1, "irreps_in2", "the operand that all channels share")
+        third.check_channels(first.multiplicity, "irreps_out", "irreps_in1")
+        helps = all(irrep in report.outputs("full") for irrep in third.each)
+        advice = 'parity="full" reaches them.' if helps else "Nothing couples to these."
+        check_reached(third.each, reached, advice)
+        self._layouts = (first, second, third)
+        self.irreps_in1, self.irreps_in2 = first.irreps, second.irreps
+        self.irreps_out, self.multiplicity = third.irreps, first.multiplicity
         self.mode: Mode = mode
         self.parity: Parity = parity
         self.normalization: Normalization = normalization
         self.weights: Weights = weights
         self.path_norm: PathNorm = path_norm
-        self.layout: Order = layout
+        self.layout: Layout = layout
         self.method: Method = method
-        single = [Irreps([(1, i) for i in irreps_of(irreps)]) for irreps in self._operands]
+        single = [Irreps([(1, irrep) for irrep in each.each]) for each in self._layouts]
         self._product = IrrepsProduct(
             single[0], single[1], single[2], parity, normalization, path_norm
         )
         self._degrees = self._product.degrees
-        self._lengths = (int(self.irreps_in1.dim), int(self.irreps_in2.dim))
-        self._signals = SignalProduct(self._product, (self.multiplicity, second), layout)
+        self._functions = FunctionProduct(self._product, self._layouts)
         self._form = IrrepsForm(
             self._product,
             self.multiplicity,
@@ -162,10 +161,6 @@ class GauntTensorProduct(DerivedBuffers):
             compiled=method != "dense",
         )
         self._prepare_weights(internal_weights, shared_weights, dtype, device)
-
-    @property
-    def _operands(self) -> tuple[Irreps, Irreps, Irreps]:
-        return self.irreps_in1, self.irreps_in2, self.irreps_out
 
     def _prepare_weights(
         self,
@@ -177,10 +172,12 @@ class GauntTensorProduct(DerivedBuffers):
         self.weight_numel = 0
         self._counts: list[int] = []
         if self.weights == "degree":
-            self._counts = [sum(count for count, _ in irreps) for irreps in self._operands]
+            self._counts = [each.multiplicity * len(each.each) for each in self._layouts]
             self.weight_numel = sum(self._counts)
-            for name, irreps in zip(("first", "second", "third"), self._operands, strict=True):
-                self.derive(f"_{name}", _factor_index(irreps, self.layout), device)
+            for name, each in zip(("first", "second", "third"), self._layouts, strict=True):
+                with real_tables():
+                    index = each.weight_index()
+                self.derive(f"_{name}", index, device)
         elif self.weights == "path":
             self.weight_numel = self._form.length(3)
         if not self.weight_numel and (internal or shared is False):
@@ -228,8 +225,8 @@ class GauntTensorProduct(DerivedBuffers):
                 where the features are.
             MissingExtraError: The method is "triton", and Triton is not installed.
         """
-        check_features(x1, self._lengths[0], "x1")
-        check_features(x2, self._lengths[1], "x2")
+        self._layouts[0].check(x1, "x1")
+        self._layouts[1].check(x2, "x2")
         weight = self._weight(weight)
         _check_leading(x1, x2, weight)
         if x1.dtype != x2.dtype:
@@ -252,13 +249,13 @@ class GauntTensorProduct(DerivedBuffers):
         method = self.method
         if method == "auto":
             tracing = makes_graph()
-            vectors = 4096 if tracing else max(x1.numel(), x2.numel()) // self._lengths[0]
+            vectors = 4096 if tracing else max(x1.numel(), x2.numel()) // self._layouts[0].dim
             if prefers_sparse(self._degrees, vectors, x1):
                 return derivative(self._form, 2, (x1, x2))
         elif method == "sparse":
             check_sparse(x1)
             return derivative(self._form, 2, (x1, x2))
-        return self._signals(x1, x2, method)
+        return self._functions(x1, x2, method)
 
     def _weight(self, given: Tensor | None) -> Tensor | None:
         """Weights of this call, or None if there are none."""
@@ -291,18 +288,6 @@ class GauntTensorProduct(DerivedBuffers):
         )
 
 
-def _factor_index(irreps: Irreps, order: Order) -> Tensor:
-    """For every number of a feature, which of one weight per channel and irrep it takes."""
-    parts, start = [], 0
-    for count, irrep in irreps:
-        each = torch.arange(start, start + count, device="cpu")
-        parts.append(
-            each.repeat_interleave(irrep.dim) if order == "mul_ir" else each.repeat(irrep.dim)
-        )
-        start += count
-    return torch.cat(parts)
-
-
 def _check_leading(x1: Tensor, x2: Tensor, weight: Tensor | None) -> None:
     if weight is None and x1.shape[:-1] == x2.shape[:-1]:
         return
@@ -320,13 +305,3 @@ def _check_leading(x1: Tensor, x2: Tensor, weight: Tensor | None) -> None:
             argument="x2",
             advice="Insert axes of size 1 where one operand serves many of the other.",
         ) from error
-
-
-def _check_option(value: str, allowed: tuple[str, ...], argument: str) -> None:
-    if value not in allowed:
-        raise ConventionError(
-            expected=" or ".join(allowed),
-            got=repr(value),
-            argument=argument,
-            advice="See the docstring of GauntTensorProduct.",
-        )

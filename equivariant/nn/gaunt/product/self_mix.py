@@ -12,7 +12,7 @@ from equivariant.nn.gaunt.accumulation import without_autocast, working_dtype
 from equivariant.nn.gaunt.paths import Parity, expressivity_report
 from equivariant.nn.gaunt.product.layer import GauntTensorProduct
 from equivariant.nn.gaunt.product.product import Method
-from equivariant.nn.irreps_layout import Blocks
+from equivariant.nn.irreps_layout import IrrepsLayout
 from equivariant.shapes import Float
 
 
@@ -62,30 +62,30 @@ class GauntSelfMix(nn.Module):
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
-        blocks = self.blocks = Blocks(irreps, "irreps")
-        self.irreps_in = self.irreps_out = blocks.irreps
-        report = expressivity_report(blocks.irreps, blocks.irreps)
-        reached = [irrep for irrep in blocks.each if irrep in report.outputs(parity)]
+        layout = self._layout = IrrepsLayout(irreps, "irreps")
+        self.irreps_in = self.irreps_out = layout.irreps
+        report = expressivity_report(layout.irreps, layout.irreps)
+        reached = [irrep for irrep in layout.each if irrep in report.outputs(parity)]
         if not reached:
             raise ConventionError(
                 expected="irreps whose products lead back to them",
-                got=str(blocks.irreps),
+                got=str(layout.irreps),
                 argument="irreps",
                 advice='Add scalars, or choose parity="full".',
             )
-        middle = Irreps([(blocks.multiplicity, irrep) for irrep in reached])
-        self.first = Linear(blocks.irreps, blocks.irreps)
-        self.second = Linear(blocks.irreps, blocks.irreps)
+        middle = Irreps([(layout.multiplicity, irrep) for irrep in reached])
+        self.first = Linear(layout.irreps, layout.irreps)
+        self.second = Linear(layout.irreps, layout.irreps)
         self.product = GauntTensorProduct(
-            blocks.irreps,
-            blocks.irreps,
+            layout.irreps,
+            layout.irreps,
             middle,
             parity=parity,
             normalization=normalization,
             weights="degree",
             method=method,
         )
-        self.last = Linear(middle, blocks.irreps)
+        self.last = Linear(middle, layout.irreps)
         self.reset(generator)
 
     def reset(self, generator: torch.Generator | None = None) -> None:
@@ -115,7 +115,7 @@ class GauntSelfMix(nn.Module):
             ShapeError: The last axis is not that of the irreps.
             ConventionError: x is not floating point.
         """
-        self.blocks.check(x, "x")
+        self._layout.check(x, "x")
         dtype, inner = working_dtype(x.dtype, self.first.weight.dtype)
         values = x.to(inner)
         with without_autocast(x.device):

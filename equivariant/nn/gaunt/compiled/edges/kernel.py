@@ -16,7 +16,7 @@ from equivariant.nn.gaunt.compiled.edges.nonzero_couplings import EdgeTerms
 from equivariant.nn.gaunt.compiled.edges.sweeps import derive_edges, multiply_edges
 from equivariant.nn.gaunt.compiled.edges.visiting_order import filters, matrices, pairs
 from equivariant.nn.gaunt.compiled.instructions.vector_instructions import BYTES, PIECE
-from equivariant.nn.gaunt.compiled.row_layout import Layout
+from equivariant.nn.gaunt.compiled.row_layout import RowLayout
 from equivariant.nn.gaunt.compiled.threads import SMALLEST, in_parts
 from equivariant.nn.gaunt.convolution.incidence import Incidence
 
@@ -61,7 +61,7 @@ class EdgeKernel:
         layouts: Of x and y, with the same number of channels.
     """
 
-    def __init__(self, terms: EdgeTerms, layouts: tuple[Layout, Layout]) -> None:
+    def __init__(self, terms: EdgeTerms, layouts: tuple[RowLayout, RowLayout]) -> None:
         self.terms = terms
         self.layouts = layouts
         self._plans: dict[torch.dtype, Plan] = {}
@@ -209,7 +209,7 @@ class EdgeKernel:
         return self._plans[dtype]
 
 
-def _side(layout: Layout, blocks: Any, size: int) -> Side:
+def _side(layout: RowLayout, blocks: Any, size: int) -> Side:
     whole = layout.order == "ir_mul" or all(width == 1 for width in layout.widths)
     direct = whole and layout.channels * size % PIECE == 0
     address, count = (0, 0) if direct else (blocks.ctypes.data, len(blocks))

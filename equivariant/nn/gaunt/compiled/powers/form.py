@@ -16,8 +16,8 @@ from equivariant.nn.gaunt.compiled.instructions.channel_blocks import Extent
 from equivariant.nn.gaunt.compiled.instructions.vector_instructions import BYTES
 from equivariant.nn.gaunt.compiled.powers.plans import Fields, Parts, PowerShape, fields, plan_of
 from equivariant.nn.gaunt.compiled.powers.sweeps import derive_all_powers, raise_all
-from equivariant.nn.gaunt.compiled.row_layout import Order
 from equivariant.nn.gaunt.compiled.threads import in_parts, number_of_parts
+from equivariant.nn.irreps_layout import Layout
 
 NO_KINDS = np.zeros(0, np.int64)
 Known = tuple[Fields, tuple[Any, ...], int]
@@ -118,7 +118,7 @@ def power_form(
     correlation: int,
     *,
     channels: int,
-    order: Order,
+    order: Layout,
     normalization: Normalization,
 ) -> PowerForm:
     """The form for given irreps, kept: see :class:`PowerShape` for the arguments.

@@ -15,7 +15,7 @@ from equivariant.nn.gaunt.compiled.nonzero_coefficients import Integers, harmoni
 from equivariant.nn.gaunt.compiled.powers.sweeps import Plan
 from equivariant.nn.gaunt.compiled.product.contraction import Nested
 from equivariant.nn.gaunt.compiled.product.schedules import Offsets, mirrored
-from equivariant.nn.gaunt.compiled.row_layout import Order
+from equivariant.nn.irreps_layout import Layout
 
 Parts = tuple[tuple[int, int], ...]
 Precision = np.dtype[Any]
@@ -43,7 +43,7 @@ class PowerShape:
     outside: Parts
     correlation: int
     channels: int
-    order: Order
+    order: Layout
     normalization: Normalization
 
     @property

@@ -30,7 +30,7 @@ from equivariant.nn.gaunt.compiled.product.sweeps import (
     multiply_all_weighted,
 )
 from equivariant.nn.gaunt.compiled.product.unrolled import MOST_TERMS, Purpose
-from equivariant.nn.gaunt.compiled.row_layout import Layout
+from equivariant.nn.gaunt.compiled.row_layout import RowLayout
 from equivariant.nn.gaunt.compiled.threads import cut, in_parts, number_of_parts
 from equivariant.nn.gaunt.multilinear_forms import MultilinearForm, Needs, leading_axes
 
@@ -65,11 +65,15 @@ class SparseForm(MultilinearForm):
     name = ""  # only used from within other forms
 
     def __init__(
-        self, terms: Couplings, layouts: tuple[Layout, Layout, Layout], *, weighted: bool = False
+        self,
+        terms: Couplings,
+        layouts: tuple[RowLayout, RowLayout, RowLayout],
+        *,
+        weighted: bool = False,
     ) -> None:
         self.terms = terms
         channels = layouts[0].channels
-        weights = (Layout((1,) * terms.paths, channels, "ir_mul"),) if weighted else ()
+        weights = (RowLayout((1,) * terms.paths, channels, "ir_mul"),) if weighted else ()
         self.layouts = (*layouts, *weights)
         self.weighted = weighted
         self.channels = channels
