@@ -58,6 +58,7 @@ class Losses:
 
 
 def _list(family: Family) -> None:
+    """Say the names of one family of objectives, each with what it is for."""
     say(f"{FAMILIES[family][0]}  [{family}]")
     for found in presets_of(family):
         say(f"  {found.name:20} {found.purpose}")
@@ -65,6 +66,7 @@ def _list(family: Family) -> None:
 
 
 def _explain(found: Preset) -> None:
+    """Say everything that is known of one objective."""
     say(f"{found.name}: {found.title}{' (our definition)' if found.own else ''}")
     sides = [f"{name}: {text}" for name, text in found.sides.items()]
     rows = {

@@ -55,7 +55,7 @@ class Verb:
 
 VERBS = {
     "demo": Verb(
-        "demo", "Demo",
+        "demo", "demo",
         "The whole way in minutes: render a data set, train SIE and baselines, measure, one page.",
     ),
     "build": Verb(
@@ -135,7 +135,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _of_today(words: list[str]) -> list[str]:
-    """Words in today's grammar; a note says what is written differently."""
+    """The words of a command in today's grammar; a note on stderr says what changed."""
     if not words or words[0] not in OLD_SPELLINGS:
         return words
     new = OLD_SPELLINGS[words[0]]
@@ -144,6 +144,7 @@ def _of_today(words: list[str]) -> list[str]:
 
 
 def _saved_command(words: list[str]) -> list[str]:
+    """The words after the program's name that made a run, from its ``command.txt``."""
     path = Path(words[0] if words else ".") / "command.txt"
     if not path.is_file():
         raise DataFormatError(

@@ -65,6 +65,7 @@ def absolute(value: Any) -> Any:
 
 
 def _options(part: type[Any]) -> list[Field[Any]]:
+    """The fields of a dataclass that can be given; others have one fixed value."""
     return [each for each in fields(part) if each.init]
 
 

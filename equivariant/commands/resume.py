@@ -89,15 +89,17 @@ def _later(before: int | float, now: int | float) -> bool:
 
 
 def _said(name: str, value: Any) -> str:
+    """A setting as a message names it."""
     return "none" if value == "" or (name in _ENDS and not value) else str(value)
 
 
 def _fields(value: Any) -> tuple[Field[Any], ...]:
+    """The fields of a command, which its protocol does not say it has."""
     return fields(value)
 
 
 def _leaves(value: Any, name: str = "") -> dict[str, Any]:
-    """Settings by dotted name."""
+    """All settings of a command, those of nested groups too, by dotted name."""
     if not is_dataclass(value):
         return {name: value}
     found: dict[str, Any] = {}
@@ -108,7 +110,7 @@ def _leaves(value: Any, name: str = "") -> dict[str, Any]:
 
 
 def _option_names(command: Any) -> dict[str, str]:
-    """Options of a command by the dotted name of what they set."""
+    """What options are called, by the dotted name of the setting: ``--fit.steps``."""
     found = {}
     for field in fields(command):
         for name in _leaves(getattr(command, field.name), field.name):

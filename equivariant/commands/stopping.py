@@ -19,5 +19,5 @@ class Stopped(KeyboardInterrupt):
 
 
 def first_process() -> bool:
-    """Whether this is the process that speaks."""
+    """Whether this process speaks to the user; where training uses several, one does."""
     return os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0")) == "0"

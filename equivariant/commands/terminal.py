@@ -14,13 +14,13 @@ from equivariant.commands.stopping import first_process
 
 
 def say(text: str = "") -> None:
-    """One line on standard output, at once."""
+    """Write one line on standard output, at once."""
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()
 
 
 def note(text: str) -> None:
-    """One line on standard error, from the first process only."""
+    """Write one line on standard error, from the first process only."""
     if first_process():
         sys.stderr.write(f"note: {text}\n")
 

@@ -96,6 +96,7 @@ class TrainRecipe:
         return found
 
     def _stopped(self, stop: KeyboardInterrupt, run: RunFolder) -> Stopped:
+        """What the user is told after a stop: at which step, and how the run goes on."""
         step, number = "", int(signal.SIGINT)
         if isinstance(stop, TrainingStopped):
             step, number = f" at step {stop.step}", stop.number

@@ -82,6 +82,7 @@ def latest_settings(recipe: Recipe, run: RunFolder) -> Any:
 
 
 def _with_ends(fit: FitConfig, run: RunFolder) -> FitConfig:
+    """Settings of training with the steps and minutes of the last part of the run."""
     if not run.resume.is_file():
         return fit
     extra = read_state(run.resume)[1]

@@ -105,6 +105,7 @@ def load_inputs(
 
 
 def _called(factory: Any, name: str) -> Any:
+    """What a factory returns when it is called without arguments."""
     try:
         inspect.signature(factory).bind()
     except TypeError as error:
@@ -116,6 +117,7 @@ def _called(factory: Any, name: str) -> Any:
 
 
 def _import(place: str) -> Any:
+    """A module by its dotted name, or from a file."""
     if not place.endswith(".py"):
         folder = str(Path.cwd())
         if folder not in sys.path:

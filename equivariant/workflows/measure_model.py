@@ -129,6 +129,8 @@ class Measured:
 
 @dataclass(frozen=True)
 class _Case:
+    """A model with inputs and the actions on both sides of it."""
+
     f: Callable[..., Any]
     x: Any
     act_in: Any
@@ -138,7 +140,7 @@ class _Case:
 
 
 def measure_model(config: MeasureConfig, *, progress: bool = True) -> Measured:
-    """Everything that can be said about one model.
+    """Measure a model in every way that applies to it.
 
     Args:
         config: What and how.
@@ -242,6 +244,7 @@ def _hidden(case: _Case) -> Callable[[str, Any], Action | None]:
 
 
 def _case(config: MeasureConfig, model: Callable[..., Any]) -> _Case:
+    """The model with its inputs and actions, as the settings say or as it declares them."""
     dtype = DTYPES[config.dtype]
     data = None
     if config.data is not None:
@@ -268,6 +271,7 @@ def _case(config: MeasureConfig, model: Callable[..., Any]) -> _Case:
 def _declared_case(
     config: MeasureConfig, model: Callable[..., Any], data: dict[str, Tensor] | None
 ) -> _Case:
+    """The same for a model that declares how it moves, such as modules of e3nn and escnn."""
     d = declared(model)
     motion = d.act_in[0] if isinstance(d.act_in, tuple) else d.act_in
 
@@ -285,7 +289,7 @@ def _declared_case(
 
 
 def _input(config: MeasureConfig, group: Group, data: dict[str, Tensor] | None) -> tuple[Any, Any]:
-    """The action on inputs, and inputs."""
+    """The action on the inputs, and the inputs: those of a file, or random ones."""
     if "=" in config.input:
         if data is None:
             raise ConventionError(
@@ -329,4 +333,5 @@ def _tree(names: str, group: Group, like: Any) -> Any:
 
 
 def _seeded(config: MeasureConfig, offset: int = 0) -> torch.Generator:
+    """A fresh source of random numbers: every measurement draws the same."""
     return torch.Generator().manual_seed(config.seed + offset)

@@ -98,7 +98,7 @@ def measure_run(pairs: HeldOutPairs) -> MeasuredRun:
         title=pairs.title,
         parts={name: _estimates(error, pairs.objects) for name, error in errors.items()},
         curves={name: _curves(error, pairs.objects, angle) for name, error in errors.items()},
-        law={} if pairs.action is None else _law(pairs.action, pairs.z_a),
+        law={} if pairs.action is None else _group_law_errors(pairs.action, pairs.z_a),
         pairs=len(pairs.objects),
         objects=objects,
         fingerprint=pairs.fingerprint,
@@ -116,7 +116,7 @@ def _errors(pairs: HeldOutPairs) -> dict[str, PairError]:
     }
 
 
-def _law(action: DirectSum, z: Tensor) -> dict[str, float]:
+def _group_law_errors(action: DirectSum, z: Tensor) -> dict[str, float]:
     """How far the equivariant part of an action is from the law of its group, by name."""
     rows, part = action.slices[1], action.summands[1]
     found = group_law_error(part, z[:, rows][:_LAW_ROWS].detach(), samples=_LAW_SAMPLES)
@@ -129,7 +129,7 @@ def _law(action: DirectSum, z: Tensor) -> dict[str, float]:
 
 
 def table(measured: MeasuredRun) -> Table:
-    """One row per part of the embedding."""
+    """A table with one row per part of the embedding."""
     rows = [
         [name, *(_cell(found[key]) for key in ("moved", "unmoved", "unrelated", "gain"))]
         for name, found in measured.parts.items()
@@ -142,7 +142,7 @@ def table(measured: MeasuredRun) -> Table:
     )
 
 
-def law_table(measured: MeasuredRun) -> Table:
+def group_law_table(measured: MeasuredRun) -> Table:
     """How far the action is from the law of its group."""
     rows = [[name, f"{value:.2e}"] for name, value in measured.law.items()]
     return Table(
@@ -167,7 +167,7 @@ def write_run_measurement(run: RunFolder, measured: MeasuredRun) -> None:
     write_atomically(run.path / "figures" / "error_against_angle.svg", svg.encode())
     items: list[Table | Picture] = [table(measured)]
     if measured.law:
-        items.append(law_table(measured))
+        items.append(group_law_table(measured))
     caption = "Bands are 95 % intervals over objects. Below 'not moved', the action helps."
     environment = read_json(run.path / "environment.json")
     write_page(
@@ -186,15 +186,18 @@ def write_run_measurement(run: RunFolder, measured: MeasuredRun) -> None:
 
 
 def _cell(e: Estimate) -> str:
+    """A value with its interval."""
     return f"{e.value:.3f} [{e.low:.3f}, {e.high:.3f}]"
 
 
 def _invariance(z_a: Tensor, z_b: Tensor) -> PairError:
+    """Errors of embeddings that are to stay as they are."""
     identity = torch.eye(1, dtype=z_a.dtype, device=z_a.device).expand(len(z_a), 1, 1)
     return pair_error(Trivial(z_a.shape[1]), z_a, z_b, identity)
 
 
 def _estimates(error: PairError, objects: Tensor) -> dict[str, Estimate]:
+    """Means with intervals of the errors of one part, by series."""
     found = {
         name: _clustered(getattr(error, key), objects, limits=_RANGE)
         for name, key in _SERIES.items()
@@ -222,6 +225,7 @@ def _clustered(
 def _curves(
     error: PairError, objects: Tensor, angle: Tensor
 ) -> dict[str, list[tuple[float, Estimate]]]:
+    """Errors of one part in bins of the angle, by series; bins with few objects are left out."""
     curves: dict[str, list[tuple[float, Estimate]]] = {name: [] for name in _SERIES}
     for low, high in pairwise(ANGLE_BINS_DEG):
         inside = (angle >= low) & (angle < high)
@@ -235,6 +239,7 @@ def _curves(
 
 
 def _lines(series: dict[str, list[tuple[float, Estimate]]]) -> dict[str, Line]:
+    """The series of one part as lines of a plot."""
     labels = {
         "moved": "moved by the action", "unmoved": "not moved", "unrelated": "unrelated object"
     }  # fmt: skip

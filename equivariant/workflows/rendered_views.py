@@ -84,4 +84,5 @@ def held_out_probe(pairs: TransformPairs) -> Callable[[nn.Module], dict[str, flo
 
 
 def _known(value: Tensor | None) -> Tensor:
+    """Labels or poses, empty where the data have none."""
     return torch.empty(0) if value is None else value

@@ -22,7 +22,7 @@ from equivariant.workflows.measure_model import Measured
 
 
 def sections(measured: Measured) -> list[Section]:
-    """What was found, in the order in which it is read.
+    """The sections of the page about one measurement, in the order in which they are read.
 
     Args:
         measured: Of :func:`measure_model`.
@@ -103,6 +103,7 @@ def numbers(measured: Measured) -> dict[str, Any]:
 
 
 def _global(measured: Measured) -> list[Section]:
+    """Sections on errors over drawn elements: verdict, tables, curve, other metrics."""
     if measured.report is None or measured.diagnosis is None:
         return []
     name = measured.config.model.rpartition(":")[2]
@@ -123,6 +124,7 @@ def _global(measured: Measured) -> list[Section]:
 
 
 def _worst(measured: Measured) -> list[Section]:
+    """The section on the element with the largest error that a search found."""
     if measured.worst is None:
         return []
     k = int(measured.worst.errors.argmax())
@@ -134,6 +136,7 @@ def _worst(measured: Measured) -> list[Section]:
 
 
 def _local(measured: Measured) -> list[Section]:
+    """Sections on derivatives along the generators and on layers."""
     found = []
     if measured.local is not None:
         floor = 1e-5 if measured.diagnosis is None else 3 * measured.diagnosis.floor.rounding
@@ -157,6 +160,7 @@ def _local(measured: Measured) -> list[Section]:
 
 
 def _fitted(measured: Measured) -> list[Section]:
+    """The section on a linear action that was found from data."""
     if measured.fitted is None:
         return []
     rows = [[name, f"{value:.3g}"] for name, value in _fitted_numbers(measured).items()]
@@ -167,6 +171,7 @@ def _fitted(measured: Measured) -> list[Section]:
 
 
 def _fitted_numbers(measured: Measured) -> dict[str, float]:
+    """How well a fitted action explains the data, and how far it is from a group action."""
     f = measured.fitted
     if f is None:
         return {}

@@ -28,7 +28,7 @@ MEMORY = {"rows": "O((N + M) D)", "pairs": "O(N M)"}
 
 
 def settings_text(preset: Preset) -> str:
-    """``tau=0.1, sigma=0.5``; what has to be given without a value."""
+    """The settings of a preset in one line, ``tau=0.1, sigma=0.5``; "none" without any."""
     settings = preset.settings.items()
     shown = (name if value is REQUIRED else f"{name}={value!r}" for name, value in settings)
     return ", ".join(shown) or "none"
@@ -71,6 +71,7 @@ def write_catalogue(path: Path, families: Sequence[Family] = get_args(Family)) -
 
 
 def _row(preset: Preset) -> list[str]:
+    """The row of one preset in the catalogue."""
     sides = "; ".join(f"{name}: {text}" for name, text in preset.sides.items())
     if preset.parts:
         sides += f"; parts {', '.join(preset.parts)}"

@@ -168,6 +168,7 @@ def test_a_recipe_wins_over_a_folder_of_its_name(views, tmp_path, monkeypatch, c
         (["evaluate", "EMPTY"], "a folder without it"),
         (["report", "EMPTY"], "a folder without it"),
         (["evaluate", "sie", "RUN"], "Leave sie out"),
+        (["train", "force-field", "MOLECULES", "--tests", "absent.xyz"], "absent.xyz"),
         (["evaluate", "FORCES"], "expected files to compare with"),
         (["evaluate", "FORCES", "absent.xyz"], "absent.xyz"),
         (["evaluate", "absent.xyz", "FORCES"], "absent.xyz"),
@@ -180,7 +181,8 @@ def test_a_recipe_wins_over_a_folder_of_its_name(views, tmp_path, monkeypatch, c
         (["train", "--resume", "NEWER"], "that made it, 9.1, or one that is newer"),
     ],
 )  # fmt: skip
-def test_mistakes_are_one_line(words, says, sie_run, force_field_run, tmp_path, capsys):
+def test_mistakes_are_one_line(words, says, sie_run, force_field_run, molecules, tmp_path,
+                               monkeypatch, capsys):  # fmt: skip
     (tmp_path / "empty").mkdir()
     other, newer = tmp_path / "other", tmp_path / "newer"
     for folder, settings in ((other, {"model": "m"}), (newer, {"recipe": "lie-affnist"})):
@@ -188,7 +190,8 @@ def test_mistakes_are_one_line(words, says, sie_run, force_field_run, tmp_path, 
         (folder / "config.json").write_text(json.dumps(settings))
         (folder / "environment.json").write_text(json.dumps({"equivariant": "9.1"}))
     places = {"EMPTY": tmp_path / "empty", "RUN": sie_run, "FORCES": force_field_run,
-              "OTHER": other, "NEWER": newer}  # fmt: skip
+              "OTHER": other, "NEWER": newer, "MOLECULES": molecules}  # fmt: skip
+    monkeypatch.chdir(tmp_path)
     assert says in refused([str(places.get(word, word)) for word in words], capsys)
 
 

@@ -269,8 +269,10 @@ def errors_table(measures: Mapping[str, Mapping[str, Any]]) -> Table:
 
 
 def _mae(error: Tensor) -> float:
+    """Mean absolute error."""
     return float(error.abs().mean())
 
 
 def _rmse(error: Tensor) -> float:
+    """Root mean square error."""
     return float(error.square().mean().sqrt())

@@ -296,6 +296,7 @@ def _identity(config: ForceFieldExperiment) -> dict[str, Any]:
 
 
 def _header(config: ForceFieldExperiment, calibration: Calibration) -> dict[str, Any]:
+    """What a weights file says of itself, so that it can be loaded without further settings."""
     return {
         "format": HEADER_FORMAT,
         "model": asdict(config.model),
@@ -305,14 +306,17 @@ def _header(config: ForceFieldExperiment, calibration: Calibration) -> dict[str,
 
 
 def _tuples(settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings as they were before JSON made lists of their tuples."""
     return {key: _tuple(value) for key, value in settings.items()}
 
 
 def _tuple(value: Any) -> Any:
+    """A tuple, with tuples inside, from a list; other values as they are."""
     return tuple(map(_tuple, value)) if isinstance(value, list) else value
 
 
 def _force_field(learner: PotentialLearner) -> ForceField:
+    """The trained network inside a learner, in evaluation mode."""
     model = learner.model.eval()
     if not isinstance(model, ForceField):
         raise ConventionError(

@@ -30,6 +30,7 @@ from equivariant.training import FitConfig
 from equivariant.workflows.rendered_views import check_batch
 from equivariant.workflows.run_measures import settings_by_name
 
+SMOKE_STEPS = 50  # a study of fewer steps than these shows nothing: it is taken for a smoke test
 Variant = Literal["random", "supervised", "vicreg", "simclr", "sie", "sie-published", "exact"]
 
 
@@ -46,7 +47,8 @@ class DemoConfig:
         width: Channels of the encoder's first stage.
         methods: In the order of the table. "sie" conditions on the rotation matrix and starts at
             gain 1; "sie-published" is the paper's, which showed nothing at this budget.
-        probe_epochs: Epochs of the heads that evaluate; with few objects more, 800 steps at least.
+        probe_epochs: Epochs of the heads that evaluate.
+        probe_steps: Steps of those heads at least, whatever the number of objects.
         seed: Of weights, pairs and heads; the data set keeps its own.
         workers: Processes that render; 0 takes every core.
     """
@@ -59,6 +61,7 @@ class DemoConfig:
     width: int = 16
     methods: tuple[Variant, ...] = ("random", "supervised", "simclr", "sie", "exact")
     probe_epochs: int = 40
+    probe_steps: int = 800
     seed: int = 0
     workers: int = 0
 
@@ -90,8 +93,21 @@ class DemoConfig:
     def evaluation(self) -> EvaluationConfig:
         """Heads, the same for every method."""
         return EvaluationConfig(
-            probe=ProbeConfig(epochs=self.probe_epochs, hidden=256, seed=self.seed, min_steps=800),
+            probe=ProbeConfig(
+                epochs=self.probe_epochs, hidden=256, seed=self.seed, min_steps=self.probe_steps
+            ),
         )
+
+
+def smoke_study(steps: int) -> DemoConfig:
+    """A tiny study that shows that everything works: its numbers mean nothing.
+
+    Args:
+        steps: Training steps of every method.
+    """
+    return DemoConfig(
+        instances=5, views=3, steps=steps, batch_size=32, width=4, probe_epochs=1, probe_steps=20
+    )
 
 
 @dataclass(frozen=True)
@@ -244,13 +260,14 @@ def aggregate(out: Path, seeds: Sequence[int], config: DemoConfig) -> dict[str, 
 
 
 def _spread(values: list[float]) -> dict[str, Any]:
+    """Mean, standard deviation and values, for JSON."""
     tensor = torch.tensor(values, dtype=torch.float64)
     deviation = float(tensor.std()) if len(values) > 1 else 0.0
     return {"mean": float(tensor.mean()), "std": deviation, "values": values}
 
 
 def headline(measures: dict[str, Any]) -> dict[str, float]:
-    """The numbers of a table's row."""
+    """The numbers of one run that stand in the table, by name."""
     part = measures["parts"]["all"]
     score = part["rotation"]["score"]
     row = {
@@ -267,12 +284,12 @@ def headline(measures: dict[str, Any]) -> dict[str, float]:
 
 
 def with_seed(config: DemoConfig, seed: int) -> DemoConfig:
-    """The same demo from another seed; the data set stays."""
+    """The same study with weights, pairs and heads of another seed; the data set stays."""
     return replace(config, seed=seed)
 
 
 class _Clock:
-    """Says what begins, remembers how long it took."""
+    """Says which stage of the demo begins, and remembers how long each took."""
 
     def __init__(self, say: Callable[[str], None]) -> None:
         self.seconds: dict[str, float] = {}
@@ -280,6 +297,7 @@ class _Clock:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
+        """Say that a stage begins, and time what happens inside."""
         self._say(f"{name} ...")
         started = time.monotonic()
         yield

@@ -157,7 +157,7 @@ def build_model(config: ModelConfig) -> SplitModel:
 
 
 def build_learner(config: ModelConfig, *, classes: int, seed: int) -> Learner:
-    """The model with what it is trained for.
+    """The model together with its action and objective, ready to be trained.
 
     Args:
         config: Method and network.
@@ -257,7 +257,7 @@ def load_trained(path: Path) -> Trained:
 
 
 def trained(learner: Learner, config: ModelConfig, header: dict[str, Any]) -> Trained:
-    """What evaluation needs, from a learner in memory."""
+    """A trained model for evaluation, from the learner that trained it."""
     action = learner.objective.action if isinstance(learner, PairLearner) else None
     model = learner.model
     if not isinstance(model, SplitModel):

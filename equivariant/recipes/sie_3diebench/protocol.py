@@ -207,8 +207,8 @@ def interleaved(rows: Tensor) -> Tensor:
     """
     order = rows[:, 0].argsort(stable=True)
     counts = torch.bincount(rows[:, 0]).tolist()
-    turn = torch.cat([torch.arange(count, device=rows.device) for count in counts])
-    return rows[order[turn.argsort(stable=True)]]
+    rank = torch.cat([torch.arange(count, device=rows.device) for count in counts])
+    return rows[order[rank.argsort(stable=True)]]
 
 
 def _probe_part(
@@ -218,6 +218,7 @@ def _probe_part(
     pairs: Tensor,
     config: EvaluationConfig,
 ) -> dict[str, Any]:
+    """Scores of class, rotation and color heads on one part of the representation."""
     train, val = features
 
     def color(split: Encoded) -> Any:
@@ -255,6 +256,7 @@ def elements_from_source(trained: Trained, split: Encoded, source: int = 0) -> T
 
 
 def _measure_action(trained: Trained, val: Encoded, pairs: Tensor) -> dict[str, Any]:
+    """Retrieval, prediction error and error by angle of an action on held-out views."""
     action = trained.action
     if action is None:
         return {}
@@ -291,7 +293,7 @@ def _measure_action(trained: Trained, val: Encoded, pairs: Tensor) -> dict[str, 
 
 
 def composition_error(trained: Trained, z: Tensor, g: Tensor, h: Tensor) -> dict[str, float]:
-    """How far a learned action is from being one.
+    """How far a learned action is from a group action: from composing, and from the identity.
 
     composition: mean of |ρ(g)ρ(h)z - ρ(gh)z| / |ρ(gh)z| for the better of the two orders gh, hg
     (elements in object axes multiply on the right); identity: mean of |ρ(e)z - z| / |z|.

@@ -19,7 +19,7 @@ from equivariant.recipes.sie_3diebench.protocol import EvaluationConfig
 from equivariant.recipes.sie_3diebench.report import parts_table, results_table, write_report
 from equivariant.runs import RunFolder
 from equivariant.workflows.measure_run import (
-    law_table,
+    group_law_table,
     measure_run,
     table,
     write_run_measurement,
@@ -110,7 +110,7 @@ def measure(run: RunFolder, options: SieMeasurement, *, say: Say) -> None:
     say(table(measured).text())
     if measured.law:
         say("")
-        say(law_table(measured).text())
+        say(group_law_table(measured).text())
     write_run_measurement(run, measured)
     say("")
     say(f"Page: {run.path / 'equivariance.html'}")

@@ -79,7 +79,7 @@ def results_table(measures: Sequence[dict[str, Any]]) -> Table:
 
 
 def parts_table(measures: Sequence[dict[str, Any]]) -> Table:
-    """Which half of a split representation knows what."""
+    """Scores of every part of each representation: which half knows class, rotation, color."""
     rows = []
     for m in measures:
         for name, part in m["parts"].items():
@@ -198,6 +198,7 @@ def predicted_views(run: EncodedRun, *, queries: int = 6, count: int = 5) -> Pic
 
 
 def _curves(runs: Sequence[EncodedRun]) -> Section:
+    """The section on training: loss, and probes on held-out objects, against steps."""
     panels: dict[str, dict[str, Line]] = {"class, held out": {}, "rotation, held out": {}}
     loss: dict[str, dict[str, Line]] = {}
     for s in runs:
@@ -223,6 +224,7 @@ def _curves(runs: Sequence[EncodedRun]) -> Section:
 
 
 def _error_curves(split: Sequence[tuple[EncodedRun, dict[str, Any]]]) -> Picture:
+    """Errors of several runs against the angle between the views."""
     panels = {}
     for s, m in split:
         curve = m["action"]["error_by_angle"]
@@ -245,6 +247,7 @@ def _scale(image: NDArray[np.uint8]) -> int:
 
 
 def _row(name: str, m: dict[str, Any]) -> list[str]:
+    """The row of one run in the table of results."""
     part = m["parts"]["all"]
     rotation = part["rotation"]
     cells = [name, _share(part["classification"]["top1"])]
@@ -263,19 +266,23 @@ def _at(hits: dict[Any, float], k: int) -> float:
 
 
 def _number(value: float | None) -> str:
+    """A number with three decimals, a dash where there is none."""
     return "-" if value is None else f"{value:.3f}"
 
 
 def _share(value: float) -> str:
+    """A share in percent."""
     return f"{100 * value:.1f} %"
 
 
 def _line(points: Sequence[tuple[int, float]]) -> Line:
+    """A line of a plot from points."""
     x, y = zip(*points, strict=True)
     return Line(np.array(x, dtype=np.float64), np.array(y, dtype=np.float64))
 
 
 def _footer(runs: Sequence[EncodedRun], measures: Sequence[dict[str, Any]]) -> str:
+    """Versions, fingerprints of data and weights, and settings: what the page was computed from."""
     environment = read_json(runs[0].run.path / "environment.json")
     versions = ", ".join(f"{name} {version}" for name, version in sorted(environment.items()))
     prints = [m["fingerprint"] for m in measures]
