@@ -16,7 +16,8 @@ from equivariant.actions import DirectSum, Trivial
 from equivariant.errors import ConventionError
 from equivariant.measure import Estimate, PairError, estimate_mean, group_law_error, pair_error
 from equivariant.report import Line, Picture, Section, Table, plot, write_page
-from equivariant.runs import RunFolder, read_json, write_atomically, write_json
+from equivariant.runs import RunFolder, write_atomically, write_json
+from equivariant.workflows.provenance import computed_with
 
 ANGLE_BINS_DEG = (0.0, 30.0, 60.0, 90.0, 120.0, 150.0, 180.0)
 _RANGE = (0.0, 2.0)  # of relative errors
@@ -169,7 +170,6 @@ def write_run_measurement(run: RunFolder, measured: MeasuredRun) -> None:
     if measured.law:
         items.append(group_law_table(measured))
     caption = "Bands are 95 % intervals over objects. Below 'not moved', the action helps."
-    environment = read_json(run.path / "environment.json")
     write_page(
         run.path / "equivariance.html",
         title=f"Equivariance of {measured.title}",
@@ -179,9 +179,8 @@ def write_run_measurement(run: RunFolder, measured: MeasuredRun) -> None:
             Section("Error against angle", "By how far the object turned.",
                     [Picture(svg, caption)]),
         ],
-        footer="Computed with "
-        + ", ".join(f"{n} {v}" for n, v in sorted(environment.items()))
-        + f". Fingerprint: {json.dumps(measured.fingerprint, sort_keys=True)}.",
+        footer=f"{computed_with(run)} Fingerprint: "
+        f"{json.dumps(measured.fingerprint, sort_keys=True)}.",
     )  # fmt: skip
 
 

@@ -17,8 +17,9 @@ from equivariant.report.equivariance import (
     special_table,
     symmetries_table,
 )
-from equivariant.runs import RunFolder, read_json, write_atomically, write_json
+from equivariant.runs import RunFolder, write_atomically, write_json
 from equivariant.workflows.measure_model import Measured
+from equivariant.workflows.provenance import computed_with
 
 
 def sections(measured: Measured) -> list[Section]:
@@ -48,13 +49,12 @@ def write_measurement(run: RunFolder, measured: Measured) -> None:
                 name = section.title.lower().replace(" ", "_")
                 write_atomically(run.path / "figures" / f"{name}.svg", item.data.encode())
     config = measured.config
-    versions = read_json(run.path / "environment.json")
     write_page(
         run.path / "report.html",
         title=f"Equivariance of {config.model}",
         lead=f"{config.items} inputs under {measured.group}, in {config.dtype} on {config.device}.",
         sections=parts,
-        footer="Computed with " + ", ".join(f"{n} {v}" for n, v in sorted(versions.items())) + ".",
+        footer=computed_with(run),
     )
 
 

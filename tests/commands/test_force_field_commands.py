@@ -238,6 +238,35 @@ def test_help_teaches(verb, capsys):
     assert "eV" in text and "npz" in text
 
 
+def test_pages_of_force_fields(files, tmp_path, capsys):
+    runs = []
+    for seed in ("0", "1"):
+        runs.append(trained(
+            files, tmp_path / seed, str(files / "train.xyz"), "--steps", "4", "--minutes", "0",
+            "--validation", "4", "--probe-every", "2", "--log-every", "1", "--seed", seed,
+            "--tests", str(files / "test.xyz"), str(files / "scan.xyz"),
+        ))  # fmt: skip
+    page = tmp_path / "page.html"
+    assert main(["report", *map(str, runs), "--out", str(page), "--title", "Springs"]) == 0
+    text = page.read_text()
+    assert "<title>Springs</title>" in text and "<script" not in text and "http:" not in text[:900]
+    assert all(f"gaunt (seed {s}): {t}" in text for s in (0, 1) for t in ("test", "scan"))
+    assert "forces, held out" in text
+    assert main(["report", str(runs[0]), str(runs[0])]) == 1
+    assert "every run once" in capsys.readouterr().err
+    words = ["--molecules", "2", "--samples", "2"]
+    assert main(["measure", str(runs[0]), str(files / "test.xyz"), *words]) == 0
+    assert "force field: forces" in capsys.readouterr().out
+    found = json.loads((runs[0] / "equivariance.json").read_text())
+    assert found["error"]["outputs"]["forces"]["metrics"]["worst"] < 1e-3
+    assert "test.xyz" in (runs[0] / "equivariance.html").read_text()
+    # Errors of weights that the run no longer has do not stand on its page.
+    more = ["train", "force-field", "--resume", str(runs[0]), "--quiet", "--steps", "5", "--tests"]
+    assert main(more) == 0
+    assert main(["report", str(runs[0])]) == 1
+    assert "Evaluate it first" in capsys.readouterr().err
+
+
 def of_other_compositions(files, folder):
     """The test file with its second atom renamed: OOH instead of OHH."""
     lines = (files / "test.xyz").read_text().splitlines()

@@ -172,8 +172,9 @@ def test_a_recipe_wins_over_a_folder_of_its_name(views, tmp_path, monkeypatch, c
         (["evaluate", "FORCES"], "expected files to compare with"),
         (["evaluate", "FORCES", "absent.xyz"], "absent.xyz"),
         (["evaluate", "absent.xyz", "FORCES"], "absent.xyz"),
-        (["report", "FORCES"], "a run of force-field"),
-        (["measure", "FORCES"], "a run of force-field"),
+        (["report", "FORCES"], "equivariant evaluate FORCES TEST_FILE"),
+        (["measure", "FORCES", "absent.xyz"], "absent.xyz"),
+        (["measure", "FORCES", "MOLECULES", "--molecules", "0"], "at least one molecule"),
         (["measure", "RUN", "--model", "mine.py:build"], "got both"),
         (["report", "RUN", "FORCES"], "runs of one recipe, sie"),
         (["evaluate", "OTHER"], "names no recipe"),
@@ -192,6 +193,7 @@ def test_mistakes_are_one_line(words, says, sie_run, force_field_run, molecules,
     places = {"EMPTY": tmp_path / "empty", "RUN": sie_run, "FORCES": force_field_run,
               "OTHER": other, "NEWER": newer, "MOLECULES": molecules}  # fmt: skip
     monkeypatch.chdir(tmp_path)
+    says = says.replace("FORCES", str(force_field_run))
     assert says in refused([str(places.get(word, word)) for word in words], capsys)
 
 

@@ -1,27 +1,32 @@
-"""Force fields for the commands ``train``, ``evaluate`` and ``report``."""
+"""Force fields for the commands ``train``, ``evaluate``, ``measure`` and ``report``."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from lightning_fabric import Fabric
 
+from datasets3d import MoleculeGraphs, read_molecules
+from datasets3d.molecules.files import has_forces
 from equivariant.errors import ConventionError
 from equivariant.recipes.force_field.evaluation import (
     check_files,
     errors_table,
     evaluate_files,
+    force_field_equivariance,
     keep_measures,
     warnings_of,
 )
+from equivariant.recipes.force_field.report import write_equivariance, write_report
 from equivariant.recipes.force_field.training import (
     ForceFieldExperiment,
     load_force_field,
     restore_experiment,
     train,
 )
+from equivariant.report.equivariance import equivariance_table
 from equivariant.runs import RunFolder
 from equivariant.workflows.recipe import Recipe, RunVerb
 
@@ -45,6 +50,43 @@ class ForceFieldEvaluation:
 
     tests: tuple[Path, ...]
     batch_size: int = 32
+
+
+@dataclass(frozen=True)
+class ForceFieldMeasurement:
+    """Measure how far a trained force field is from equivariant under rotations and mirrors.
+
+    Energies are to stay and forces to move with the molecules; prints errors with intervals and
+    writes equivariance.json and equivariance.html into the run's folder.
+
+        equivariant measure runs/force-field-gaunt/TIME-LETTERS test_MD_300K.xyz
+
+    Args:
+        test: Extended xyz file (eV, Å) or npz file of rMD17.
+        molecules: How many of the file, from its beginning.
+        samples: Elements drawn for each molecule.
+    """
+
+    test: Path
+    molecules: int = 8
+    samples: int = 8
+
+
+@dataclass(frozen=True)
+class ForceFieldReport:
+    """One self-contained page on one or several force fields: no scripts, no network.
+
+    Shows the errors that `equivariant evaluate RUN TEST_FILE` kept of the weights of each run, and
+    how loss and held-out errors fell in training. Runs of one product say in which settings they
+    differ.
+
+    Args:
+        out: The page; report.html in the first run's folder if not given.
+        title: Of the page.
+    """
+
+    out: Path | None = None
+    title: str = "Force fields"
 
 
 def train_and_test(
@@ -103,10 +145,54 @@ def evaluate(run: RunFolder, options: ForceFieldEvaluation, *, say: Say) -> None
         say(f"left out of measures.json, of other weights: {', '.join(stale)}")
 
 
+def measure(run: RunFolder, options: ForceFieldMeasurement, *, say: Say) -> None:
+    """Measure the equivariance of a run's force field, say the table and write the page.
+
+    Args:
+        run: A trained run.
+        options: Molecules, and how many elements.
+        say: Receives lines.
+
+    Raises:
+        ConventionError: No molecule or no element is asked for.
+    """
+    if min(options.molecules, options.samples) < 1:
+        raise ConventionError(
+            expected="at least one molecule and one element",
+            got=f"{options.molecules} and {options.samples}", argument="molecules or samples",
+            advice="Leave them out for 8 of each.",
+        )  # fmt: skip
+    check_files([options.test])
+    model = load_force_field(run.weights)
+    molecules = read_molecules(options.test, forces=has_forces(options.test))
+    graphs = MoleculeGraphs(molecules, cutoff_angstrom=model.config.cutoff_angstrom)
+    batch = graphs.batch(range(min(options.molecules, len(graphs))))
+    found = force_field_equivariance(model, batch.tensors(), samples=options.samples)
+    say(equivariance_table({"force field": found}).text())
+    write_equivariance(run, found, file=options.test)
+    say("")
+    say(f"Page: {run.path / 'equivariance.html'}")
+
+
+def report(runs: Sequence[RunFolder], options: ForceFieldReport, *, say: Say) -> None:
+    """Write the page of several force fields.
+
+    Args:
+        runs: Trained and evaluated.
+        options: Where to.
+        say: Receives a line.
+    """
+    out = options.out or runs[0].path / "report.html"
+    write_report(out, runs, title=options.title)
+    say(f"Page: {out}")
+
+
 RECIPE = Recipe(
     settings=ForceFieldExperiment,
     restore=restore_experiment,
     train=train_and_test,
     evaluate=RunVerb(ForceFieldEvaluation, evaluate),
+    measure=RunVerb(ForceFieldMeasurement, measure),
+    report=RunVerb(ForceFieldReport, report),
     evaluated_on="TEST_FILE",
 )

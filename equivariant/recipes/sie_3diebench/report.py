@@ -19,6 +19,7 @@ from equivariant.recipes.sie_3diebench.protocol import Encoded, elements_from_so
 from equivariant.report import Line, Picture, Section, Table, grid, plot, write_page
 from equivariant.runs import RunFolder, read_json
 from equivariant.training import read_metrics
+from equivariant.workflows.provenance import computed_with
 
 HEADER = (
     "method", "top-1", "rotation R² flat", "rotation R²", "median angle",
@@ -283,8 +284,6 @@ def _line(points: Sequence[tuple[int, float]]) -> Line:
 
 def _footer(runs: Sequence[EncodedRun], measures: Sequence[dict[str, Any]]) -> str:
     """Versions, fingerprints of data and weights, and settings: what the page was computed from."""
-    environment = read_json(runs[0].run.path / "environment.json")
-    versions = ", ".join(f"{name} {version}" for name, version in sorted(environment.items()))
     prints = [m["fingerprint"] for m in measures]
     data = ", ".join(f"{name} {value}" for name, value in sorted(prints[0]["data"].items()))
     weights = "; ".join(
@@ -292,6 +291,6 @@ def _footer(runs: Sequence[EncodedRun], measures: Sequence[dict[str, Any]]) -> s
     )
     settings = json.dumps(prints[0]["settings"], sort_keys=True)
     return (
-        f"Computed with {versions}. Fingerprints of the data: {data}; of the weights: {weights}. "
-        f"Evaluated with {settings}."
+        f"{computed_with(runs[0].run)} Fingerprints of the data: {data}; "
+        f"of the weights: {weights}. Evaluated with {settings}."
     )
