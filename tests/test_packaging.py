@@ -39,7 +39,7 @@ def test_tested_lowest_versions_are_the_promised_ones():
 def test_pins_hold_no_optional_engine_and_no_compiler_of_one_platform():
     core = set(requirements(project(), "test"))
     optional = project()["optional-dependencies"]
-    engines = {name for extra in optional if extra not in ("test", "dev")
+    engines = {name for extra in optional if extra not in ("test", "docs", "dev")
                for name in requirements(project(), extra)} - core  # fmt: skip
     pinned = set(pins(ROOT / "constraints.txt"))
     assert not pinned & engines

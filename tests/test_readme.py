@@ -7,7 +7,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
-PAGES = [*sorted((ROOT / "docs").glob("*.md")), ROOT / "benchmarks" / "RESULTS.md"]
+CONTRIBUTING = ROOT / "CONTRIBUTING.md"
+PAGES = [*sorted((ROOT / "docs").glob("*.md")), ROOT / "benchmarks" / "RESULTS.md", CONTRIBUTING]
 
 
 def test_python_blocks_run(tmp_path, monkeypatch, capsys):
@@ -53,3 +54,21 @@ def test_commands_named_exist():
     text = README.read_text()
     verbs = set(re.findall(r"^equivariant (\w+)", text, re.MULTILINE))
     assert verbs <= {"demo", "build", "train", "evaluate", "measure", "report", "losses", "doctor"}
+
+
+def test_contributing_names_what_there_is():
+    text = CONTRIBUTING.read_text()
+    paths = set(
+        re.findall(r"`((?:equivariant|datasets3d|renderers|tests|examples|docs)/[^`\s]+)`", text)
+    )
+    assert len(paths) > 40
+    for path in paths - {path for path in paths if "{" in path}:
+        assert list(ROOT.glob(path.rstrip("/"))), path
+    tasks = re.findall(r"^## (Add|Change|Find) ", text, re.MULTILINE)
+    assert len(tasks) == 8
+
+
+def test_every_page_of_the_site_is_in_its_contents():
+    listed = set(re.findall(r": ([\w/]+\.md)$", (ROOT / "mkdocs.yml").read_text(), re.MULTILINE))
+    there = {str(path.relative_to(ROOT / "docs")) for path in (ROOT / "docs").rglob("*.md")}
+    assert listed == there
