@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from equivariant.commands.run_verbs import OneRun, on_runs
+from equivariant.commands.grammar.run_verbs import OneRun, on_runs
 
 
 def evaluate(words: Sequence[str]) -> Callable[[], None]:

@@ -7,7 +7,7 @@ from importlib import import_module
 
 import tyro
 
-from equivariant.commands.run_verbs import OneRun, on_runs, run_among
+from equivariant.commands.grammar.run_verbs import OneRun, on_runs, run_among
 from equivariant.errors import ConventionError
 
 

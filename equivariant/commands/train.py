@@ -40,7 +40,7 @@ def train(words: Sequence[str]) -> Callable[[], None]:
         explain({name: entry.summary for name, entry in RECIPES.items()}, words,
                 prog="equivariant train", description=DESCRIPTION)  # fmt: skip
     entry, rest = _recipe(list(words))
-    command: Callable[[], None] = import_module("equivariant.commands.train_recipe").parse(
+    command: Callable[[], None] = import_module("equivariant.commands.grammar.train_recipe").parse(
         entry, rest
     )
     return command

@@ -13,8 +13,8 @@ from test_force_field_commands import SMALL, write
 from test_going_on import OPTIONS, rendered
 from test_going_on import train as train_on_views
 
+from equivariant.commands.grammar.option_types import command_type, part_of
 from equivariant.commands.main import OLD_SPELLINGS, VERBS, main
-from equivariant.commands.option_types import command_type, part_of
 from equivariant.recipes import RECIPES
 from equivariant.recipes.sie_3diebench.experiment import restore_experiment
 from equivariant.runs import RunFolder
@@ -255,7 +255,7 @@ def test_a_new_recipe_is_one_file_and_one_line(tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "nothing_recipe", module)
     entries = [*RECIPES.values(), RecipeEntry("nothing", "Nothing, trained.", "nothing_recipe")]
     registry = RecipeRegistry(entries)
-    for name in ("train", "run_verbs"):
+    for name in ("train", "grammar.run_verbs"):
         monkeypatch.setattr(sys.modules[f"equivariant.commands.{name}"], "RECIPES", registry)
     monkeypatch.chdir(tmp_path)
     words = ["train", "nothing", "here", "--depth", "3", "--accelerator", "cpu", "--steps", "9"]

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import tyro
 
-from equivariant.commands.option_types import command_type, part_of
+from equivariant.commands.grammar.option_types import command_type, part_of
 from equivariant.commands.terminal import say
 from equivariant.errors import ConventionError
 from equivariant.recipes import RECIPES

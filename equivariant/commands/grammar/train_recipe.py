@@ -11,8 +11,8 @@ from typing import Any, ClassVar
 
 import tyro
 
-from equivariant.commands.option_types import absolute, command_type, part_of
-from equivariant.commands.resume import resumed
+from equivariant.commands.grammar.option_types import absolute, command_type, part_of
+from equivariant.commands.grammar.resume import resumed
 from equivariant.commands.stopping import Stopped
 from equivariant.commands.terminal import say
 from equivariant.errors import ConventionError

@@ -1,0 +1,1 @@
+"""How recipes become commands: settings as options, runs that go on, verbs on runs."""
