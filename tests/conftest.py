@@ -31,3 +31,32 @@ def free_port() -> int:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])
+
+
+MANY_CASES = ("tests/nn/", "tests/losses/test_tiles.py", "tests/losses/test_contrast.py",
+              "tests/losses/test_core_contracts.py", "tests/groups/test_so3.py")  # fmt: skip
+"""Where tests run over products of settings; of each the default tier runs ``CASES``."""
+
+CASES = 6
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config, items):
+    """Leave to the exhaustive tier what tests of many cases have beyond a spread of them.
+
+    Of the cases of one test function, in their order, the first, the last and some evenly between
+    stay: the same ones every time, whatever the number of workers. A test that is named on the
+    command line runs in any case.
+    """
+    if any("::" in argument for argument in config.args):
+        return
+    cases = {}
+    for item in items:
+        if hasattr(item, "callspec") and item.nodeid.startswith(MANY_CASES):
+            cases.setdefault(item.nodeid.split("[")[0], []).append(item)
+    for same in cases.values():
+        last = len(same) - 1
+        kept = {round(place * last / (CASES - 1)) for place in range(CASES)}
+        for place, item in enumerate(same):
+            if place not in kept:
+                item.add_marker(pytest.mark.exhaustive)

@@ -72,7 +72,9 @@ def test_rotation_and_color_elements(data, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ["sie", "supervised"])
+@pytest.mark.parametrize(
+    "method", ["sie", pytest.param("supervised", marks=pytest.mark.exhaustive)]
+)
 def test_two_processes_share_one_run(method, data, tmp_path):
     options = ["--model.method", method, "--model.width", "4", "--model.projector", "16", "8"]
     options += ["--fit.steps", "3", "--fit.batch-size", "8", "--fit.accelerator", "cpu"]

@@ -33,6 +33,7 @@ def data(tmp_path):
     return folder
 
 
+@pytest.mark.exhaustive
 def test_runs_in_parts_are_not_repeated_and_give_a_table(data, tmp_path, capsys):
     results = tmp_path / "results.json"
     words = ["--data", str(data), "--runs", str(tmp_path / "runs"), "--results", str(results),

@@ -170,7 +170,7 @@ def _gradients(name, rows, world):
     return [gradient.numpy() for gradient in gradients]
 
 
-@pytest.mark.parametrize("name", ["sie", "exact"])
+@pytest.mark.parametrize("name", ["sie", pytest.param("exact", marks=pytest.mark.exhaustive)])
 def test_two_processes_with_unequal_shares_have_the_gradient_of_one(name, free_port):
     with mp.Manager() as manager:
         results = manager.dict()

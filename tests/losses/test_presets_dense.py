@@ -212,6 +212,7 @@ def _values_and_gradients(rank, world):
     return found
 
 
+@pytest.mark.exhaustive
 def test_two_processes_with_unequal_shares_have_the_gradient_of_one(free_port):
     with mp.Manager() as manager:
         results = manager.dict()

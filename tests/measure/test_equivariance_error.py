@@ -266,6 +266,7 @@ def test_gradients_inside_the_map_need_one_word():
     assert report.value("worst") < ZERO
 
 
+@pytest.mark.exhaustive
 def test_nothing_is_kept_of_outputs():
     """The tensors alive while the map runs do not grow with the number of elements."""
     x, action, alive = draw(8, 3), Vectors(SO3()), []

@@ -346,6 +346,7 @@ def test_fabric_skips_synchronization_before_the_last_chunk_and_runs_backward(mo
     assert all(float(p.grad.abs().max()) > 0 for p in encoder.parameters())
 
 
+@pytest.mark.exhaustive
 def test_two_processes_have_the_gradient_of_one(tmp_path, free_port):
     script = Path(__file__).with_name("cached_processes.py")
     root = Path(__file__).parents[2]

@@ -108,6 +108,7 @@ def found():
     return differences
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("name", NAMES)
 def test_compiled_values_and_gradients_are_the_same(found, name):
     assert found[name] < 1e-5
