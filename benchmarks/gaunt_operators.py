@@ -15,7 +15,7 @@ degree; "from vectors" starts with edge vectors in place of harmonics. Backward 
 
     filter            GauntConvolution, layout ir_mul: the compiled kernel
     filter_mul_ir     the same in e3nn's layout
-    matrices          the same as "filter" with method="matrices": batches of matrix products
+    matrices          the same as "filter" with method="dense": batches of matrix products
     matrices_mul_ir   the same in e3nn's layout
     grid              the same as "filter_mul_ir" with method="grid"
     e3nn              TensorProduct 'uvu' restricted to the same paths, equal coefficients, eager
@@ -126,7 +126,7 @@ def convolution(name, degree):
         degree,
         everything,
         layout="ir_mul" if name in IR_MUL else "mul_ir",
-        method=name.partition("_")[0],
+        method={"filter": "auto", "matrices": "dense"}.get(kind := name.partition("_")[0], kind),
     )
 
     def ours(x, directions, radial, vectors):

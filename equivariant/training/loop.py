@@ -111,12 +111,8 @@ def fit(
     if fabric.device.type == "cuda" and fabric.world_size > 1:
         learner = nn.SyncBatchNorm.convert_sync_batchnorm(learner)
     learner = learner.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimizer = torch.optim.Adam(
-        learner.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay,
-        amsgrad=config.amsgrad,
-    )  # fmt: skip
-    decay = config.average_decay
-    average = WeightAverage(learner, decay=decay) if decay else None
+    optimizer = _adam(learner, config)
+    average = WeightAverage(learner, decay=config.average_decay) if config.average_decay else None
     kept = Checkpoints(run, learner, average, optimizer, config, header or {}, seed, identity or {})
     if fabric.is_global_zero:
         kept.remove_temporary()
@@ -126,26 +122,19 @@ def fit(
         average.to(fabric.device)
     budget = Budget(config, start=start, seconds=seconds, fabric=fabric)
     log = RunLog(run, config, budget, active=fabric.is_global_zero, progress=progress)
-    stream = batches.stream(
-        config.batch_size, start=start, rank=fabric.global_rank, world=fabric.world_size
-    )
+    share = {"rank": fabric.global_rank, "world": fabric.world_size}
+    stream = batches.stream(config.batch_size, start=start, **share)
     module.train()
     try:
         with own_randomness(fabric.device), stop_on_signals() as request:
             step = start
             while not budget.over(step):
                 step += 1
-                seed_step(seed, step, -1)  # for streams: the same on all processes
-                batch = next(stream).to(fabric.device)
-                seed_step(seed, step, fabric.global_rank)
-                learner.generator = step_generator(seed, step)
+                batch = _drawn(stream, seed, step, learner, fabric)
                 _set_rate(optimizer, config, step - 1, budget.progress(step - 1))
                 total, terms = module(**batch.tensors())
                 fabric.backward(total)
-                if config.gradient_clip:
-                    fabric.clip_gradients(module, wrapped, max_norm=config.gradient_clip)
-                wrapped.step()
-                wrapped.zero_grad()
+                _descend(module, wrapped, config, fabric)
                 if average is not None:
                     average.update(learner)
                 last, stopped = budget.over(step), _stopped(request, fabric)
@@ -164,6 +153,32 @@ def fit(
     if average is not None:
         average.apply_to(learner)
     return learner.eval()
+
+
+def _adam(learner: Learner, config: FitConfig) -> torch.optim.Optimizer:
+    rate, decay = config.learning_rate, config.weight_decay
+    return torch.optim.Adam(
+        learner.parameters(), lr=rate, weight_decay=decay, amsgrad=config.amsgrad
+    )
+
+
+def _drawn(
+    stream: Iterator[Batch], seed: int, step: int, learner: Learner, fabric: Fabric
+) -> Batch:
+    """The batch of a step; afterwards all generators are this process's of this step."""
+    seed_step(seed, step, -1)  # for streams: the same on all processes
+    batch = next(stream).to(fabric.device)
+    seed_step(seed, step, fabric.global_rank)
+    learner.generator = step_generator(seed, step)
+    return batch
+
+
+def _descend(module: Any, optimizer: Any, config: FitConfig, fabric: Fabric) -> None:
+    """One step of the optimizer along gradients that are clipped where that is asked for."""
+    if config.gradient_clip:
+        fabric.clip_gradients(module, optimizer, max_norm=config.gradient_clip)
+    optimizer.step()
+    optimizer.zero_grad()
 
 
 def _stopped(request: StopRequest, fabric: Fabric) -> int:

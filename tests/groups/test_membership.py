@@ -1,4 +1,4 @@
-"""Which matrices are elements; what is none is refused; batches in disguise and half precision."""
+"""Which matrices are elements; what is none is refused; vectorized and in half precision."""
 
 import pytest
 import torch
@@ -68,7 +68,7 @@ def test_more_that_is_refused():
 
 
 @pytest.mark.parametrize("group", GROUPS, ids=str)
-def test_projection_of_batches_in_disguise_and_in_half_precision(group):
+def test_projection_under_vmap_and_in_half_precision(group):
     g = group.sample(4, generator=torch.Generator().manual_seed(1))
     noisy = g + 1e-2 * torch.randn(g.shape, generator=torch.Generator().manual_seed(2)).double()
     torch.testing.assert_close(torch.vmap(group.project)(noisy), group.project(noisy))

@@ -1,4 +1,19 @@
-"""Log-sum-exp pushes against few listed pairs, evaluated by matrix products and softmaxes."""
+"""Log-sum-exp pushes whose pairs are listed, by one matrix product and one softmax a block.
+
+Most pairs just repel with weight 1; only the few that do not (positives, excluded ones, weights)
+are listed. With logits ℓ_ij = s_ij / τ, the push of anchor i is
+
+    lse_i = log Σ_j W_ij exp(ℓ_ij),      ∂ lse_i / ∂ ℓ_ij = share_ij = softmax_j(ℓ_ij + log W_ij)
+
+so a block is one product of features, an addition of log W at the listed places, and one softmax
+in place. The loss is a function of gap_i = lse_i - pull_i with slope_i = d loss_i / d gap_i, hence
+
+    ∂ loss_i / ∂ ℓ_ij = slope_i (share_ij - entry_share_ij),
+
+entry_share being the derivative of the pull, which is not 0 at listed places alone: the gradient by
+an anchor is slope_i (Σ_j share_ij ψ_j - Σ_listed entry_share_ij ψ_j), again one matrix product
+and a short sum. Nothing of size N x M is kept beyond the block.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +30,7 @@ from equivariant.losses.contrast.tiles import Sweep, Swept, blocks, join_values
 
 @dataclass(frozen=True)
 class ListedSoftmax:
-    """Rows of logits, weighed in place by what is listed.
+    """The softmax of each anchor over its push set, and the derivatives of its loss by logits.
 
     Args:
         entries: The pairs that do not just repel.

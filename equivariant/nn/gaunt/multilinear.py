@@ -42,9 +42,9 @@ def derivative(form: MultilinearForm, slot: int, operands: Sequence[Tensor]) -> 
 
 
 def _evaluated(form: MultilinearForm, slot: int, operands: Sequence[Tensor]) -> Tensor:
-    """The derivative of plain tensors, and of batches in disguise entry by entry.
+    """The derivative of plain tensors, and of hidden batches (see :func:`is_mapped`) one by one.
 
-    Forms without a name, which compiled graphs do not call, see to the latter themselves.
+    Forms without a name, which compiled graphs do not call, take hidden batches themselves.
     """
     if form.name and any(is_mapped(operand) for operand in operands):
         found: Tensor = derivative_of_entry(form.name, slot, *operands)

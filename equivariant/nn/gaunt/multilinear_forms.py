@@ -133,7 +133,7 @@ def leading_axes(operands: Sequence[Tensor]) -> torch.Size:
 
 
 def is_mapped(x: Tensor) -> bool:
-    """Whether a tensor is a batch in disguise, as those of ``is_grads_batched`` are.
+    """Whether a tensor stands for a batch that operators do not see (``is_grads_batched``).
 
     Args:
         x: Any.

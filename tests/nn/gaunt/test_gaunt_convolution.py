@@ -164,7 +164,7 @@ def test_filter_first_is_the_product_on_the_grid(irreps, parity, normalization):
     close(z, torch.zeros(5, z.shape[1]).double().index_add(0, EDGES[1], messages))
 
 
-@pytest.mark.parametrize("method", ["filter", "grid"])
+@pytest.mark.parametrize("method", ["auto", "grid"])
 def test_layouts_are_orders_of_one_result(method):
     """A feature in one layout is that in the other with channels and components swapped."""
 
@@ -225,7 +225,7 @@ def worst_error(layer, kind="degree", edges_move=True):
     return worst
 
 
-@pytest.mark.parametrize("method", ["filter", "grid"])
+@pytest.mark.parametrize("method", ["auto", "grid"])
 @pytest.mark.parametrize("parity", PARITIES)
 @pytest.mark.parametrize("irreps", INPUTS)
 def test_turns_and_reflects_as_declared(irreps, parity, method, double):
@@ -233,7 +233,7 @@ def test_turns_and_reflects_as_declared(irreps, parity, method, double):
     for weight in layer.parameters():
         torch.nn.init.normal_(weight)
     assert worst_error(layer) < 1e-12
-    if method == "filter":
+    if method == "auto":
         assert worst_error(layer, "path") < 1e-12
 
 
@@ -274,7 +274,7 @@ def test_broken_twins_are_caught(double):
     assert worst_error(GauntConvolution(TRUE, 2), edges_move=False) > 0.1
 
 
-@pytest.mark.parametrize("method", ["filter", "grid"])
+@pytest.mark.parametrize("method", ["auto", "grid"])
 def test_order_of_nodes_and_edges_does_not_matter(method):
     layer = GauntConvolution(MIXED, 2, parity="full", method=method)
     x, vectors, radial = inputs(layer)
@@ -286,7 +286,7 @@ def test_order_of_nodes_and_edges_does_not_matter(method):
     close(layer(x[nodes], vectors, radial, edge_index=renamed), z[nodes])
 
 
-@pytest.mark.parametrize("method", ["filter", "grid"])
+@pytest.mark.parametrize("method", ["auto", "grid"])
 @pytest.mark.parametrize("edges", [0, 1, 7])
 def test_few_edges_and_nodes_without_any(method, edges):
     layer = GauntConvolution(TRUE, 2, method=method)
@@ -318,7 +318,7 @@ def test_matrices_stay_within_their_memory(kind, limit, monkeypatch):
         return made
 
     def evaluate(bytes_):
-        layer = GauntConvolution(TRUE, 2, filter_bytes=bytes_, method="matrices")
+        layer = GauntConvolution(TRUE, 2, filter_bytes=bytes_, method="dense")
         x, vectors, radial = (a.requires_grad_() for a in inputs(layer, kind))
         z = layer(x, vectors, radial, edge_index=EDGES)
         first = torch.autograd.grad(z.pow(3).sum(), (x, vectors, radial), create_graph=True)
@@ -356,7 +356,7 @@ def test_messages_of_all_edges_never_exist_together(kind):
     irreps, edges = "64x0e + 64x1o", 600
     found = {}
     for limit in (1 << 15, 1 << 30):
-        layer = GauntConvolution(irreps, 1, irreps, filter_bytes=limit, method="matrices")
+        layer = GauntConvolution(irreps, 1, irreps, filter_bytes=limit, method="dense")
         x, vectors, radial = (a.requires_grad_() for a in inputs(layer, kind, edges=edges))
         index = torch.arange(2 * edges).view(2, edges) % 5
         with Largest() as largest:
@@ -442,7 +442,7 @@ def test_a_third_derivative():
     assert derived > 0
 
 
-@pytest.mark.parametrize("method", ["filter", "grid"])
+@pytest.mark.parametrize("method", ["auto", "grid"])
 def test_an_edge_without_length_counts_by_degree_0_alone(method):
     layer = GauntConvolution(TRUE, 2, method=method)
     x, vectors, radial = inputs(layer, nodes=7)
@@ -460,7 +460,7 @@ def test_an_edge_without_length_counts_by_degree_0_alone(method):
     assert vectors.grad[2].abs().max() > 0
 
 
-@pytest.mark.parametrize("method", ["filter", "grid"])
+@pytest.mark.parametrize("method", ["auto", "grid"])
 def test_single_and_half_precision(method):
     layer = GauntConvolution(TRUE, 2, parity="full", method=method)
     operands = inputs(layer)
@@ -475,7 +475,7 @@ def test_single_and_half_precision(method):
     assert layer(x.float(), vectors.float(), radial, edge_index=EDGES).dtype == torch.float64
 
 
-@pytest.mark.parametrize("method", ["filter", "grid"])
+@pytest.mark.parametrize("method", ["auto", "grid"])
 def test_autocast_changes_nothing(method):
     layer = GauntConvolution(TRUE, 2, method=method, weights="degree")
     x, vectors, radial = (a.float().requires_grad_() for a in inputs(layer))
@@ -621,3 +621,10 @@ def test_inputs_that_do_not_fit_are_refused(unchecked):
         with pytest.raises(error) as caught:
             call(**options)
         assert caught.value.argument == argument
+
+
+@pytest.mark.parametrize(("former", "present"), [("filter", "auto"), ("matrices", "dense")])
+def test_former_names_of_methods_work_with_a_warning(former, present):
+    with pytest.warns(DeprecationWarning, match=present):
+        layer = GauntConvolution(TRUE, 1, method=former)
+    assert layer.method == present

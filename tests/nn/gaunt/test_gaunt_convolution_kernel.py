@@ -53,7 +53,7 @@ def operands(layer, nodes=5, edges=7, *, per_path=False):
 def twins(*arguments, **options):
     """The same layer by the kernel and by matrix products."""
     return tuple(
-        GauntConvolution(*arguments, method=method, **options) for method in ("sparse", "matrices")
+        GauntConvolution(*arguments, method=method, **options) for method in ("sparse", "dense")
     )
 
 
@@ -223,7 +223,7 @@ def test_derivatives_of_higher_order_and_in_forward_mode(per_path, layout):
     assert torch.autograd.gradgradcheck(third, leaves, atol=1e-4)
 
 
-@pytest.mark.parametrize("method", ["sparse", "matrices", "grid"])
+@pytest.mark.parametrize("method", ["sparse", "dense", "grid"])
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_forward_mode_is_reverse_mode(layout, method):
     layer = GauntConvolution(irreps(3, 2), 2, irreps(3, 1), layout=layout, method=method)
@@ -253,7 +253,7 @@ def test_forward_mode_is_reverse_mode(layout, method):
             close(forward_ad.unpack_dual(f(*duals)).tangent, expected)
 
 
-@pytest.mark.parametrize("method", ["sparse", "matrices"])
+@pytest.mark.parametrize("method", ["sparse", "dense"])
 def test_batches_of_everything(method):
     """Maps over features, vectors and weights, and of derivatives."""
     layer = GauntConvolution(irreps(3, 2), 2, irreps(3, 1), method=method)
@@ -286,7 +286,7 @@ def test_batches_of_everything(method):
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("method", ["sparse", "matrices"])
+@pytest.mark.parametrize("method", ["sparse", "dense"])
 def test_batches_of_gradients_by_the_older_way(method, layout):
     """The one of ``is_grads_batched``, and of vectorized Jacobians and Hessians."""
     layer = GauntConvolution(irreps(3, 2), 2, irreps(3, 1), method=method, layout=layout)
@@ -332,7 +332,7 @@ def double():
     torch.set_default_dtype(torch.float32)
 
 
-@pytest.mark.parametrize("method", ["sparse", "matrices"])
+@pytest.mark.parametrize("method", ["sparse", "dense"])
 @pytest.mark.parametrize("degree", [3, 10])
 def test_single_precision_turns_to_six_digits(degree, method, double):
     layer = GauntConvolution(irreps(4, degree), degree, irreps(4, degree), method=method)
@@ -389,15 +389,15 @@ def test_any_form_and_a_broken_twin():
     x, harmonics, weights = normal(5, 16), normal(7, 2, seed=1), normal(7, 2, seed=2)
     ends = Incidence(EDGES[0], EDGES[1], 5, 6)
     expected = sums(terms, x, harmonics, weights, ends)
-    close(kernel_of(terms).convolve(x, harmonics, weights, ends, turned=False), expected)
-    turned = kernel_of(terms.turned()).convolve(x, harmonics, weights, ends, turned=True)
-    close(turned, expected)
+    close(kernel_of(terms).convolve(x, harmonics, weights, ends, transposed=False), expected)
+    back = kernel_of(terms.transposed()).convolve(x, harmonics, weights, ends, transposed=True)
+    close(back, expected)
     for place in range(len(terms.value)):
         wrong = terms.value.copy()
         wrong[place] += 1e-6
         broken = kernel_of(replace(terms, value=wrong))
         with pytest.raises(AssertionError):
-            close(broken.convolve(x, harmonics, weights, ends, turned=False), expected)
+            close(broken.convolve(x, harmonics, weights, ends, transposed=False), expected)
 
 
 def test_gradients_of_any_form_and_a_broken_twin():

@@ -1,4 +1,4 @@
-"""Tensors that are no plain numbers in memory: batches in disguise, shapes alone, traces."""
+"""Tensors that are no plain numbers in memory: hidden batches, shapes alone, traces."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ DIM = 18
 class OnEdges(torch.nn.Module):
     """A convolution with its edges as an argument in place."""
 
-    def __init__(self, method="filter"):
+    def __init__(self, method="auto"):
         super().__init__()
         self.layer = GauntConvolution(IRREPS, 2, IRREPS, weights="degree", method=method)
 
@@ -59,7 +59,7 @@ LAYERS = {
     "self-mix": (lambda: mixing(), features),
     "harmonics": (lambda: DirectionHarmonics(3), lambda rows: features(rows, dim=3)),
     "convolution": (OnEdges, edges),
-    "convolution by matrices": (lambda: OnEdges("matrices"), edges),
+    "convolution by matrices": (lambda: OnEdges("dense"), edges),
     "convolution on a grid": (lambda: OnEdges("grid"), edges),
 }
 

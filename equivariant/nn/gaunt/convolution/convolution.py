@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from itertools import product
-from typing import Literal, get_args
+from typing import Literal, cast, get_args
 
 import torch
 from e3nn.o3 import Irreps
@@ -27,7 +28,9 @@ from equivariant.shapes import Float, Int
 Weights = Literal["none", "degree"]
 WeightName = Literal["weight_in", "weight_out"]
 FULL = (torch.float32, torch.float64)
-FilterMethod = Literal["filter", "sparse", "matrices", "grid"]
+FilterMethod = Literal["auto", "sparse", "dense", "grid"]
+FormerMethod = Literal["filter", "matrices"]
+_FORMER_NAMES: dict[str, FilterMethod] = {"filter": "auto", "matrices": "dense"}
 
 
 class GauntConvolution(DerivedBuffers):
@@ -68,13 +71,13 @@ class GauntConvolution(DerivedBuffers):
         parity: "even" or "full": with brackets, the cross product among them.
         normalization: Of the harmonics that features and filter are coefficients of, see
             :func:`real_harmonics`.
-        layout: "mul_ir", e3nn's, or "ir_mul", which needs no copies. Of x and the result.
-        method: "filter" takes the kernel where it can, and else matrix products; "sparse" and
-            "matrices" are one of both. "grid" multiplies at points, edge by edge, by
-            :func:`gaunt_product`: for comparison and for large degrees; weights per degree only,
-            and all messages exist together.
         weights: "none", or "degree": one factor per channel and irrep of input and result,
             shared by edges, which start at 1.
+        layout: "mul_ir", e3nn's, or "ir_mul", which needs no copies. Of x and the result.
+        method: "auto" takes the kernel where it can, and else matrix products; "sparse" and
+            "dense" are one of both. "grid" multiplies at points, edge by edge, by
+            :func:`gaunt_product`: for comparison and for large degrees; weights per degree only,
+            and all messages exist together.
         filter_bytes: Memory that matrices of edges may take at a time where there is no kernel,
             and, on top of it, their features and messages; at least 1. A chunk has at least one
             edge.
@@ -112,14 +115,15 @@ class GauntConvolution(DerivedBuffers):
         *,
         parity: Parity = "even",
         normalization: Normalization = "component",
-        layout: Layout = "mul_ir",
-        method: FilterMethod = "filter",
         weights: Weights = "none",
+        layout: Layout = "mul_ir",
+        method: FilterMethod | FormerMethod = "auto",
         filter_bytes: int = 1 << 26,
     ) -> None:
         super().__init__()
         check_option(parity, ("even", "full"), "parity")
-        check_option(method, get_args(FilterMethod), "method")
+        present = _present_name(method)
+        check_option(present, get_args(FilterMethod), "method")
         check_option(weights, ("none", "degree"), "weights")
         check_degree(lmax, "lmax")
         _check_bytes(filter_bytes)
@@ -140,7 +144,7 @@ class GauntConvolution(DerivedBuffers):
         self.parity: Parity = parity
         self.normalization: Normalization = normalization
         self.layout: Layout = layout
-        self.method: FilterMethod = method
+        self.method: FilterMethod = present
         self.weights: Weights = weights
         self.filter_bytes = filter_bytes
         report = expressivity_report(self.irreps_in, self.irreps_filter, self.irreps_out)
@@ -216,7 +220,7 @@ class GauntConvolution(DerivedBuffers):
         self, x: Tensor, factors: tuple[Tensor, Tensor], incidence: Incidence
     ) -> Tensor:
         per_path = bool(factors[1].shape[1] != self.lmax + 1)
-        method = "filter" if self.method == "grid" else self.method
+        method = "auto" if self.method == "grid" else self.method
         work = self.tables.work(x, self.filter_bytes, per_path=per_path, method=method)
         if work.kernel is not None and has_numbers(x, *factors):
             form = EdgeForm(work.matrices, incidence, work.kernel)
@@ -308,6 +312,15 @@ class GauntConvolution(DerivedBuffers):
             f"{self.irreps_in} x {self.irreps_filter} -> {self.irreps_out}, "
             f"parity={self.parity}, method={self.method}, weights={self.weights}"
         )
+
+
+def _present_name(method: FilterMethod | FormerMethod) -> FilterMethod:
+    """The method under its present name; former names are taken with a warning."""
+    present = _FORMER_NAMES.get(method)
+    if present is None:
+        return cast(FilterMethod, method)
+    warnings.warn(f'method="{method}" is called "{present}" now', DeprecationWarning, stacklevel=3)
+    return present
 
 
 def _ordered(

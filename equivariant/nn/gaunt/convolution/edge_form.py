@@ -133,16 +133,16 @@ class EdgeForm(MultilinearForm):
             return self._batched(slot, operands)
         if slot == 1:
             return self._correlated(one, other)
-        turned = slot == 0
-        x, filters = (other, one) if turned else (one, other)
-        ends = self.ends.turned() if turned else self.ends
+        transposed = slot == 0
+        x, filters = (other, one) if transposed else (one, other)
+        ends = self.ends.transposed() if transposed else self.ends
         if self.kernel is not None:
-            return self.kernel.convolve(x, filters, None, ends, turned)
+            return self.kernel.convolve(x, filters, None, ends, transposed)
         form = self.matrices
-        values = _by_component(x, form.width_out if turned else form.width_in)
+        values = _by_component(x, form.width_out if transposed else form.width_in)
         with without_autocast(x.device):
             made = self._made(filters, values)
-            y = form.convolve(values, filters, ends, turned=turned, matrices=made)
+            y = form.convolve(values, filters, ends, transposed=transposed, matrices=made)
         return y.flatten(1)
 
     def gradients(

@@ -104,26 +104,26 @@ class FilterMatrices:
         filters: Float[Tensor, "edges b"],
         ends: Incidence,
         *,
-        turned: bool = False,
+        transposed: bool = False,
         matrices: Float[Tensor, "edges a c"] | None = None,
     ) -> Tensor:
         """Gather, multiply by the matrices of the edges, and add up at their ends, in chunks.
 
         Args:
-            x: Shape (rows, width_in, channels), or (rows, width_out, channels) where turned.
+            x: Shape (rows, width_in, channels), or (rows, width_out, channels) where transposed.
             filters: h, shape (edges, filter_width), of the same dtype.
-            ends: Of edges, from rows of x to those of the result, also where turned.
-            turned: Whether x is multiplied by the transposed matrices.
+            ends: Of edges, from rows of x to those of the result, also where transposed.
+            transposed: Whether x is multiplied by the transposed matrices.
             matrices: Of all edges, where they were made before and are few enough.
 
         Returns:
-            Shape (rows_out, width_out, channels), or with width_in where turned.
+            Shape (rows_out, width_out, channels), or with width_in where transposed.
         """
-        shape = (self.width_in if turned else self.width_out, x.shape[2])
+        shape = (self.width_in if transposed else self.width_out, x.shape[2])
         parts: list[Tensor] = []
         for part in _ranges(len(filters), self.chunk(x)):
             made = self.matrices(filters[part]) if matrices is None else matrices
-            y = (made if turned else made.mT) @ _taken(x, ends.source, part)
+            y = (made if transposed else made.mT) @ _taken(x, ends.source, part)
             if ends.target is None:
                 parts.append(y)
                 continue

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from equivariant.nn.gaunt.compiled.edges.kernel import EdgeKernel
 
 
-EdgeMethod = Literal["filter", "sparse", "matrices"]
+EdgeMethod = Literal["auto", "sparse", "dense"]
 
 
 class FilterWork(NamedTuple):
@@ -56,7 +56,7 @@ class FilterTables:
         >>> one, scalar = IrrepsLayout("2x1o"), IrrepsLayout("0e + 1o")
         >>> paths = [Path(*(one.each[0], scalar.each[0], one.each[0]))]
         >>> tables = FilterTables(one, scalar, one, paths, parity="even", normalization="norm")
-        >>> work = tables.work(torch.ones(1), 1 << 20, per_path=True, method="matrices")
+        >>> work = tables.work(torch.ones(1), 1 << 20, per_path=True, method="dense")
         >>> work.columns.weight
         tensor([0])
     """
@@ -125,7 +125,7 @@ class FilterTables:
             like: A tensor of the dtype and on the device of the features.
             filter_bytes: See :class:`FilterMatrices`.
             per_path: Whether weights are per coupling, and not per degree.
-            method: "sparse" asks for a kernel, "matrices" for none and "filter" for the faster.
+            method: "sparse" asks for a kernel, "dense" for none and "auto" for the faster.
 
         Returns:
             The same object in every call with equal arguments, except where torch traces,
@@ -146,12 +146,12 @@ class FilterTables:
         return found
 
     def _takes_kernel(self, like: Tensor, method: EdgeMethod) -> bool:
-        if method == "matrices":
+        if method == "dense":
             return False
-        if method == "filter":
+        if method == "auto":
             return prefers_edges(like)
         if not sparse_fits(like.device, like.dtype):
-            raise no_kernel(like.device, 'Use method="filter", which takes matrices there.')
+            raise no_kernel(like.device, 'Use method="auto", which takes matrices there.')
         return True
 
     def _made(self, like: Tensor, filter_bytes: int, per_path: bool) -> FilterWork:

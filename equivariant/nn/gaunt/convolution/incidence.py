@@ -27,7 +27,7 @@ class Incidence:
         rows_out: Number of rows of y.
 
     Example:
-        >>> Incidence(None, None, 3, 3).turned().rows_out
+        >>> Incidence(None, None, 3, 3).transposed().rows_out
         3
     """
 
@@ -36,7 +36,7 @@ class Incidence:
     rows_in: Size
     rows_out: Size
 
-    def turned(self) -> Incidence:
+    def transposed(self) -> Incidence:
         """Edges the other way round."""
         return Incidence(self.target, self.source, self.rows_out, self.rows_in)
 

@@ -137,7 +137,7 @@ def prefers_edges(like: torch.Tensor) -> bool:
 
 
 def measure(case: Case, candidates: dict[Method, Callable[[], object]]) -> dict[Method, float]:
-    """Time candidates in turn, and keep the fastest as the choice for a case.
+    """Time candidates one after another, and keep the fastest as the choice for a case.
 
     Args:
         case: What they were made for.
@@ -147,13 +147,13 @@ def measure(case: Case, candidates: dict[Method, Callable[[], object]]) -> dict[
         Seconds of the fastest of several calls, by method.
     """
     seconds = dict.fromkeys(candidates, float("inf"))
-    for turn in range(6):
+    for trial in range(6):
         for method, call in candidates.items():
             started = time.perf_counter()
             call()
             if case.device != "cpu":
                 torch.cuda.synchronize()
-            if turn:
+            if trial:
                 seconds[method] = min(seconds[method], time.perf_counter() - started)
     MEASURED[case] = min(seconds, key=lambda method: seconds[method])
     return seconds

@@ -115,11 +115,11 @@ def _half_tables(
             even, odd = (table[half][:, place].contiguous().to(device, dtype) for place in places)
             return even, odd
 
-        def turn(table: Tensor) -> Tables:
+        def project_half(table: Tensor) -> Tables:
             even, odd = (part.T.contiguous() for part in cut(2 * table))
             return even, odd
 
-        return cut(whole[0].T), cut(whole[1].T), cut(whole[2].T), turn(whole[3])
+        return cut(whole[0].T), cut(whole[1].T), cut(whole[2].T), project_half(whole[3])
 
 
 @lru_cache(maxsize=256)

@@ -20,8 +20,8 @@ class Factors(NamedTuple):
 
     ``sort`` are the places of coefficients in that order and ``unsort`` leads back. For each
     m >= 0, (rows of the grid, L+1−m): ``values`` is P, ``along`` ∂_β P and ``divided`` P / sin β;
-    ``project`` is P times weights, transposed. ``circle`` is T, (angles, orders), and ``turned``
-    its derivative; ``back`` is T times the step in α, transposed.
+    ``project`` is P times weights, slope. ``circle`` is T, (angles, orders), and ``slope``
+    its derivative; ``back`` is T times the step in α, slope.
     """
 
     sort: Tensor
@@ -31,7 +31,7 @@ class Factors(NamedTuple):
     divided: list[Tensor]
     project: list[Tensor]
     circle: Tensor
-    turned: Tensor
+    slope: Tensor
     back: Tensor
 
 
@@ -72,7 +72,7 @@ class Separable(Sampling):
             return (self._values(ordered, tables.values, tables.circle),)
         return (
             self._values(ordered, tables.along, tables.circle),
-            self._values(ordered, tables.divided, tables.turned),
+            self._values(ordered, tables.divided, tables.slope),
         )
 
     def _values(self, ordered: Tensor, legendre: list[Tensor], circle: Tensor) -> Tensor:
@@ -126,7 +126,7 @@ def _factors(
         phase = angle[:, None] * orders.abs()
         cosine, sine = math.sqrt(2) * phase.cos(), math.sqrt(2) * phase.sin()
         circle = torch.where(orders > 0, cosine, torch.where(orders < 0, sine, 1.0))
-        turned = orders.abs() * torch.where(orders > 0, -sine, cosine)
+        slope = orders.abs() * torch.where(orders > 0, -sine, cosine)
         step = 2 * math.pi / count
         shaped = [table.T.reshape(-1, count, table.shape[0])[:, 0] for table in whole[:2]]
         weighted = whole[3].reshape(-1, count, whole[3].shape[1])[:, 0] / step
@@ -142,7 +142,7 @@ def _factors(
             for rows, table in zip(lists, found, strict=True):
                 rows.append(table.contiguous().to(device, dtype))
         places = torch.tensor(sort)
-        around = (circle, turned, (circle * step).T)
+        around = (circle, slope, (circle * step).T)
         first, second, third = (table.contiguous().to(device, dtype) for table in around)
         legendre, slopes, divided, project = lists
         return Factors(

@@ -55,7 +55,8 @@ class GauntTensorProduct(DerivedBuffers):
             all of the first.
         parity: "even": products of functions. "full": brackets as well.
         normalization: Of the harmonics that features are coefficients of, see
-            :func:`gaunt_product`.
+            :func:`gaunt_product`. The default is that function's; convolutions, powers and
+            self-mixes, whose results are features again, take "component".
         weights: "none"; "degree": one factor per channel and irrep of both operands and the
             result; "path": one per channel and coupling, in the order of the irreps.
         path_norm: "none", or "cg-like": fixed factors per degree that make couplings count nearly
@@ -121,21 +122,8 @@ class GauntTensorProduct(DerivedBuffers):
         check_option(layout, ("mul_ir", "ir_mul"), "layout")
         of_paths: tuple[Method, ...] = ("auto", "sparse", "dense")
         check_option(method, of_paths if weights == "path" else METHODS, "method")
-        first = IrrepsLayout(irreps_in1, "irreps_in1", layout=layout)
-        second = IrrepsLayout(irreps_in2, "irreps_in2", layout=layout)
-        report = expressivity_report(first.irreps, second.irreps)
-        reached = report.outputs(parity)
-        if irreps_out is None:
-            irreps_out = Irreps([(first.multiplicity, irrep) for irrep in reached])
-        third = IrrepsLayout(irreps_out, "irreps_out", layout=layout)
-        if mode == "uuu":
-            second.check_channels(first.multiplicity, "irreps_in2", "irreps_in1")
-        else:
-            second.check_channels(1, "irreps_in2", "the operand that all channels share")
-        third.check_channels(first.multiplicity, "irreps_out", "irreps_in1")
-        helps = all(irrep in report.outputs("full") for irrep in third.each)
-        advice = 'parity="full" reaches them.' if helps else "Nothing couples to these."
-        check_reached(third.each, reached, advice)
+        irreps = (irreps_in1, irreps_in2, irreps_out)
+        first, second, third = _layouts(irreps, mode=mode, parity=parity, layout=layout)
         self._layouts = (first, second, third)
         self.irreps_in1, self.irreps_in2 = first.irreps, second.irreps
         self.irreps_out, self.multiplicity = third.irreps, first.multiplicity
@@ -286,6 +274,33 @@ class GauntTensorProduct(DerivedBuffers):
             f"parity={self.parity}, weights={self.weights}, layout={self.layout}, "
             f"method={self.method}"
         )
+
+
+def _layouts(
+    irreps: tuple[str | Irreps, str | Irreps, str | Irreps | None],
+    *,
+    mode: Mode,
+    parity: Parity,
+    layout: Layout,
+) -> tuple[IrrepsLayout, IrrepsLayout, IrrepsLayout]:
+    """Both operands and the result, where None takes all irreps that are reached."""
+    irreps_in1, irreps_in2, irreps_out = irreps
+    first = IrrepsLayout(irreps_in1, "irreps_in1", layout=layout)
+    second = IrrepsLayout(irreps_in2, "irreps_in2", layout=layout)
+    report = expressivity_report(first.irreps, second.irreps)
+    reached = report.outputs(parity)
+    if irreps_out is None:
+        irreps_out = Irreps([(first.multiplicity, irrep) for irrep in reached])
+    third = IrrepsLayout(irreps_out, "irreps_out", layout=layout)
+    if mode == "uuu":
+        second.check_channels(first.multiplicity, "irreps_in2", "irreps_in1")
+    else:
+        second.check_channels(1, "irreps_in2", "the operand that all channels share")
+    third.check_channels(first.multiplicity, "irreps_out", "irreps_in1")
+    helps = all(irrep in report.outputs("full") for irrep in third.each)
+    advice = 'parity="full" reaches them.' if helps else "Nothing couples to these."
+    check_reached(third.each, reached, advice)
+    return first, second, third
 
 
 def _check_leading(x1: Tensor, x2: Tensor, weight: Tensor | None) -> None:

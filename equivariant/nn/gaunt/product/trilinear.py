@@ -38,7 +38,7 @@ class TrilinearForm(MultilinearForm):
 
     Example:
         >>> form = TrilinearForm(1, 2, 3, "even", "integral", "grid")
-        >>> form.turned().first, form.turned().third, form.exact
+        >>> form.transposed().first, form.transposed().third, form.exact
         (2, 1, 6)
     """
 
@@ -65,7 +65,7 @@ class TrilinearForm(MultilinearForm):
         degrees = f"{self.first}/{self.second}/{self.third}"
         return f"harmonics:{degrees}/{self.kind}/{self.normalization}/{self.method}"
 
-    def turned(self) -> TrilinearForm:
+    def transposed(self) -> TrilinearForm:
         """The form with the second operand first, the third second and the first last."""
         return replace(self, first=self.second, second=self.third, third=self.first)
 
@@ -136,12 +136,12 @@ class TrilinearForm(MultilinearForm):
     def _facing(
         self, slot: int, operands: Sequence[Tensor]
     ) -> tuple[TrilinearForm, Tensor, Tensor]:
-        """The form turned so that a slot is its result, and the others in their order."""
+        """The form transposed so that a slot is its result, and the others in their order."""
         if slot == 2:
             return self, operands[0], operands[1]
         if slot == 0:
-            return self.turned(), operands[0], operands[1]
-        return self.turned().turned(), operands[1], operands[0]
+            return self.transposed(), operands[0], operands[1]
+        return self.transposed().transposed(), operands[1], operands[0]
 
     def _method(self, operands: Sequence[Tensor]) -> Method:
         if self.method != "auto":

@@ -24,12 +24,12 @@ from equivariant.nn.gaunt.compiled.instructions.vector_instructions import (
 
 LANES = PIECE // 8
 Terms = NDArray[np.int64]
-Numbers = NDArray[Any]
+Doubles = NDArray[Any]
 
 
 @kernel
 def evaluate_directions(
-    vectors: Numbers, harmonics: Numbers, terms: Terms, values: Numbers, scales: Numbers,
+    vectors: Doubles, harmonics: Doubles, terms: Terms, values: Doubles, scales: Doubles,
     smallest: float,
 ) -> None:  # fmt: skip
     """Harmonics of every row of vectors; those with no component of ``smallest`` have none."""
@@ -50,8 +50,8 @@ def evaluate_directions(
 
 @kernel
 def derive_directions(
-    vectors: Numbers, gradient: Numbers, result: Numbers, terms: Terms, values: Numbers,
-    scales: Numbers, smallest: float,
+    vectors: Doubles, gradient: Doubles, result: Doubles, terms: Terms, values: Doubles,
+    scales: Doubles, smallest: float,
 ) -> None:  # fmt: skip
     """Gradients by vectors, given those by harmonics."""
     size = scales.shape[0]
@@ -59,7 +59,7 @@ def derive_directions(
     here = (memory.ctypes.data + PIECE - 1) // PIECE * PIECE
     unit = here + size * PIECE
     back = unit + 4 * PIECE
-    turn = back + size * PIECE
+    toward = back + size * PIECE
     for first in range(0, vectors.shape[0], LANES):
         count = min(LANES, vectors.shape[0] - first)
         normalize(vectors, first, count, unit, smallest)
@@ -69,22 +69,22 @@ def derive_directions(
             for lane in range(count):
                 value = gradient[first + lane, place] * scales[place]
                 store(back + place * PIECE + lane * 8, value)
-        descend(here, unit, back, turn, terms, values, size)
+        descend(here, unit, back, toward, terms, values, size)
         for lane in range(count):
             along = 0.0
             for axis in range(3):
                 place = axis * PIECE + lane * 8
-                along += read(unit + place, 0.0) * read(turn + place, 0.0)
+                along += read(unit + place, 0.0) * read(toward + place, 0.0)
             for axis in range(3):
                 place = axis * PIECE + lane * 8
-                across = read(turn + place, 0.0) - along * read(unit + place, 0.0)
+                across = read(toward + place, 0.0) - along * read(unit + place, 0.0)
                 value = across * read(unit + 3 * PIECE + lane * 8, 0.0)
                 result[first + lane, axis] = value
     hold(memory)
 
 
 @kernel
-def normalize(vectors: Numbers, first: int, count: int, unit: int, smallest: float) -> None:
+def normalize(vectors: Doubles, first: int, count: int, unit: int, smallest: float) -> None:
     """Unit vectors and inverse lengths in lanes, 0 where there is no direction."""
     for axis in range(4):
         store(unit + axis * PIECE, splat_register(0.0))
@@ -103,7 +103,7 @@ def normalize(vectors: Numbers, first: int, count: int, unit: int, smallest: flo
 
 
 @kernel
-def climb(here: int, unit: int, terms: Terms, values: Numbers, size: int) -> None:
+def climb(here: int, unit: int, terms: Terms, values: Doubles, size: int) -> None:
     """Harmonics with Σ_m Y² = 2l+1, degree by degree."""
     store(here, splat_register(1.0))
     for axis in range(min(3, size - 1)):
@@ -122,20 +122,20 @@ def climb(here: int, unit: int, terms: Terms, values: Numbers, size: int) -> Non
 
 @kernel
 def descend(
-    here: int, unit: int, back: int, turn: int, terms: Terms, values: Numbers, size: int
+    here: int, unit: int, back: int, toward: int, terms: Terms, values: Doubles, size: int
 ) -> None:
     """The transpose of :func:`climb`, from gradients at ``back`` to those by unit vectors."""
     for axis in range(3):
-        store(turn + axis * PIECE, splat_register(0.0))
+        store(toward + axis * PIECE, splat_register(0.0))
     for term in range(terms.shape[0] - 1, -1, -1):
         below, axis = terms[term, 0] * PIECE, terms[term, 1] * PIECE
         above = load_register(back + terms[term, 2] * PIECE, 0.0)
         given = multiply(splat_register(values[term]), above)
         total = load_register(back + below, 0.0)
         store(back + below, fused(given, load_register(unit + axis, 0.0), total))
-        total = load_register(turn + axis, 0.0)
-        store(turn + axis, fused(given, load_register(here + below, 0.0), total))
+        total = load_register(toward + axis, 0.0)
+        store(toward + axis, fused(given, load_register(here + below, 0.0), total))
     for axis in range(min(3, size - 1)):
         given = load_register(back + (axis + 1) * PIECE, 0.0)
-        total = load_register(turn + axis * PIECE, 0.0)
-        store(turn + axis * PIECE, fused(splat_register(np.sqrt(3.0)), given, total))
+        total = load_register(toward + axis * PIECE, 0.0)
+        store(toward + axis * PIECE, fused(splat_register(np.sqrt(3.0)), given, total))

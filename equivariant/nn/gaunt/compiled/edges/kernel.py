@@ -21,7 +21,7 @@ from equivariant.nn.gaunt.compiled.threads import SMALLEST, in_parts
 from equivariant.nn.gaunt.convolution.incidence import Incidence
 
 
-class Side(NamedTuple):
+class EdgeSide(NamedTuple):
     """What does not change from call to call about a feature: bytes of a row, components, blocks.
 
     See :class:`Feature`.
@@ -33,7 +33,7 @@ class Side(NamedTuple):
     records: int
 
 
-class Plan(NamedTuple):
+class EdgePlan(NamedTuple):
     """Everything for one dtype: lists for both directions, for pairs and for filters.
 
     ``filters`` are made of harmonics and weights, or are the harmonics alone. ``kept`` are the
@@ -41,10 +41,10 @@ class Plan(NamedTuple):
     """
 
     forward: tuple[int, ...]
-    turned: tuple[int, ...]
+    transposed: tuple[int, ...]
     pairs: tuple[int, ...]
     filters: tuple[tuple[int, ...], tuple[int, ...]]
-    sides: tuple[Side, Side]
+    sides: tuple[EdgeSide, EdgeSide]
     like: Any
     one: Any
     kept: tuple[Any, ...]
@@ -64,36 +64,41 @@ class EdgeKernel:
     def __init__(self, terms: EdgeTerms, layouts: tuple[RowLayout, RowLayout]) -> None:
         self.terms = terms
         self.layouts = layouts
-        self._plans: dict[torch.dtype, Plan] = {}
+        self._plans: dict[torch.dtype, EdgePlan] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out addresses, which are made again when needed."""
         return {**self.__dict__, "_plans": {}}
 
     def convolve(
-        self, x: Tensor, harmonics: Tensor, weights: Tensor | None, ends: Incidence, turned: bool
+        self,
+        x: Tensor,
+        harmonics: Tensor,
+        weights: Tensor | None,
+        ends: Incidence,
+        transposed: bool,
     ) -> Tensor:
-        """Gradient of the form by y, given x; with ``turned`` by x, given y in its place.
+        """Gradient of the form by y, given x; with ``transposed`` by x, given y in its place.
 
         Args:
             x: Shape (rows, numbers of a row), float32 or float64, on the CPU.
             harmonics: Shape (edges, harmonics), of the same dtype.
             weights: Shape (edges, weights), of the same dtype, or None.
-            ends: Of edges; from rows of x to those of the result, also where turned.
-            turned: Which of both.
+            ends: Of edges; from rows of x to those of the result, also where transposed.
+            transposed: Which of both.
 
         Returns:
             Shape (rows_out, numbers of a row).
         """
         plan = self._plan(x.dtype)
-        shape = ends.rows_out, self.layouts[0 if turned else 1].length
-        inside, outside = plan.sides[::-1] if turned else plan.sides
+        shape = ends.rows_out, self.layouts[0 if transposed else 1].length
+        inside, outside = plan.sides[::-1] if transposed else plan.sides
         edges = harmonics.shape[0]
         if edges == 0:
             return x.new_zeros(shape)
         x, harmonics = _plain(x), _plain(harmonics)
         weights, source, target = _kept(weights), _kept(ends.source), _kept(ends.target)
-        direction = plan.turned if turned else plan.forward
+        direction = plan.transposed if transposed else plan.forward
         direct = outside.records == 0
         y = x.new_empty(shape) if target is None or not direct else x.new_zeros(shape)
         operands = (
@@ -134,7 +139,9 @@ class EdgeKernel:
             return [torch.zeros_like(t) if t is not None and w else None for t, w in wanted]
         cut = torch.get_num_threads() > 1 and ends.source is not None and needs[0]
         if cut or not any(needs[1:]):
-            to_x = self.convolve(g, harmonics, weights, ends.turned(), True) if needs[0] else None
+            to_x = (
+                self.convolve(g, harmonics, weights, ends.transposed(), True) if needs[0] else None
+            )
             rest: list[Tensor | None] = [None, None]
             if any(needs[1:]):
                 _, *rest = self.derive(features, harmonics, weights, ends, (False, *needs[1:]))
@@ -157,9 +164,9 @@ class EdgeKernel:
             (0 if to_x is None else to_x.data_ptr(), *first[1:]),
             _gradients(to_harmonics, to_weights),
         )
-        lists = (plan.filters[weights is None], plan.turned, plan.pairs, plan.like)
-        span = (0, edges, self.layouts[0].channels, x.itemsize, 0, plan.turned[-1])
-        parts = self._parts(span, plan.turned, by_rows=False, direct=False)
+        lists = (plan.filters[weights is None], plan.transposed, plan.pairs, plan.like)
+        span = (0, edges, self.layouts[0].channels, x.itemsize, 0, plan.transposed[-1])
+        parts = self._parts(span, plan.transposed, by_rows=False, direct=False)
         in_parts(derive_edges, [(operands, lists, part) for part in parts])
         return [to_x, to_harmonics, to_weights]
 
@@ -183,13 +190,13 @@ class EdgeKernel:
             for one, other in pairwise(cuts)
         ]
 
-    def _plan(self, dtype: torch.dtype) -> Plan:
+    def _plan(self, dtype: torch.dtype) -> EdgePlan:
         """Lists and addresses, made once."""
         if dtype not in self._plans:
             numbers = NUMPY_DTYPES[dtype]
-            turned = self.terms.turned()
+            transposed = self.terms.transposed()
             made = (
-                matrices(self.terms, numbers), matrices(turned, numbers),
+                matrices(self.terms, numbers), matrices(transposed, numbers),
                 pairs(self.terms, numbers), filters(self.terms), filters(self.terms.alone()),
             )  # fmt: skip
             forward, back, products, both, alone = (tuple(addresses) for addresses, _ in made)
@@ -202,26 +209,26 @@ class EdgeKernel:
                 _side(layout, block, numbers.itemsize)
                 for layout, block in zip(self.layouts, blocks, strict=True)
             ]
-            self._plans[dtype] = Plan(
+            self._plans[dtype] = EdgePlan(
                 forward, back, products, (both, alone), (sides[0], sides[1]),
                 numbers.type(0), one, (blocks, *(kept for _, kept in made)),
             )  # fmt: skip
         return self._plans[dtype]
 
 
-def _side(layout: RowLayout, blocks: Any, size: int) -> Side:
+def _side(layout: RowLayout, blocks: Any, size: int) -> EdgeSide:
     whole = layout.order == "ir_mul" or all(width == 1 for width in layout.widths)
     direct = whole and layout.channels * size % PIECE == 0
     address, count = (0, 0) if direct else (blocks.ctypes.data, len(blocks))
-    return Side(layout.length * size, layout.size, address, count)
+    return EdgeSide(layout.length * size, layout.size, address, count)
 
 
-def _feature(x: Tensor, side: Side, index: Tensor | None) -> tuple[int, ...]:
+def _feature(x: Tensor, side: EdgeSide, index: Tensor | None) -> tuple[int, ...]:
     """The fields of :class:`Feature`."""
     return (x.data_ptr(), *side, 0 if index is None else index.data_ptr(), x.shape[0])
 
 
-def _factors(harmonics: Tensor, weights: Tensor | None, plan: Plan) -> tuple[int, ...]:
+def _factors(harmonics: Tensor, weights: Tensor | None, plan: EdgePlan) -> tuple[int, ...]:
     """The fields of :class:`Factors`; one weight of 1 serves all edges where there are none."""
     first = harmonics.data_ptr(), harmonics.shape[1] * harmonics.itemsize
     if weights is None:

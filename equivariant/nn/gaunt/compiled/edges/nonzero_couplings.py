@@ -43,7 +43,7 @@ class EdgeTerms:
         none = np.zeros_like(number)
         return replace(self, harmonic=number, weight=none, factors=(self.sizes[1], 1))
 
-    def turned(self) -> EdgeTerms:
+    def transposed(self) -> EdgeTerms:
         """The same form with x and y exchanged."""
         sizes = self.sizes[2], self.sizes[1], self.sizes[0]
         return replace(self, row=self.column, column=self.row, sizes=sizes)

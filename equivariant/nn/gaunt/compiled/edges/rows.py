@@ -30,7 +30,7 @@ class Feature(NamedTuple):
     rows: int
 
 
-class Factors(NamedTuple):
+class EdgeFactors(NamedTuple):
     """Harmonics and weights of edges, or their gradients, 0 where not wanted."""
 
     harmonics: int
@@ -39,7 +39,7 @@ class Factors(NamedTuple):
     weights_stride: int
 
 
-class Span(NamedTuple):
+class EdgeSpan(NamedTuple):
     """Edges, channels of ``size`` bytes, and blocks of rows that a sweep takes."""
 
     first: int
@@ -50,7 +50,7 @@ class Span(NamedTuple):
     last_block: int
 
 
-class Place(NamedTuple):
+class RowPlace(NamedTuple):
     """Where a row is worked on: components ``step`` apart, blocks of lanes ``block`` apart."""
 
     address: int
@@ -60,7 +60,7 @@ class Place(NamedTuple):
 
 @kernel
 def memory_for(size: int) -> NDArray[np.uint8]:
-    """Memory with anything in it, for :func:`start` and :func:`hold` of :mod:`blocks`."""
+    """Memory with anything in it, for :func:`start` and :func:`hold` of :mod:`channel_blocks`."""
     return np.empty(size + BYTES, np.uint8)
 
 
@@ -72,14 +72,14 @@ def wipe(address: int, size: int, like: Any) -> None:
 
 
 @kernel
-def row_bytes(feature: Feature, span: Span) -> int:
-    """Of one row in blocks of lanes."""
+def row_bytes(feature: Feature, span: EdgeSpan) -> int:
+    """Bytes that one row of features takes once it is cut into blocks of lanes."""
     lanes = BYTES // span.size
     return (span.channels + lanes - 1) // lanes * feature.width * BYTES
 
 
 @kernel
-def scratch_bytes(feature: Feature, span: Span) -> int:
+def scratch_bytes(feature: Feature, span: EdgeSpan) -> int:
     """Memory that a feature needs besides its own: none, a row, or all rows."""
     if feature.records == 0:
         return 0
@@ -87,7 +87,7 @@ def scratch_bytes(feature: Feature, span: Span) -> int:
 
 
 @kernel
-def unpack(target: int, feature: Feature, span: Span, row: int, like: Any) -> None:
+def unpack(target: int, feature: Feature, span: EdgeSpan, row: int, like: Any) -> None:
     """One row into blocks of lanes."""
     lanes = BYTES // span.size
     for first in range(0, span.channels, lanes):
@@ -101,7 +101,7 @@ def unpack(target: int, feature: Feature, span: Span, row: int, like: Any) -> No
 
 
 @kernel
-def pack(source: int, feature: Feature, span: Span, row: int, like: Any) -> None:
+def pack(source: int, feature: Feature, span: EdgeSpan, row: int, like: Any) -> None:
     """One row out of blocks of lanes."""
     lanes = BYTES // span.size
     for first in range(0, span.channels, lanes):
@@ -115,7 +115,7 @@ def pack(source: int, feature: Feature, span: Span, row: int, like: Any) -> None
 
 
 @kernel
-def unpack_all(space: int, feature: Feature, span: Span, like: Any) -> None:
+def unpack_all(space: int, feature: Feature, span: EdgeSpan, like: Any) -> None:
     """Rows that several edges may share, once for all of them."""
     if feature.records and feature.numbers:
         for row in range(feature.rows):
@@ -123,7 +123,7 @@ def unpack_all(space: int, feature: Feature, span: Span, like: Any) -> None:
 
 
 @kernel
-def pack_all(space: int, feature: Feature, span: Span, like: Any) -> None:
+def pack_all(space: int, feature: Feature, span: EdgeSpan, like: Any) -> None:
     """The inverse of :func:`unpack_all`."""
     if feature.records and feature.numbers:
         for row in range(feature.rows):
@@ -140,19 +140,19 @@ def row_of(feature: Feature, edge: int) -> int:
 
 
 @kernel
-def place_of(space: int, feature: Feature, span: Span, edge: int) -> Place:
+def place_of(space: int, feature: Feature, span: EdgeSpan, edge: int) -> RowPlace:
     """Where the row of an edge is worked on."""
     if feature.records == 0:
         address = feature.address + row_of(feature, edge) * feature.stride
-        return Place(address, span.channels * span.size, BYTES)
+        return RowPlace(address, span.channels * span.size, BYTES)
     length = row_bytes(feature, span)
     row = row_of(feature, edge) if feature.numbers else 0
-    return Place(space + row * length, BYTES, feature.width * BYTES)
+    return RowPlace(space + row * length, BYTES, feature.width * BYTES)
 
 
 @kernel
-def brought(space: int, feature: Feature, span: Span, edge: int, like: Any) -> Place:
-    """The same, with the row brought there."""
+def brought(space: int, feature: Feature, span: EdgeSpan, edge: int, like: Any) -> RowPlace:
+    """:func:`place_of`, after the edge's row has been unpacked there if it has one of its own."""
     if feature.records and not feature.numbers:
         unpack(space, feature, span, edge, like)
     return place_of(space, feature, span, edge)

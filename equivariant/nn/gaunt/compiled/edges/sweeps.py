@@ -1,8 +1,8 @@
 """Convolutions edge by edge: gather a row, multiply it by the edge's matrix, add it up.
 
 Edges are taken as many at a time as a register has lanes. Their matrices are made with edges in
-lanes and turned, so that for each edge the entries lie in the order in which they are used; they
-never leave the cache. Arguments are plain tuples, see :mod:`sweeps`.
+lanes and then transposed, so that for each edge the entries lie in the order in which they are
+used; they never leave the cache. Arguments are plain tuples, see :mod:`product.sweeps`.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from typing import Any
 
 from equivariant.nn.gaunt.compiled.compilation import kernel
 from equivariant.nn.gaunt.compiled.edges.rows import (
-    Factors,
+    EdgeFactors,
+    EdgeSpan,
     Feature,
-    Place,
-    Span,
+    RowPlace,
     brought,
     collect,
     memory_for,
@@ -26,7 +26,7 @@ from equivariant.nn.gaunt.compiled.edges.rows import (
     unpack_all,
     wipe,
 )
-from equivariant.nn.gaunt.compiled.edges.visiting_order import Filters, Matrices, Pairs
+from equivariant.nn.gaunt.compiled.edges.visiting_order import Filters, MatrixLists, PairLists
 from equivariant.nn.gaunt.compiled.instructions.channel_blocks import hold, start
 from equivariant.nn.gaunt.compiled.instructions.register_tiles import (
     combine_rows,
@@ -45,20 +45,20 @@ from equivariant.nn.gaunt.compiled.instructions.vector_instructions import (
     store,
 )
 
-Operands = tuple[tuple[Any, ...], ...]
-Lists = tuple[Any, ...]
-Numbers = tuple[int, int, int, int, int, int]
+EdgeOperands = tuple[tuple[Any, ...], ...]
+EdgeArguments = tuple[Any, ...]
+EdgeNumbers = tuple[int, int, int, int, int, int]
 
 
 @kernel
-def multiply_edges(to: Operands, lists: Lists, numbers: Numbers) -> None:
+def multiply_edges(to: EdgeOperands, lists: EdgeArguments, numbers: EdgeNumbers) -> None:
     """y_t += x_s M_e. Rows of y that several edges may share must be zeros where direct."""
     x = Feature(*to[0])
     y = Feature(*to[1])
-    factors = Factors(*to[2])
+    factors = EdgeFactors(*to[2])
     made_of = Filters(*lists[0])
-    plan = Matrices(*lists[1])
-    span = Span(*numbers)
+    plan = MatrixLists(*lists[1])
+    span = EdgeSpan(*numbers)
     like = lists[-1]
     edges = PIECE // span.size
     matrix_bytes = plan.entries * span.size
@@ -89,20 +89,20 @@ def multiply_edges(to: Operands, lists: Lists, numbers: Numbers) -> None:
 
 
 @kernel
-def derive_edges(to: Operands, lists: Lists, numbers: Numbers) -> None:
+def derive_edges(to: EdgeOperands, lists: EdgeArguments, numbers: EdgeNumbers) -> None:
     """Gradients by x, where its address is not 0, and by the factors of filters, given that by y.
 
     x_s += M_e g_t as in :func:`multiply_edges`, and h_eb = Σ_ac T_bac Σ_channels x_sa g_tc.
     """
     x = Feature(*to[0])
     g = Feature(*to[1])
-    factors = Factors(*to[2])
+    factors = EdgeFactors(*to[2])
     to_x = Feature(*to[3])
-    to_factors = Factors(*to[4])
+    to_factors = EdgeFactors(*to[4])
     made_of = Filters(*lists[0])
-    plan = Matrices(*lists[1])
-    products = Pairs(*lists[2])
-    span = Span(*numbers)
+    plan = MatrixLists(*lists[1])
+    products = PairLists(*lists[2])
+    span = EdgeSpan(*numbers)
     like = lists[-1]
     edges = PIECE // span.size
     matrix_bytes = plan.entries * span.size
@@ -140,7 +140,7 @@ def derive_edges(to: Operands, lists: Lists, numbers: Numbers) -> None:
                 if to_x.records and not to_x.numbers:
                     pack(space_to, to_x, span, edge, like)
             correlate(here_x, here_g, space_pairs + (edge - first) * pairs, products, span, like)
-        turn(space_pairs, space_turned, pairs, span.size, like)
+        transpose_tiles(space_pairs, space_turned, pairs, span.size, like)
         unmake_filters(
             space_turned, space_filters, space_to_filters, made_of, products, span.size, like
         )
@@ -158,7 +158,13 @@ def filter_bytes(made_of: Filters) -> int:
 
 @kernel
 def make_filters(
-    space: int, factors: Factors, made_of: Filters, first: int, number: int, size: int, like: Any
+    space: int,
+    factors: EdgeFactors,
+    made_of: Filters,
+    first: int,
+    number: int,
+    size: int,
+    like: Any,
 ) -> None:
     """Harmonics, weights and their products, of some edges."""
     weights = space + made_of.harmonics * PIECE
@@ -174,7 +180,7 @@ def make_filters(
 
 
 @kernel
-def make_matrices(space: int, entries: int, plan: Matrices, span: Span, like: Any) -> None:
+def make_matrices(space: int, entries: int, plan: MatrixLists, span: EdgeSpan, like: Any) -> None:
     """Entries of the matrices of some edges, for the blocks of rows of a span.
 
     Filters are at ``space``.
@@ -199,7 +205,7 @@ def make_matrices(space: int, entries: int, plan: Matrices, span: Span, like: An
 
 
 @kernel
-def entry_of(plan: Matrices, block: int) -> int:
+def entry_of(plan: MatrixLists, block: int) -> int:
     """Where the entries of a block start."""
     if block < plan.blocks_in_all:
         number: int = read_integer(plan.blocks + 40 * block + 32)
@@ -209,7 +215,13 @@ def entry_of(plan: Matrices, block: int) -> int:
 
 @kernel
 def apply(
-    here: Place, there: Place, matrix: int, plan: Matrices, span: Span, fresh: bool, like: Any
+    here: RowPlace,
+    there: RowPlace,
+    matrix: int,
+    plan: MatrixLists,
+    span: EdgeSpan,
+    fresh: bool,
+    like: Any,
 ) -> None:
     """Rows of a result from rows of a feature and one matrix, for all channels."""
     lanes = BYTES // span.size
@@ -238,7 +250,12 @@ def apply_block(
     matrix: int, source: int, places: int, count: int, step: int, target: int, there: int,
     fresh: bool, like: Any, height: int, pieces: int,
 ) -> None:  # fmt: skip
-    """One block of rows in registers; see :func:`combine_rows`."""
+    """One block of rows in registers; see :func:`combine_rows`.
+
+    Every call is written out with constants for the height and width of the block: only then does
+    the compiler unroll the loops over them and keep all sums in registers. A call with variables
+    would work on arrays in memory, several times slower; fifteen sizes are the price.
+    """
     if pieces == 4:
         if height == 5:
             combine_rows(matrix, source, places, count, step, target, there, fresh, like, 5, 4)
@@ -274,7 +291,9 @@ def apply_block(
 
 
 @kernel
-def correlate(x: Place, y: Place, target: int, plan: Pairs, span: Span, like: Any) -> None:
+def correlate(
+    x: RowPlace, y: RowPlace, target: int, plan: PairLists, span: EdgeSpan, like: Any
+) -> None:
     """Products of rows of two features, summed over channels."""
     lanes = BYTES // span.size
     tile_bytes = 8 * (4 + PIECE // span.size // 4)
@@ -290,7 +309,7 @@ def correlate(x: Place, y: Place, target: int, plan: Pairs, span: Span, like: An
 
 
 @kernel
-def turn(source: int, target: int, length: int, size: int, like: Any) -> None:
+def transpose_tiles(source: int, target: int, length: int, size: int, like: Any) -> None:
     """From pairs of each edge to edges of each pair."""
     count = PIECE // size
     for tile in range(length // PIECE):
@@ -299,7 +318,7 @@ def turn(source: int, target: int, length: int, size: int, like: Any) -> None:
 
 @kernel
 def unmake_filters(
-    pairs: int, space: int, target: int, made_of: Filters, plan: Pairs, size: int, like: Any
+    pairs: int, space: int, target: int, made_of: Filters, plan: PairLists, size: int, like: Any
 ) -> None:
     """Gradients by harmonics and weights, from products of rows; both as filters lie."""
     wipe(target, (made_of.harmonics + made_of.weights) * PIECE, like)
@@ -323,7 +342,7 @@ def unmake_filters(
 
 @kernel
 def settle_factors(
-    space: int, to: Factors, made_of: Filters, first: int, number: int, size: int, like: Any
+    space: int, to: EdgeFactors, made_of: Filters, first: int, number: int, size: int, like: Any
 ) -> None:
     """Gradients of some edges into memory, where wanted."""
     if to.harmonics:

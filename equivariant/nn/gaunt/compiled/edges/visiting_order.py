@@ -24,7 +24,7 @@ class Filters(NamedTuple):
     weights: int
 
 
-class Matrices(NamedTuple):
+class MatrixLists(NamedTuple):
     """How rows of a result are made, in blocks; addresses of lists.
 
     A block is five integers: how many rows and the first of them, where its list in ``rows``, of
@@ -42,7 +42,7 @@ class Matrices(NamedTuple):
     blocks_in_all: int
 
 
-class Pairs(NamedTuple):
+class PairLists(NamedTuple):
     """Tiles of pairs of rows, and how numbers of a filter are made of pairs; addresses of lists.
 
     A tile is four rows of x and as many of y as make a register of pairs. Number p of a filter is
@@ -57,10 +57,10 @@ class Pairs(NamedTuple):
     tiles_in_all: int
 
 
-Lists = tuple[NDArray[Any], ...]
+EdgeLists = tuple[NDArray[Any], ...]
 
 
-def matrices(terms: EdgeTerms, dtype: np.dtype[Any]) -> tuple[Matrices, Lists]:
+def matrices(terms: EdgeTerms, dtype: np.dtype[Any]) -> tuple[MatrixLists, EdgeLists]:
     """How y is made of x.
 
     Args:
@@ -91,10 +91,10 @@ def matrices(terms: EdgeTerms, dtype: np.dtype[Any]) -> tuple[Matrices, Lists]:
         np.searchsorted(place[order], np.arange(whole + 1)),
         terms.filter[order] * PIECE, terms.value[order].astype(dtype),
     )  # fmt: skip
-    return Matrices._make([*_addresses(kept), whole, len(blocks)]), kept
+    return MatrixLists._make([*_addresses(kept), whole, len(blocks)]), kept
 
 
-def pairs(terms: EdgeTerms, dtype: np.dtype[Any]) -> tuple[Pairs, Lists]:
+def pairs(terms: EdgeTerms, dtype: np.dtype[Any]) -> tuple[PairLists, EdgeLists]:
     """How the gradient by filters is made of products of rows of x and y.
 
     Args:
@@ -125,10 +125,10 @@ def pairs(terms: EdgeTerms, dtype: np.dtype[Any]) -> tuple[Pairs, Lists]:
         np.searchsorted(terms.filter[order], np.arange(terms.sizes[1] + 1)),
         place[order], terms.value[order].astype(dtype),
     )  # fmt: skip
-    return Pairs._make([*_addresses(kept), len(tiles)]), kept
+    return PairLists._make([*_addresses(kept), len(tiles)]), kept
 
 
-def filters(terms: EdgeTerms) -> tuple[Filters, Lists]:
+def filters(terms: EdgeTerms) -> tuple[Filters, EdgeLists]:
     """What filters are made of.
 
     Args:
@@ -141,7 +141,7 @@ def filters(terms: EdgeTerms) -> tuple[Filters, Lists]:
     return Filters._make([*_addresses(kept), len(kept[0]), *terms.factors]), kept
 
 
-def _addresses(arrays: Lists) -> list[int]:
+def _addresses(arrays: EdgeLists) -> list[int]:
     return [array.ctypes.data for array in arrays]
 
 

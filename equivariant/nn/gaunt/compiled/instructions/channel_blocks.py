@@ -1,4 +1,10 @@
-"""One block of lanes of an operand: where it lies, or a copy of it in scratch memory."""
+"""Where kernels find one block of an operand's channels, and how results get back to memory.
+
+A *block of lanes* is a matrix: a row per coefficient, BYTES wide, in whose lanes (the places of a
+vector register) stand channels of one batch entry, or few channels of several entries. An operand
+whose rows in memory already look like that ("ir_mul" with whole vectors) is used where it lies;
+every other is copied into scratch memory by :func:`fetch` and back by :func:`settle`.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from equivariant.nn.gaunt.compiled.compilation import kernel
-from equivariant.nn.gaunt.compiled.instructions.packing import Blocks, fill, spill
+from equivariant.nn.gaunt.compiled.instructions.packing import Records, fill, spill
 from equivariant.nn.gaunt.compiled.instructions.vector_instructions import BYTES, read, splat, store
 
 
@@ -24,7 +30,7 @@ class Operand(NamedTuple):
     rows: int
     shared: bool
     direct: bool
-    blocks: Blocks
+    blocks: Records
 
 
 class Extent(NamedTuple):
@@ -54,7 +60,12 @@ def start(memory: NDArray[np.uint8]) -> int:
 
 @kernel
 def hold(memory: NDArray[np.uint8]) -> None:
-    """Use memory once more: what is only known by its address is given back after its last use."""
+    """Keep scratch memory alive until here.
+
+    Kernels know it by its address alone (:func:`start`), which the compiler does not connect with
+    the array: it would free the array after its last use by name, that is, before the loops that
+    work in it. To write one number after them is such a use.
+    """
     memory[0] = 0
 
 
@@ -68,7 +79,7 @@ def place(scratch: int, operand: Operand, extent: Extent, entry: int, first: int
 
 @kernel
 def fetch(scratch: int, operand: Operand, extent: Extent, entry: int, first: int, like: Any) -> int:
-    """The same, with what is in memory brought there."""
+    """:func:`place`, after the block's numbers have been copied there from memory."""
     if not operand.direct:
         entries = min(extent.group, extent.last - entry)
         channels = min(BYTES // extent.size, extent.channels - first)

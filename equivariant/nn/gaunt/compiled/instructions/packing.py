@@ -23,12 +23,12 @@ from equivariant.nn.gaunt.compiled.instructions.vector_instructions import (
     weave,
 )
 
-Blocks = NDArray[np.int64]
+Records = NDArray[np.int64]
 
 
 @kernel
 def fill(
-    target: int, source: int, stride: int, blocks: Blocks, shared: bool,
+    target: int, source: int, stride: int, blocks: Records, shared: bool,
     entries: int, first: int, channels: int, size: int, like: Any,
 ) -> None:  # fmt: skip
     """Gather ``channels`` channels from ``first`` on of some batch entries into lanes.
@@ -52,7 +52,7 @@ def fill(
 
 @kernel
 def spill(
-    source: int, target: int, stride: int, blocks: Blocks, shared: bool,
+    source: int, target: int, stride: int, blocks: Records, shared: bool,
     entries: int, first: int, channels: int, size: int, like: Any,
 ) -> None:  # fmt: skip
     """The inverse of :func:`fill`; what is shared gains the sum over its channels."""

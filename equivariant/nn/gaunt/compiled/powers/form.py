@@ -14,13 +14,19 @@ from equivariant.harmonics.real_harmonics import Normalization
 from equivariant.nn.gaunt.compiled.compilation import NUMPY_DTYPES
 from equivariant.nn.gaunt.compiled.instructions.channel_blocks import Extent
 from equivariant.nn.gaunt.compiled.instructions.vector_instructions import BYTES
-from equivariant.nn.gaunt.compiled.powers.plans import Fields, Parts, PowerShape, fields, plan_of
+from equivariant.nn.gaunt.compiled.powers.plans import (
+    Parts,
+    PlanFields,
+    PowerShape,
+    fields,
+    plan_of,
+)
 from equivariant.nn.gaunt.compiled.powers.sweeps import derive_all_powers, raise_all
 from equivariant.nn.gaunt.compiled.threads import in_parts, number_of_parts
 from equivariant.nn.irreps_layout import Layout
 
 NO_KINDS = np.zeros(0, np.int64)
-Known = tuple[Fields, tuple[Any, ...], int]
+Known = tuple[PlanFields, tuple[Any, ...], int]
 
 
 class PowerForm:
@@ -95,7 +101,7 @@ class PowerForm:
         """What the kernels are told, and the number of terms of one value."""
         if dtype not in self._known:
             plan = plan_of(self.shape, NUMPY_DTYPES[dtype])
-            terms = self.shape.functions * (len(plan.squares[5]) + len(plan.turns[5]))
+            terms = self.shape.functions * (len(plan.squares[5]) + len(plan.products[5]))
             plain = tuple(tuple(one) if isinstance(one, tuple) else one for one in plan)
             self._known[dtype] = fields(self.shape, dtype.itemsize), plain, terms
         return self._known[dtype]

@@ -1,4 +1,4 @@
-"""The inner loops of powers: squares and turns of functions, for a block of lanes at once.
+"""The inner loops of powers: squares of functions, and products with them, a block at a time.
 
 Every list holds unordered pairs of a and b once, with half the coefficient where both are equal,
 as :func:`mirrored` makes them: rows are a, groups b, terms c. All three coefficients may be
@@ -35,7 +35,7 @@ def square(f: int, s: int, plan: Nested) -> None:
 
 
 @kernel
-def turn(s: int, f: int, z: int, plan: Nested) -> None:
+def multiply_functions(s: int, f: int, z: int, plan: Nested) -> None:
     """z_a += Σ_b t_ab f_b with t_ab = Σ_c G_abc s_c: the product of s and f."""
     like = plan.coefficients[0]
     for row in range(plan.row_at.shape[0]):
@@ -55,8 +55,8 @@ def turn(s: int, f: int, z: int, plan: Nested) -> None:
 
 
 @kernel
-def turn_both(s: int, f: int, z: int, g: int, to: int, plan: Nested) -> None:
-    """:func:`turn` of f into z and of g into ``to`` with the same t, from one sweep."""
+def multiply_both(s: int, f: int, z: int, g: int, to: int, plan: Nested) -> None:
+    """:func:`multiply_functions` of f into z and of g into ``to``, from one sweep with one t."""
     like = plan.coefficients[0]
     for row in range(plan.row_at.shape[0]):
         here = plan.row_at[row]

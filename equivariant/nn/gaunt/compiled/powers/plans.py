@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from equivariant.harmonics.real_harmonics import Normalization
 from equivariant.nn.gaunt.compiled.instructions.vector_instructions import BYTES
 from equivariant.nn.gaunt.compiled.nonzero_coefficients import Integers, harmonic_couplings
-from equivariant.nn.gaunt.compiled.powers.sweeps import Plan
+from equivariant.nn.gaunt.compiled.powers.sweeps import PowerPlan
 from equivariant.nn.gaunt.compiled.product.contraction import Nested
-from equivariant.nn.gaunt.compiled.product.schedules import Offsets, mirrored
+from equivariant.nn.gaunt.compiled.product.schedules import PlaceList, mirrored
 from equivariant.nn.irreps_layout import Layout
 
 Parts = tuple[tuple[int, int], ...]
@@ -81,7 +81,7 @@ class PowerShape:
         return (0, degree**2) if sign == self.inside[0][0] ** power else None
 
 
-class Fields(NamedTuple):
+class PlanFields(NamedTuple):
     """Fields of :class:`Operand` after the address, for features, result and weights."""
 
     features: tuple[Any, ...]
@@ -89,7 +89,7 @@ class Fields(NamedTuple):
     weights: tuple[Any, ...]
 
 
-def fields(shape: PowerShape, size: int) -> Fields:
+def fields(shape: PowerShape, size: int) -> PlanFields:
     """How operands lie in memory.
 
     Args:
@@ -107,7 +107,7 @@ def fields(shape: PowerShape, size: int) -> Fields:
     count = shape.correlation * len(shape.outside)
     step = shape.channels * size
     runs = np.array([(step * row, row, 1) for row in range(count)])
-    return Fields(
+    return PlanFields(
         _field(shape, shape.inside, own, size),
         _field(shape, shape.outside, ends, size),
         (step * count, count, False, False, runs),
@@ -128,7 +128,7 @@ def _field(shape: PowerShape, parts: Parts, rows: list[int], size: int) -> tuple
     return start * shape.channels * size, start, False, False, records
 
 
-def plan_of(shape: PowerShape, dtype: Precision) -> Plan:
+def plan_of(shape: PowerShape, dtype: Precision) -> PowerPlan:
     """Everything that does not change from call to call.
 
     Args:
@@ -158,8 +158,8 @@ def plan_of(shape: PowerShape, dtype: Precision) -> Plan:
         starts |= {"raised": starts["own"], "to_raised": starts["to_own"]}
     inside, outside = shape.degree, shape.degree_out
     less, more = sorted((inside, outside))
-    turns = _pairs(shape, (less, more, shape.squared_degree), dtype)
-    return Plan(
+    products = _pairs(shape, (less, more, shape.squared_degree), dtype)
+    return PowerPlan(
         rows=sum(sizes.values()),
         **{name: start * BYTES for name, start in starts.items()},
         functions=functions,
@@ -170,7 +170,7 @@ def plan_of(shape: PowerShape, dtype: Precision) -> Plan:
         irreps=np.array([0, *accumulate(2 * degree + 1 for _, degree in shape.outside)]),
         factors=np.array([0, 1, 2, 3, 0.5], dtype),
         squares=_pairs(shape, (inside, inside, shape.squared_degree), dtype),
-        turns=turns if shape.correlation == 3 else _nothing(turns),
+        products=products if shape.correlation == 3 else _nothing(products),
         pulls=_pairs(shape, (inside, inside, min(outside, 2 * inside)), dtype),
     )
 
@@ -198,7 +198,7 @@ def _pairs(shape: PowerShape, degrees: tuple[int, int, int], dtype: Precision) -
     terms = harmonic_couplings(*degrees, "even", shape.normalization)
     first, second, third = (np.arange(size) * BYTES for size in terms.sizes)
     nothing: NDArray[np.int64] = np.zeros(0, np.int64)
-    return mirrored(terms, (0, 1, 2), Offsets((first, second, third), nothing), dtype)
+    return mirrored(terms, (0, 1, 2), PlaceList((first, second, third), nothing), dtype)
 
 
 def _nothing(like: Nested) -> Nested:

@@ -42,18 +42,18 @@ from equivariant.nn.gaunt.compiled.instructions.vector_instructions import (
 from equivariant.nn.gaunt.compiled.powers.inner_loops import (
     clear_rows,
     fold,
+    multiply_both,
+    multiply_functions,
     square,
-    turn,
-    turn_both,
 )
 from equivariant.nn.gaunt.compiled.product.contraction import Nested
 
-Integers = NDArray[np.int64]
+PowerIntegers = NDArray[np.int64]
 Arguments = tuple[Any, ...]
-Span = tuple[int, int, int, int, int]
+PowerSpan = tuple[int, int, int, int, int]
 
 
-class Plan(NamedTuple):
+class PowerPlan(NamedTuple):
     """Where everything lies, in bytes from the first row of scratch, and the coefficients.
 
     ``sources[n, r]`` is the row of power n+1 that component r of the result takes, and
@@ -77,25 +77,25 @@ class Plan(NamedTuple):
     functions: int
     width: int
     squared: int
-    sources: Integers
-    targets: Integers
-    irreps: Integers
+    sources: PowerIntegers
+    targets: PowerIntegers
+    irreps: PowerIntegers
     factors: NDArray[Any]
     squares: Arguments
-    turns: Arguments
+    products: Arguments
     pulls: Arguments
 
 
 @kernel
-def raise_all(to: Arguments, lists: Arguments, numbers: Span) -> None:
+def raise_all(to: Arguments, lists: Arguments, numbers: PowerSpan) -> None:
     """y = Σ_ν w_ν f^ν for every entry and channel: operands x, y and w, and kinds."""
     x = Operand(*to[0])
     y = Operand(*to[1])
     w = Operand(*to[2])
     kinds = to[3]
-    plan = Plan(*lists)
+    plan = PowerPlan(*lists)
     squares = Nested(*plan.squares)
-    turns = Nested(*plan.turns)
+    products = Nested(*plan.products)
     extent = Extent(*numbers)
     like = plan.factors[0]
     memory = workspace(plan.rows)
@@ -104,7 +104,7 @@ def raise_all(to: Arguments, lists: Arguments, numbers: Span) -> None:
         kind = -1
         for entry in range(extent.first, extent.last, extent.group):
             fetch(base + plan.own, x, extent, entry, first, like)
-            raise_block(base, plan, squares, turns, like)
+            raise_block(base, plan, squares, products, like)
             if plan.functions == 2:
                 half = plan.factors[4]
                 fold(base + plan.second, base + plan.second, plan.squared, half)
@@ -116,7 +116,7 @@ def raise_all(to: Arguments, lists: Arguments, numbers: Span) -> None:
 
 
 @kernel
-def derive_all_powers(to: Arguments, lists: Arguments, numbers: Span) -> None:
+def derive_all_powers(to: Arguments, lists: Arguments, numbers: PowerSpan) -> None:
     """Gradients by x and w, given that by y: operands x, g, w, to_x, to_w, and kinds.
 
     The gradient by w is added to what is there, that of each kind to its own.
@@ -127,9 +127,9 @@ def derive_all_powers(to: Arguments, lists: Arguments, numbers: Span) -> None:
     to_x = Operand(*to[3])
     to_w = Operand(*to[4])
     kinds = to[5]
-    plan = Plan(*lists)
+    plan = PowerPlan(*lists)
     squares = Nested(*plan.squares)
-    turns = Nested(*plan.turns)
+    products = Nested(*plan.products)
     pulls = Nested(*plan.pulls)
     extent = Extent(*numbers)
     like = plan.factors[0]
@@ -147,7 +147,7 @@ def derive_all_powers(to: Arguments, lists: Arguments, numbers: Span) -> None:
             kind = bring(base + plan.weights, w, kinds, extent, entry, first, kind, like)
             if kind != before and before >= 0:
                 add_sums(sums, to_w, kinds, extent, entry - 1, first, before, like)
-            pull_block(base, plan, squares, turns, pulls, like)
+            pull_block(base, plan, squares, products, pulls, like)
             settle(base + plan.to_own, to_x, extent, entry, first, like)
             collect(base, sums, plan, like)
             if kind < 0:
@@ -158,7 +158,7 @@ def derive_all_powers(to: Arguments, lists: Arguments, numbers: Span) -> None:
 
 
 @kernel
-def raise_block(base: int, plan: Plan, squares: Nested, turns: Nested, like: Any) -> None:
+def raise_block(base: int, plan: PowerPlan, squares: Nested, products: Nested, like: Any) -> None:
     """Squares and cubes of the functions of one block."""
     if plan.functions == 2:
         fold(base + plan.own, base + plan.raised, plan.width, plan.factors[1])
@@ -168,12 +168,12 @@ def raise_block(base: int, plan: Plan, squares: Nested, turns: Nested, like: Any
         f = base + plan.raised + function * plan.width * BYTES
         s = base + plan.second + function * plan.squared * BYTES
         square(f, s, squares)
-        turn(s, f, base + plan.third + function * plan.width * BYTES, turns)
+        multiply_functions(s, f, base + plan.third + function * plan.width * BYTES, products)
 
 
 @kernel
 def pull_block(
-    base: int, plan: Plan, squares: Nested, turns: Nested, pulls: Nested, like: Any
+    base: int, plan: PowerPlan, squares: Nested, products: Nested, pulls: Nested, like: Any
 ) -> None:
     """The gradient by the functions of one block; squares and cubes are made on the way.
 
@@ -198,8 +198,8 @@ def pull_block(
         s = base + plan.second + function * plan.squared * BYTES
         z = base + plan.third + function * shift
         square(f, s, squares)
-        turn(base + plan.to_second + function * shift, f, to_f, pulls)
-        turn_both(s, f, z, base + plan.to_third + function * shift, to_f, turns)
+        multiply_functions(base + plan.to_second + function * shift, f, to_f, pulls)
+        multiply_both(s, f, z, base + plan.to_third + function * shift, to_f, products)
     if plan.functions == 2:
         fold(base + plan.to_raised, base + plan.raised, plan.width, plan.factors[1])
         for row in range(2 * plan.width):
@@ -211,7 +211,7 @@ def pull_block(
 
 
 @kernel
-def weigh(base: int, plan: Plan, like: Any) -> None:
+def weigh(base: int, plan: PowerPlan, like: Any) -> None:
     """The result from powers and weights."""
     count = plan.irreps.shape[0] - 1
     for irrep in range(count):
@@ -226,7 +226,7 @@ def weigh(base: int, plan: Plan, like: Any) -> None:
 
 
 @kernel
-def spread(base: int, plan: Plan, like: Any) -> None:
+def spread(base: int, plan: PowerPlan, like: Any) -> None:
     """ν w_ν g to the gradient of every power; rows without a component stay."""
     count = plan.irreps.shape[0] - 1
     for irrep in range(count):
@@ -241,7 +241,7 @@ def spread(base: int, plan: Plan, like: Any) -> None:
 
 
 @kernel
-def collect(base: int, sums: int, plan: Plan, like: Any) -> None:
+def collect(base: int, sums: int, plan: PowerPlan, like: Any) -> None:
     """Σ f^ν g over the components of an irrep, added to the gradients of weights."""
     count = plan.irreps.shape[0] - 1
     for power in range(plan.sources.shape[0]):
@@ -258,7 +258,7 @@ def collect(base: int, sums: int, plan: Plan, like: Any) -> None:
 
 @kernel
 def bring(
-    scratch: int, w: Operand, kinds: Integers, extent: Extent, entry: int, first: int,
+    scratch: int, w: Operand, kinds: PowerIntegers, extent: Extent, entry: int, first: int,
     kind: int, like: Any,
 ) -> int:  # fmt: skip
     """Weights of a block's kinds into lanes, unless they are there; returns their kind.
@@ -286,7 +286,7 @@ def bring(
 
 @kernel
 def add_sums(
-    sums: int, to_w: Operand, kinds: Integers, extent: Extent, entry: int, first: int,
+    sums: int, to_w: Operand, kinds: PowerIntegers, extent: Extent, entry: int, first: int,
     kind: int, like: Any,
 ) -> None:  # fmt: skip
     """Gradients of weights from lanes to memory, and zeros in their place.

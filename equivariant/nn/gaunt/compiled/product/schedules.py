@@ -13,7 +13,7 @@ from equivariant.nn.gaunt.compiled.product.contraction import Deep, Flat, Nested
 from equivariant.nn.gaunt.compiled.product.unrolled import Purpose, written_out
 
 
-class Offsets(NamedTuple):
+class PlaceList(NamedTuple):
     """Offset in bytes of every coefficient of the three operands, and of every weight."""
 
     operands: tuple[Integers, Integers, Integers]
@@ -21,7 +21,7 @@ class Offsets(NamedTuple):
 
 
 def nested(
-    terms: Couplings, roles: tuple[int, int, int], offsets: Offsets, dtype: np.dtype[np.generic]
+    terms: Couplings, roles: tuple[int, int, int], offsets: PlaceList, dtype: np.dtype[np.generic]
 ) -> Nested:
     """Order for kernels without weights.
 
@@ -47,7 +47,7 @@ def nested(
 
 
 def unrolled(
-    terms: Couplings, roles: tuple[int, int, int], offsets: Offsets, dtype: np.dtype[np.generic],
+    terms: Couplings, roles: tuple[int, int, int], offsets: PlaceList, dtype: np.dtype[np.generic],
     *, purpose: Purpose, symmetric: bool,
 ) -> Nested:  # fmt: skip
     """No order: everything written out.
@@ -65,18 +65,18 @@ def unrolled(
     """
     places, sizes = _places(terms), terms.sizes
     one, other, third = roles
-    turned = replace(
+    transposed = replace(
         terms, first=places[one], second=places[other], third=places[third],
         sizes=(sizes[one], sizes[other], sizes[third]),
     )  # fmt: skip
     at = (offsets.operands[one], offsets.operands[other], offsets.operands[third])
-    made = written_out(turned, at, dtype, purpose=purpose, symmetric=symmetric)
+    made = written_out(transposed, at, dtype, purpose=purpose, symmetric=symmetric)
     empty = np.zeros(0, np.int64)
     return Nested(empty, empty, empty, empty, empty, made.coefficients, symmetric, made.code)
 
 
 def mirrored(
-    terms: Couplings, roles: tuple[int, int, int], offsets: Offsets, dtype: np.dtype[np.generic]
+    terms: Couplings, roles: tuple[int, int, int], offsets: PlaceList, dtype: np.dtype[np.generic]
 ) -> Nested:
     """Order for kernels without weights, of a form that is symmetric in its first two operands.
 
@@ -118,7 +118,7 @@ def is_symmetric(terms: Couplings) -> bool:
 
 
 def flat(
-    terms: Couplings, row: int, segment: int, offsets: Offsets, dtype: np.dtype[np.generic]
+    terms: Couplings, row: int, segment: int, offsets: PlaceList, dtype: np.dtype[np.generic]
 ) -> Flat:
     """Order for products with weights, and for the gradient by the weights.
 
@@ -148,7 +148,7 @@ def flat(
 
 
 def deep(
-    terms: Couplings, roles: tuple[int, int, int], offsets: Offsets, dtype: np.dtype[np.generic]
+    terms: Couplings, roles: tuple[int, int, int], offsets: PlaceList, dtype: np.dtype[np.generic]
 ) -> Deep:
     """Order for all gradients of a product with weights.
 

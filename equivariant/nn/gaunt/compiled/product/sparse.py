@@ -15,7 +15,7 @@ from equivariant.nn.gaunt.compiled.instructions.channel_blocks import Extent, Op
 from equivariant.nn.gaunt.compiled.instructions.vector_instructions import BYTES
 from equivariant.nn.gaunt.compiled.nonzero_coefficients import Couplings, Integers
 from equivariant.nn.gaunt.compiled.product.schedules import (
-    Offsets,
+    PlaceList,
     deep,
     flat,
     is_symmetric,
@@ -203,12 +203,12 @@ class SparseForm(MultilinearForm):
             self._plans[key] = tuple(plan)
         return self._plans[key]
 
-    def _offsets(self, call: _Call) -> Offsets:
+    def _offsets(self, call: _Call) -> PlaceList:
         at = [
             place.blocks[:, 0] if place.direct else np.arange(place.rows) * BYTES
             for place in call.places
         ]
-        return Offsets((at[0], at[1], at[2]), at[-1])
+        return PlaceList((at[0], at[1], at[2]), at[-1])
 
 
 class _Call:

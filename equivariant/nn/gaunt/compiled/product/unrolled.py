@@ -26,7 +26,7 @@ class Unrolled(NamedTuple):
     coefficients: NDArray[Any]
 
 
-class Pair(NamedTuple):
+class TermPair(NamedTuple):
     """Places of two factors, and for each term the place of the third and of the coefficient."""
 
     first: int
@@ -34,14 +34,14 @@ class Pair(NamedTuple):
     terms: tuple[tuple[int, int], ...]
 
 
-class Plan(NamedTuple):
+class CodePlan(NamedTuple):
     """What is written out.
 
     With ``symmetric`` pairs stand for both orders of their factors, which have half the coefficient
     where both are equal. Offsets are those of all places of the three operands, in bytes.
     """
 
-    pairs: list[Pair]
+    pairs: list[TermPair]
     offsets: tuple[Integers, Integers, Integers]
     symmetric: bool
     dtype: np.dtype[np.generic]
@@ -76,13 +76,13 @@ def written_out(
     key = sha256(settings + b"".join(part.tobytes() for part in parts)).hexdigest()
     if key not in _made:
         pairs, numbers = _pairs(terms, symmetric=symmetric)
-        plan = Plan(pairs, offsets, symmetric, dtype)
+        plan = CodePlan(pairs, offsets, symmetric, dtype)
         write = _write_product if purpose == "product" else _write_gradients
         _made[key] = Unrolled(compile_text(write(plan), purpose), numbers.astype(dtype))
     return _made[key]
 
 
-def _pairs(terms: Couplings, *, symmetric: bool) -> tuple[list[Pair], NDArray[np.float64]]:
+def _pairs(terms: Couplings, *, symmetric: bool) -> tuple[list[TermPair], NDArray[np.float64]]:
     """Terms by pairs of the first two factors, and their coefficients in that order."""
     kept = terms.first <= terms.second if symmetric else np.ones(len(terms.value), bool)
     half = symmetric & (terms.first == terms.second)
@@ -92,7 +92,7 @@ def _pairs(terms: Couplings, *, symmetric: bool) -> tuple[list[Pair], NDArray[np
         part[order].tolist() for part in (terms.first, terms.second, terms.third)
     )
     pairs = [
-        Pair(a, b, tuple((third[place], place) for place in places))
+        TermPair(a, b, tuple((third[place], place) for place in places))
         for (a, b), places in groupby(range(len(order)), lambda n: (first[n], second[n]))
     ]
     return pairs, (terms.value * np.where(half, 0.5, 1.0))[order]
@@ -117,12 +117,12 @@ def _classes(met: Iterable[tuple[Hashable, int]]) -> dict[int, int]:
     return {place: least(place) for place in parent}
 
 
-def _writer(name: str, operands: tuple[str, ...], plan: Plan) -> StraightLine:
+def _writer(name: str, operands: tuple[str, ...], plan: CodePlan) -> StraightLine:
     scalar = "float" if plan.dtype.itemsize == 4 else "double"
     return StraightLine(name, operands, scalar, processor())
 
 
-def _write_product(plan: Plan) -> str:
+def _write_product(plan: CodePlan) -> str:
     """Pairs in groups with the same results, which stay in registers to their end."""
     code = _writer("product", ("x", "y", "z"), plan)
     places = sum(len(offsets) for offsets in plan.offsets)
@@ -138,7 +138,9 @@ def _write_product(plan: Plan) -> str:
     return code.text()
 
 
-def _write_sums(code: StraightLine, plan: Plan, pairs: Iterator[Pair], *, fenced: bool) -> None:
+def _write_sums(
+    code: StraightLine, plan: CodePlan, pairs: Iterator[TermPair], *, fenced: bool
+) -> None:
     """z_c = Σ G_abc x_a y_b over some pairs, or x_a y_b + x_b y_a."""
     at_x, at_y, at_z = (offsets.tolist() for offsets in plan.offsets)
     load = Loads(code, kept=not fenced)
@@ -157,7 +159,7 @@ def _write_sums(code: StraightLine, plan: Plan, pairs: Iterator[Pair], *, fenced
         code.store("z", at_z[c], total)
 
 
-def _write_gradients(plan: Plan) -> str:
+def _write_gradients(plan: CodePlan) -> str:
     """Pairs in blocks of two classes, whose few sums are in registers at the same time."""
     code = _writer("gradients", ("x", "y", "g", "to_x", "to_y"), plan)
     terms = [(pair, c) for pair in plan.pairs for c, _ in pair.terms]
@@ -167,7 +169,7 @@ def _write_gradients(plan: Plan) -> str:
         of_first = of_second = of_first + of_second
     first, second = _classes(of_first), _classes(of_second)
     pairs = [
-        Pair(pair.second, pair.first, pair.terms)
+        TermPair(pair.second, pair.first, pair.terms)
         if plan.symmetric and second[pair.second] < first[pair.first] else pair
         for pair in plan.pairs
     ]  # fmt: skip
@@ -188,7 +190,10 @@ def _write_gradients(plan: Plan) -> str:
 
 
 def _write_block(
-    code: StraightLine, plan: Plan, pairs: Iterator[Pair], sums: dict[tuple[str, int], Value]
+    code: StraightLine,
+    plan: CodePlan,
+    pairs: Iterator[TermPair],
+    sums: dict[tuple[str, int], Value],
 ) -> None:
     """What some pairs add to both gradients."""
     at_x, at_y, at_g = (offsets.tolist() for offsets in plan.offsets)
