@@ -24,6 +24,7 @@ from equivariant.training.run_log import RunLog
 from equivariant.training.schedule import learning_rate
 
 
+@runtime_checkable
 class Batch(Protocol):
     """What a step learns from."""
 
