@@ -162,7 +162,7 @@ def fit_representation(
         >>> from equivariant.actions import Vectors
         >>> from equivariant.groups import SO3
         >>> x = torch.randn(60, 3, dtype=torch.float64)
-        >>> mix = torch.randn(3, 3, dtype=torch.float64)
+        >>> mix = torch.tensor([[2.0, 1, 0], [0, 1, 0], [1, 0, 3]], dtype=torch.float64)
         >>> found = fit_representation(lambda x: x @ mix, x, act_in=Vectors(SO3()))
         >>> bool(found.r2.min() > 0.999), bool(found.homomorphism.max() < 1e-6)
         (True, True)

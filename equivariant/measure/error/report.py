@@ -19,6 +19,7 @@ from equivariant.measure.error.statistics import (
     IntervalMethod,
     estimate_mean,
     p_value_above,
+    unseen_share,
 )
 from equivariant.measure.error.table import ErrorTable
 from equivariant.runs import write_json
@@ -191,11 +192,11 @@ class EquivarianceReport:
     def exceeded_share(self, output: str | None = None) -> float:
         """Largest share of draws that can lie above the largest one seen, at the report's level.
 
-        1 - (1 - confidence)^(1/n) of n independent items
+        See :func:`unseen_share`; draws are independent items.
         """
         table = self.table(output)
         draws = table.weights.shape[1 if table.crossed else 0]
-        return float(1 - (1 - self.confidence) ** (1 / max(1, draws)))
+        return unseen_share(max(1, draws), self.confidence)
 
     def curve(
         self, name: str = "relative", *, output: str | None = None, bins: int = 8

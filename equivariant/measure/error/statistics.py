@@ -296,3 +296,19 @@ def _crossed(
 def _quantiles(values: Tensor, tail: float) -> tuple[float, float]:
     low, high = torch.quantile(values, torch.tensor([tail, 1 - tail], dtype=values.dtype))
     return float(low), float(high)
+
+
+def unseen_share(draws: int, confidence: float) -> float:
+    """Largest share of a law that may lie above the largest of independent draws.
+
+        1 - (1 - confidence)^(1 / draws)
+
+    Args:
+        draws: Number of independent draws, at least 1.
+        confidence: In (0, 1).
+
+    Example:
+        >>> round(unseen_share(59, 0.95), 3)
+        0.05
+    """
+    return float(1 - (1 - confidence) ** (1 / draws))

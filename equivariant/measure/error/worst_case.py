@@ -14,6 +14,7 @@ from equivariant.errors import ConventionError
 from equivariant.groups import Group
 from equivariant.groups.numerics import random_normal
 from equivariant.measure.error.caveats import refuse_nonfinite
+from equivariant.measure.error.statistics import unseen_share
 from equivariant.measure.motions.motion import Motion, Part, as_motion, common_group
 from equivariant.measure.motions.per_item import by_item, kept, moved_dtype, part_tensors
 from equivariant.tree import call, detached
@@ -49,7 +50,7 @@ class WorstCase:
         Args:
             confidence: In (0, 1).
         """
-        return float(1 - (1 - confidence) ** (1 / self.draws))
+        return unseen_share(self.draws, confidence)
 
     def __str__(self) -> str:
         return (

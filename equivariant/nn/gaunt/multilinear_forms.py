@@ -60,6 +60,39 @@ class MultilinearForm(ABC):
         """
 
 
+class FormInSinglePrecision(MultilinearForm):
+    """A form whose half-precision operands are computed with in float32, and rounded last."""
+
+    @abstractmethod
+    def full_derivative(self, slot: int, operands: Sequence[Tensor]) -> Tensor:
+        """:meth:`derivative` of operands in float32 or float64."""
+
+    @abstractmethod
+    def full_gradients(
+        self, slot: int, operands: Sequence[Tensor], cotangent: Tensor, needs: Needs
+    ) -> list[Tensor | None]:
+        """:meth:`gradients` of operands in float32 or float64."""
+
+    def derivative(self, slot: int, operands: Sequence[Tensor]) -> Tensor:
+        """Gradient by one operand, see :class:`MultilinearForm`."""
+        dtype = operands[0].dtype
+        if dtype in _HALF:
+            return self.full_derivative(slot, [one.float() for one in operands]).to(dtype)
+        return self.full_derivative(slot, operands)
+
+    def gradients(
+        self, slot: int, operands: Sequence[Tensor], cotangent: Tensor, needs: Needs
+    ) -> list[Tensor | None]:
+        """Gradients by the operands of a derivative, see :class:`MultilinearForm`."""
+        dtype = cotangent.dtype
+        if dtype not in _HALF:
+            return self.full_gradients(slot, operands, cotangent, needs)
+        single = [one.float() for one in operands]
+        found = self.full_gradients(slot, single, cotangent.float(), needs)
+        return [None if one is None else one.to(dtype) for one in found]
+
+
+_HALF = (torch.float16, torch.bfloat16)
 _named: dict[str, MultilinearForm] = {}
 _makers: dict[str, Callable[[str], MultilinearForm]] = {}
 

@@ -6,20 +6,25 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
-import torch
 from e3nn.o3 import Irreps
 from torch import Tensor
 
 from equivariant.nn.gaunt.compiled.availability import sparse_fits
 from equivariant.nn.gaunt.compiled.row_layout import RowLayout
 from equivariant.nn.gaunt.methods.path_sum import PathSum
-from equivariant.nn.gaunt.multilinear_forms import MultilinearForm, Needs, remember, remember_maker
+from equivariant.nn.gaunt.multilinear_forms import (
+    FormInSinglePrecision,
+    MultilinearForm,
+    Needs,
+    remember,
+    remember_maker,
+)
 from equivariant.nn.gaunt.product.irreps_terms import IrrepsProduct, irreps_couplings
 from equivariant.nn.irreps import irreps_of
 from equivariant.nn.irreps_layout import Layout
 
 
-class IrrepsForm(MultilinearForm):
+class IrrepsForm(FormInSinglePrecision):
     """Σ_p (w_p) Σ_abc∈p G_abc x1_a x2_b x3_c over all couplings p, for every channel.
 
     Args:
@@ -93,22 +98,14 @@ class IrrepsForm(MultilinearForm):
             return len(self.product.paths) * self.channels
         return self.layouts[slot].length
 
-    def derivative(self, slot: int, operands: Sequence[Tensor]) -> Tensor:
-        """See :class:`MultilinearForm`; half precision is computed in single precision."""
-        dtype = operands[0].dtype
-        if dtype in (torch.float16, torch.bfloat16):
-            return self.derivative(slot, [operand.float() for operand in operands]).to(dtype)
+    def full_derivative(self, slot: int, operands: Sequence[Tensor]) -> Tensor:
+        """See :class:`FormInSinglePrecision`."""
         return self._engine(operands[0]).derivative(slot, operands)
 
-    def gradients(
+    def full_gradients(
         self, slot: int, operands: Sequence[Tensor], cotangent: Tensor, needs: Needs
     ) -> list[Tensor | None]:
-        """See :class:`MultilinearForm`."""
-        dtype = cotangent.dtype
-        if dtype in (torch.float16, torch.bfloat16):
-            single = [operand.float() for operand in operands]
-            found = self.gradients(slot, single, cotangent.float(), needs)
-            return [None if one is None else one.to(dtype) for one in found]
+        """See :class:`FormInSinglePrecision`."""
         return self._engine(cotangent).gradients(slot, operands, cotangent, needs)
 
 

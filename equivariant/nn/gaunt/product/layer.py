@@ -20,6 +20,7 @@ from equivariant.nn.gaunt.product.function_product import FunctionProduct
 from equivariant.nn.gaunt.product.irreps_form import IrrepsForm
 from equivariant.nn.gaunt.product.irreps_terms import IrrepsProduct
 from equivariant.nn.gaunt.product.path_norm import PathNorm
+from equivariant.nn.gaunt.product.product import check_leading
 from equivariant.nn.irreps_layout import IrrepsLayout, Layout
 from equivariant.nn.tracing import makes_graph, real_tables
 from equivariant.shapes import Float
@@ -216,7 +217,8 @@ class GauntTensorProduct(DerivedBuffers):
         self._layouts[0].check(x1, "x1")
         self._layouts[1].check(x2, "x2")
         weight = self._weight(weight)
-        _check_leading(x1, x2, weight)
+        of_weights = [] if weight is None or weight.dim() < 2 else [weight.shape[:-1]]
+        check_leading(x1.shape[:-1], x2.shape[:-1], *of_weights)
         if x1.dtype != x2.dtype:
             dtype = torch.promote_types(x1.dtype, x2.dtype)
             x1, x2 = x1.to(dtype), x2.to(dtype)
@@ -301,22 +303,3 @@ def _layouts(
     advice = 'parity="full" reaches them.' if helps else "Nothing couples to these."
     check_reached(third.each, reached, advice)
     return first, second, third
-
-
-def _check_leading(x1: Tensor, x2: Tensor, weight: Tensor | None) -> None:
-    if weight is None and x1.shape[:-1] == x2.shape[:-1]:
-        return
-    shapes = [x1.shape[:-1], x2.shape[:-1]]
-    if weight is not None and weight.dim() > 1:
-        shapes.append(weight.shape[:-1])
-    if all(shape == shapes[0] for shape in shapes):
-        return
-    try:
-        torch.broadcast_shapes(*shapes)
-    except RuntimeError as error:
-        raise ShapeError(
-            expected=f"leading axes that broadcast with {tuple(shapes[0])}",
-            got=", ".join(str(tuple(shape)) for shape in shapes[1:]),
-            argument="x2",
-            advice="Insert axes of size 1 where one operand serves many of the other.",
-        ) from error

@@ -88,7 +88,7 @@ def gaunt_product(
     _check_options(L1, L2, L3, normalization, kind, method)
     _check_coefficients(x1, L1, "x1")
     _check_coefficients(x2, L2, "x2")
-    _check_leading(x1, x2)
+    check_leading(x1.shape[:-1], x2.shape[:-1])
     dtype = torch.promote_types(x1.dtype, x2.dtype)
     if method == "sparse":
         check_sparse(x1)
@@ -189,15 +189,26 @@ def _check_coefficients(x: Tensor, degree: int, argument: str) -> None:
         )
 
 
-def _check_leading(x1: Tensor, x2: Tensor) -> None:
-    if x1.shape[:-1] == x2.shape[:-1]:
+def check_leading(*leading: torch.Size) -> None:
+    """Refuse leading axes that do not broadcast.
+
+    Args:
+        leading: Of the first operand, the second, and, where they have some, the weights.
+
+    Raises:
+        ShapeError: They do not broadcast.
+
+    Example:
+        >>> check_leading(torch.Size([4, 1]), torch.Size([3]))
+    """
+    if all(shape == leading[0] for shape in leading):
         return
     try:
-        torch.broadcast_shapes(x1.shape[:-1], x2.shape[:-1])
+        torch.broadcast_shapes(*leading)
     except RuntimeError as error:
         raise ShapeError(
-            expected=f"leading axes that broadcast with {tuple(x1.shape[:-1])}",
-            got=str(tuple(x2.shape[:-1])),
+            expected=f"leading axes that broadcast with {tuple(leading[0])}",
+            got=", ".join(str(tuple(shape)) for shape in leading[1:]),
             argument="x2",
             advice="Insert axes of size 1 where one operand serves many of the other.",
         ) from error

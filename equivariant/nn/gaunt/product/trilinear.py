@@ -16,11 +16,15 @@ from equivariant.nn.gaunt.methods.registry import Method, sampling_of
 from equivariant.nn.gaunt.methods.sampling import gradients, multiply
 from equivariant.nn.gaunt.methods.triton_contraction import triton_contract
 from equivariant.nn.gaunt.multilinear import derivative
-from equivariant.nn.gaunt.multilinear_forms import MultilinearForm, Needs, remember_maker
+from equivariant.nn.gaunt.multilinear_forms import (
+    FormInSinglePrecision,
+    Needs,
+    remember_maker,
+)
 
 
 @dataclass(frozen=True)
-class TrilinearForm(MultilinearForm):
+class TrilinearForm(FormInSinglePrecision):
     """Which invariant trilinear form of three functions on the sphere, and how to evaluate it.
 
         even:  ⟨f g h⟩, symmetric       odd:  ⟨n·(∇f × ∇g) h⟩, antisymmetric
@@ -85,11 +89,8 @@ class TrilinearForm(MultilinearForm):
         """Numbers in a row of an operand, see :class:`MultilinearForm`."""
         return (self.degrees[slot] + 1) ** 2
 
-    def derivative(self, slot: int, operands: Sequence[Tensor]) -> Tensor:
-        """Gradient by one operand, see :class:`MultilinearForm`."""
-        dtype = operands[0].dtype
-        if dtype in (torch.float16, torch.bfloat16):
-            return self.derivative(slot, [operand.float() for operand in operands]).to(dtype)
+    def full_derivative(self, slot: int, operands: Sequence[Tensor]) -> Tensor:
+        """See :class:`FormInSinglePrecision`."""
         method = self._method(operands)
         if method == "sparse":
             sparse = sparse_product(*self.degrees, self.kind, self.normalization)
@@ -107,15 +108,10 @@ class TrilinearForm(MultilinearForm):
             sampling = sampling_of(method, self.degrees, self.kind, self.normalization, x1)
             return multiply(sampling, x1, x2, form.degrees)
 
-    def gradients(
+    def full_gradients(
         self, slot: int, operands: Sequence[Tensor], cotangent: Tensor, needs: Needs
     ) -> list[Tensor | None]:
-        """Gradients by the operands of a derivative, see :class:`MultilinearForm`."""
-        dtype = cotangent.dtype
-        if dtype in (torch.float16, torch.bfloat16):
-            single = [operand.float() for operand in operands]
-            found = self.gradients(slot, single, cotangent.float(), needs)
-            return [None if one is None else one.to(dtype) for one in found]
+        """See :class:`FormInSinglePrecision`."""
         method = self._method((*operands, cotangent))
         if method == "sparse":
             sparse = sparse_product(*self.degrees, self.kind, self.normalization)
