@@ -1,4 +1,4 @@
-"""The plan of a build: its objects and settings, and what is there of them already."""
+"""The plan of a build: its objects, and the settings that must agree for it to go on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The methods by name, each as one function of two operands and one of three."""
+"""Names of the methods, and the tables behind those that work by values at points."""
 
 from __future__ import annotations
 
