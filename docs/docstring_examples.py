@@ -1,4 +1,4 @@
-"""Reads ``Example:`` in docstrings as griffe reads ``Examples:``, as code with its output."""
+"""Docstrings as the site shows them: examples as code, roles such as ``:func:`x` `` as names."""
 
 import re
 from typing import Any
@@ -10,7 +10,7 @@ class DocstringExamples(griffe.Extension):
     """Every docstring of the packages has at most one ``Example:`` section."""
 
     def on_object(self, *, obj: griffe.Object, **_: Any) -> None:
-        """Rename the section before the docstring is parsed."""
+        """Rename the section and plain out roles before the docstring is parsed."""
         if obj.docstring is not None:
             text = re.sub(r"^( *)Example:$", r"\1Examples:", obj.docstring.value, flags=re.M)
-            obj.docstring.value = text
+            obj.docstring.value = re.sub(r":(?:func|class|meth|mod):`~?([^`]+)`", r"`\1`", text)
