@@ -6,6 +6,10 @@ import os
 import socket
 from pathlib import Path
 
+# One thread for each of several workers: they would wait for one another's cores otherwise.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # Read when Triton is imported, which torch does by itself where it is installed.
 os.environ.setdefault("TRITON_INTERPRET", "1")
 
