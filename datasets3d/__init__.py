@@ -17,6 +17,12 @@ from datasets3d.views.verify import verify
 
 if TYPE_CHECKING:
     from datasets3d.clouds.surface_points import PointClouds
+    from datasets3d.digits.digit_pairs import DigitPairs
+    from datasets3d.digits.digits import Digits
+    from datasets3d.digits.homography import HomographyLaw
+    from datasets3d.digits.idx import read_mnist
+    from datasets3d.digits.laws import AffNistLaw, RotationLaw, TruncatedHaarLaw, WideAffineLaw
+    from datasets3d.digits.transformed import TransformedDigits, transformed_digits
     from datasets3d.molecules.files import read_isolated_atoms, read_molecules, read_rmd17, read_xyz
     from datasets3d.molecules.graphs import MolecularGraph, MoleculeGraphs
     from datasets3d.molecules.molecules import Molecules
@@ -25,24 +31,38 @@ if TYPE_CHECKING:
     from datasets3d.pairs.view_pairs import TransformPairs
 
 _MODULES_WITH_TENSORS = {
+    "AffNistLaw": "digits.laws",
+    "DigitPairs": "digits.digit_pairs",
+    "Digits": "digits.digits",
     "ElementConvention": "pairs.elements",
+    "HomographyLaw": "digits.homography",
     "MolecularGraph": "molecules.graphs",
     "MoleculeGraphs": "molecules.graphs",
     "Molecules": "molecules.molecules",
     "PointClouds": "clouds.surface_points",
     "PointPairs": "pairs.cloud_pairs",
+    "RotationLaw": "digits.laws",
     "TransformPairs": "pairs.view_pairs",
+    "TransformedDigits": "digits.transformed",
+    "TruncatedHaarLaw": "digits.laws",
+    "WideAffineLaw": "digits.laws",
     "read_isolated_atoms": "molecules.files",
+    "read_mnist": "digits.idx",
     "read_molecules": "molecules.files",
     "read_rmd17": "molecules.files",
     "read_xyz": "molecules.files",
+    "transformed_digits": "digits.transformed",
 }
 
 __all__ = [
+    "AffNistLaw",
     "BuildConfig",
     "BuildEstimate",
     "BuildReport",
+    "DigitPairs",
+    "Digits",
     "ElementConvention",
+    "HomographyLaw",
     "MeshFolder",
     "MolecularGraph",
     "MoleculeGraphs",
@@ -50,15 +70,21 @@ __all__ = [
     "PointClouds",
     "PointPairs",
     "ProceduralMeshes",
+    "RotationLaw",
     "ThreeDIEBench",
     "TransformPairs",
+    "TransformedDigits",
+    "TruncatedHaarLaw",
     "ViewLaw",
+    "WideAffineLaw",
     "build",
     "estimate",
     "read_isolated_atoms",
+    "read_mnist",
     "read_molecules",
     "read_rmd17",
     "read_xyz",
+    "transformed_digits",
     "verify",
 ]
 

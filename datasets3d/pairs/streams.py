@@ -94,6 +94,32 @@ def counter(seed: int, epoch: int, objects: NDArray[np.int64], draw: int) -> NDA
     return state
 
 
+def uniform_numbers(
+    seed: int, epoch: int, objects: NDArray[np.int64], *, draw: int, count: int
+) -> NDArray[np.float64]:
+    """Independent uniform numbers per object that depend on the arguments alone.
+
+    Args:
+        seed: At least 0.
+        epoch: At least 0.
+        objects: Indices, shape (N,).
+        draw: Which of an object's draws, at least 0.
+        count: Numbers per object; the first ones do not depend on it.
+
+    Returns:
+        Multiples of 2⁻⁵³ in (0, 1), shape (N, count), float64.
+
+    Example:
+        >>> numbers = uniform_numbers(0, 0, np.arange(3), draw=0, count=2)
+        >>> numbers.shape, bool(((0 < numbers) & (numbers < 1)).all())
+        ((3, 2), True)
+    """
+    keys = counter(seed, epoch, objects, draw).view(np.int64)
+    bits = [counter(place, 0, keys, 0) for place in range(count)]
+    columns = [((b >> np.uint64(12)).astype(np.float64) + 0.5) * 2.0**-52 for b in bits]
+    return np.stack(columns, 1) if columns else np.zeros((len(objects), 0))
+
+
 def epoch_order(seed: int, epoch: int, objects: int, pairs_per_object: int) -> NDArray[np.int64]:
     """The order of an epoch's pairs, a permutation; pair k is draw k // N of object k % N.
 

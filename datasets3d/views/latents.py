@@ -16,7 +16,7 @@ from equivariant.errors import ConventionError
 from renderers.color import rgb_from_hsv
 from renderers.scene import Camera, Floor, Mesh, Scene, Spot
 
-RotationLaw = Literal["box", "haar", "vertical", "cone"]
+RotationName = Literal["box", "haar", "vertical", "cone"]
 Range = tuple[float, float]
 
 SPOT_DISTANCE = 4.0
@@ -55,7 +55,7 @@ class ViewLaw:
         ((7,), True)
     """
 
-    rotation: RotationLaw = "box"
+    rotation: RotationName = "box"
     angle_max_rad: float = math.pi / 2
     floor_hue: Range = (0.0, 1.0)
     spot_theta_rad: Range = (0.0, math.pi / 4)
@@ -84,7 +84,7 @@ class ViewLaw:
     def ranges(self) -> tuple[Range, ...]:
         """Lowest and highest value of each of the seven numbers."""
         turn, limit = math.pi, self.angle_max_rad
-        angles: dict[RotationLaw, tuple[Range, ...]] = {
+        angles: dict[RotationName, tuple[Range, ...]] = {
             "box": ((-limit, limit),) * 3,
             "vertical": ((0.0, 0.0), (0.0, 0.0), (-limit, limit)),
             "haar": ((-turn, turn), (-turn / 2, turn / 2), (-turn, turn)),

@@ -1,0 +1,73 @@
+"""Pictures moved by matrices of the plane, homographies among them, many at once."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from equivariant.errors import ShapeError
+from equivariant.shapes import Float, Images, Rotation
+
+_OUTSIDE = 4.0
+
+
+def move_pictures(pictures: Images, g: Float[Tensor, "batch 3 3"]) -> Images:
+    """Pictures moved by homographies: (g·I)(u) = I(g⁻¹ u), bilinear.
+
+    Coordinates are those of :class:`equivariant.actions.ImageWarp`, whose bilinear interpolation
+    this is for affine g: a pixel takes, at g⁻¹ u, the mean of its four neighbours, weighted by
+    nearness. What lies outside the frame is 0, and so is what lies behind the horizon, where the
+    last homogeneous coordinate of g⁻¹ u is not positive. Each picture depends on itself and its
+    matrix alone, bit for bit.
+
+    Args:
+        pictures: Shape (batch, channels, height, width), floating point.
+        g: Matrices acting on (x, y, 1), invertible, float64 for exact places.
+
+    Returns:
+        Shape and dtype of the pictures.
+
+    Raises:
+        ShapeError: There is not one matrix of shape (3, 3) per picture.
+
+    Example:
+        >>> picture = torch.tensor([[[[1.0, 2.0], [3.0, 4.0]]]])
+        >>> quarter = torch.tensor([[[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]]])
+        >>> move_pictures(picture, quarter).tolist()
+        [[[[2.0, 4.0], [1.0, 3.0]]]]
+    """
+    if tuple(g.shape) != (len(pictures), 3, 3):
+        raise ShapeError(
+            expected=f"one matrix per picture, shape ({len(pictures)}, 3, 3)",
+            got=f"shape {tuple(g.shape)}", argument="g",
+            advice="Embed linear maps of the plane as [[A, 0], [0, 1]].",
+        )  # fmt: skip
+    if not len(pictures):
+        return pictures
+    height, width = pictures.shape[-2:]
+    half = 0.5 * min(height, width)
+    back = inverse(g).to(pictures.dtype)[:, None, None]
+    x = (torch.arange(width, dtype=pictures.dtype) + 0.5 - 0.5 * width) / half
+    y = (0.5 * height - 0.5 - torch.arange(height, dtype=pictures.dtype)).unsqueeze(1) / half
+    # sums of products entry by entry: a matrix product may round otherwise in other batches
+    source = [back[..., i, 0] * x + back[..., i, 1] * y + back[..., i, 2] for i in range(3)]
+    seen = source[2] > 0.0
+    depth = torch.where(seen, source[2], 1.0)
+    across = torch.where(seen, source[0] / depth * (2 * half / width), _OUTSIDE)
+    down = torch.where(seen, -source[1] / depth * (2 * half / height), _OUTSIDE)
+    return functional.grid_sample(
+        pictures, torch.stack([across, down], -1), align_corners=False, padding_mode="zeros"
+    )
+
+
+def inverse(g: Rotation) -> Rotation:
+    """Inverses of 3 x 3 matrices by cofactors; of an affine matrix, last row (0, 0, 1) exactly.
+
+    Args:
+        g: Invertible, shape (..., 3, 3).
+    """
+    a, b, c = g.unbind(-2)
+    columns = [torch.linalg.cross(p, q) for p, q in ((b, c), (c, a), (a, b))]
+    determinant = (c * columns[2]).sum(-1)  # the last row (0, 0, 1) picks one entry
+    return torch.stack(columns, -1) / determinant[..., None, None]
