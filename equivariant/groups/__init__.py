@@ -3,12 +3,15 @@
 from equivariant.groups.affine import Affine, plane_directions
 from equivariant.groups.algebra import haar_density, structure_constants
 from equivariant.groups.base import Group
+from equivariant.groups.decompositions import KAK, Decomposition, Iwasawa, Polar
 from equivariant.groups.linear import GL
 from equivariant.groups.logarithm import principal_log
 from equivariant.groups.lorentz import Lorentz
 from equivariant.groups.o3 import O3
 from equivariant.groups.permutation import Permutation
+from equivariant.groups.polar_samplers import LogNormalSampler, TruncatedHaarSampler
 from equivariant.groups.product import Product
+from equivariant.groups.reductive import Reductive
 from equivariant.groups.reflections import E2, E3, O2
 from equivariant.groups.samplers import (
     BallSampler,
@@ -19,8 +22,10 @@ from equivariant.groups.samplers import (
     Weighted,
     effective_sample_size,
 )
+from equivariant.groups.scaled_rotations import ScaledRotations
 from equivariant.groups.se2 import SE2
 from equivariant.groups.se3 import SE3
+from equivariant.groups.semidirect import Semidirect
 from equivariant.groups.similarity import Sim
 from equivariant.groups.so2 import SO2
 from equivariant.groups.so3 import (
@@ -36,6 +41,7 @@ from equivariant.groups.so3 import (
     rotation_angle,
     rotation_vector_from_quaternion_xyzw,
 )
+from equivariant.groups.special_linear import SL
 from equivariant.groups.spin3 import Spin3
 from equivariant.groups.torus import Torus
 from equivariant.groups.translation import Translation
@@ -44,26 +50,36 @@ __all__ = [
     "E2",
     "E3",
     "GL",
+    "KAK",
     "O2",
     "O3",
     "SE2",
     "SE3",
+    "SL",
     "SO2",
     "SO3",
     "Affine",
     "BallSampler",
+    "Decomposition",
     "Elements",
     "Group",
     "HaarSampler",
+    "Iwasawa",
+    "LogNormalSampler",
     "Lorentz",
     "NormalSampler",
     "Permutation",
+    "Polar",
     "Product",
+    "Reductive",
     "Sampler",
+    "ScaledRotations",
+    "Semidirect",
     "Sim",
     "Spin3",
     "Torus",
     "Translation",
+    "TruncatedHaarSampler",
     "Weighted",
     "effective_sample_size",
     "euler_xyz_extrinsic_from_matrix",

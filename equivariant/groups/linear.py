@@ -13,11 +13,14 @@ from equivariant.groups.base import Group
 from equivariant.groups.logarithm import principal_log
 from equivariant.groups.membership import determinant
 from equivariant.groups.numerics import at_least_single, random_normal
+from equivariant.groups.reductive import Reductive
+from equivariant.groups.so2 import SO2
+from equivariant.groups.so3 import SO3
 from equivariant.shapes import Coordinates, Float, Matrix, Scalar
 
 
 @dataclass(frozen=True)
-class GL(Group):
+class GL(Reductive):
     """Invertible n x n matrices of positive determinant, GL⁺(n), the component of the identity.
 
     Coordinates are the entries of the algebra's matrix, row by row.
@@ -53,6 +56,18 @@ class GL(Group):
     @property
     def matrix_size(self) -> int:
         return self.size
+
+    @property
+    def orthogonal_subgroup(self) -> Group:
+        if self.size not in (2, 3):
+            raise ConventionError(
+                expected="size 2 or 3", got=str(self.size), argument="size",
+                advice="Rotations of other spaces have no class here.",
+            )  # fmt: skip
+        return SO2() if self.size == 2 else SO3()
+
+    def stretches(self) -> Float[Tensor, "k n"]:
+        return torch.eye(self.size, dtype=torch.float64)
 
     def basis(self) -> Float[Tensor, "d n n"]:
         return torch.eye(self.dim, dtype=torch.float64).reshape(self.dim, self.size, self.size)

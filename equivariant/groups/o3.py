@@ -11,12 +11,13 @@ from torch import Tensor
 
 from equivariant.errors import ConventionError
 from equivariant.groups.base import Group
-from equivariant.groups.decompositions import nearest_orthogonal
 from equivariant.groups.membership import (
     determinant,
     numbers_are_known,
     orthogonality_defect,
 )
+from equivariant.groups.nearest_orthogonal import nearest_orthogonal
+from equivariant.groups.reductive import Reductive
 from equivariant.groups.so3 import SO3
 from equivariant.shapes import Coordinates, Float, Matrix, Scalar
 
@@ -24,7 +25,7 @@ _SO3 = SO3()
 
 
 @dataclass(frozen=True)
-class O3(Group):
+class O3(Reductive):
     """Orthogonal matrices of space: rotations, and rotations times the inversion -I.
 
     The Lie algebra is that of SO(3); its exponential reaches the rotations only.
@@ -42,6 +43,13 @@ class O3(Group):
     orthogonal_dim: ClassVar[int] = 3
     preserves_lengths: ClassVar[bool] = True
     direction_names: ClassVar[tuple[str, ...]] = ("turn x", "turn y", "turn z")
+
+    @property
+    def orthogonal_subgroup(self) -> Group:
+        return self
+
+    def stretches(self) -> Float[Tensor, "k n"]:
+        return torch.zeros(0, 3, dtype=torch.float64)
 
     def basis(self) -> Float[Tensor, "d n n"]:
         return _SO3.basis()

@@ -13,13 +13,14 @@ from torch import Tensor
 from equivariant.errors import ConventionError
 from equivariant.groups.affine import Affine
 from equivariant.groups.base import Group
-from equivariant.groups.decompositions import nearest_orthogonal
 from equivariant.groups.membership import (
     affine_defect,
     determinant,
     numbers_are_known,
     orthogonality_defect,
 )
+from equivariant.groups.nearest_orthogonal import nearest_orthogonal
+from equivariant.groups.reductive import Reductive
 from equivariant.groups.se2 import SE2
 from equivariant.groups.se3 import SE3
 from equivariant.groups.so2 import SO2
@@ -151,7 +152,7 @@ class _WithReflections(Group):
 
 
 @dataclass(frozen=True)
-class O2(_WithReflections):
+class O2(_WithReflections, Reductive):
     """Rotations and reflections of the plane; the one coordinate is the angle in radians.
 
     Example:
@@ -165,6 +166,13 @@ class O2(_WithReflections):
     @property
     def proper(self) -> Group:
         return SO2()
+
+    @property
+    def orthogonal_subgroup(self) -> Group:
+        return self
+
+    def stretches(self) -> Float[Tensor, "k n"]:
+        return torch.zeros(0, 2, dtype=torch.float64)
 
 
 @dataclass(frozen=True)

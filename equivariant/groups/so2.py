@@ -9,14 +9,15 @@ import torch
 from torch import Tensor
 
 from equivariant.groups.base import Group
-from equivariant.groups.decompositions import nearest_orthogonal
 from equivariant.groups.membership import orthogonality_defect
+from equivariant.groups.nearest_orthogonal import nearest_orthogonal
 from equivariant.groups.numerics import random_normal
+from equivariant.groups.reductive import Reductive
 from equivariant.shapes import Coordinates, Float, Matrix, Scalar
 
 
 @dataclass(frozen=True)
-class SO2(Group):
+class SO2(Reductive):
     """Rotations of the plane; the one coordinate is the angle in radians, counter-clockwise.
 
     Example:
@@ -32,6 +33,13 @@ class SO2(Group):
     orthogonal_dim: ClassVar[int] = 2
     preserves_lengths: ClassVar[bool] = True
     direction_names: ClassVar[tuple[str, ...]] = ("turn",)
+
+    @property
+    def orthogonal_subgroup(self) -> Group:
+        return self
+
+    def stretches(self) -> Float[Tensor, "k n"]:
+        return torch.zeros(0, 2, dtype=torch.float64)
 
     def basis(self) -> Float[Tensor, "d n n"]:
         return torch.tensor([[[0.0, -1.0], [1.0, 0.0]]], dtype=torch.float64)

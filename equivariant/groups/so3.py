@@ -15,9 +15,10 @@ from torch import Tensor
 
 from equivariant.errors import ShapeError
 from equivariant.groups.base import Group
-from equivariant.groups.decompositions import nearest_orthogonal
 from equivariant.groups.membership import orthogonality_defect
+from equivariant.groups.nearest_orthogonal import nearest_orthogonal
 from equivariant.groups.numerics import near_zero, power_series, random_normal, safe_norm
+from equivariant.groups.reductive import Reductive
 from equivariant.shapes import (
     Coordinates,
     Float,
@@ -36,7 +37,7 @@ _ASINC = (1.0, 1 / 6, 3 / 40, 15 / 336, 105 / 3456, 945 / 42240)
 
 
 @dataclass(frozen=True)
-class SO3(Group):
+class SO3(Reductive):
     """Rotations of space; coordinates are the rotation vector in radians.
 
         exp(w) = I + (sin θ / θ) [w]× + ((1 - cos θ) / θ²) [w]×²,   θ = |w|
@@ -58,6 +59,13 @@ class SO3(Group):
     orthogonal_dim: ClassVar[int] = 3
     preserves_lengths: ClassVar[bool] = True
     direction_names: ClassVar[tuple[str, ...]] = ("turn x", "turn y", "turn z")
+
+    @property
+    def orthogonal_subgroup(self) -> Group:
+        return self
+
+    def stretches(self) -> Float[Tensor, "k n"]:
+        return torch.zeros(0, 3, dtype=torch.float64)
 
     def basis(self) -> Float[Tensor, "d n n"]:
         return skew(torch.eye(3, dtype=torch.float64))
