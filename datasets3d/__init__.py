@@ -17,6 +17,7 @@ from datasets3d.views.verify import verify
 
 if TYPE_CHECKING:
     from datasets3d.clouds.surface_points import PointClouds
+    from datasets3d.digits.affnist import read_affnist
     from datasets3d.digits.digit_pairs import DigitPairs
     from datasets3d.digits.digits import Digits
     from datasets3d.digits.homography import HomographyLaw
@@ -46,6 +47,7 @@ _MODULES_WITH_TENSORS = {
     "TransformedDigits": "digits.transformed",
     "TruncatedHaarLaw": "digits.laws",
     "WideAffineLaw": "digits.laws",
+    "read_affnist": "digits.affnist",
     "read_isolated_atoms": "molecules.files",
     "read_mnist": "digits.idx",
     "read_molecules": "molecules.files",
@@ -79,6 +81,7 @@ __all__ = [
     "WideAffineLaw",
     "build",
     "estimate",
+    "read_affnist",
     "read_isolated_atoms",
     "read_mnist",
     "read_molecules",

@@ -1,5 +1,6 @@
 """Digits under transformations of the plane whose matrices are recorded."""
 
+from datasets3d.digits.affnist import AffNist, read_affnist
 from datasets3d.digits.digit_pairs import DigitPairs
 from datasets3d.digits.digits import Digits
 from datasets3d.digits.homography import HomographyLaw
@@ -17,6 +18,7 @@ from datasets3d.digits.transformed import TransformedDigits, transformed_digits
 from datasets3d.digits.warping import move_pictures
 
 __all__ = [
+    "AffNist",
     "AffNistLaw",
     "AffineLaw",
     "DigitPairs",
@@ -29,6 +31,7 @@ __all__ = [
     "WideAffineLaw",
     "ink_corners",
     "move_pictures",
+    "read_affnist",
     "read_idx",
     "read_mnist",
     "transformed_digits",
