@@ -17,6 +17,7 @@ from datasets3d.views.verify import verify
 
 if TYPE_CHECKING:
     from datasets3d.clouds.surface_points import PointClouds
+    from datasets3d.clouds.transformed_clouds import TransformedClouds, transformed_clouds
     from datasets3d.digits.affnist import read_affnist
     from datasets3d.digits.digit_pairs import DigitPairs
     from datasets3d.digits.digits import Digits
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from datasets3d.molecules.molecules import Molecules
     from datasets3d.pairs.cloud_pairs import PointPairs
     from datasets3d.pairs.elements import ElementConvention
+    from datasets3d.pairs.shape_pairs import ShapePairs
     from datasets3d.pairs.view_pairs import TransformPairs
 
 _MODULES_WITH_TENSORS = {
@@ -43,7 +45,9 @@ _MODULES_WITH_TENSORS = {
     "PointClouds": "clouds.surface_points",
     "PointPairs": "pairs.cloud_pairs",
     "RotationLaw": "digits.laws",
+    "ShapePairs": "pairs.shape_pairs",
     "TransformPairs": "pairs.view_pairs",
+    "TransformedClouds": "clouds.transformed_clouds",
     "TransformedDigits": "digits.transformed",
     "TruncatedHaarLaw": "digits.laws",
     "WideAffineLaw": "digits.laws",
@@ -53,6 +57,7 @@ _MODULES_WITH_TENSORS = {
     "read_molecules": "molecules.files",
     "read_rmd17": "molecules.files",
     "read_xyz": "molecules.files",
+    "transformed_clouds": "clouds.transformed_clouds",
     "transformed_digits": "digits.transformed",
 }
 
@@ -73,8 +78,10 @@ __all__ = [
     "PointPairs",
     "ProceduralMeshes",
     "RotationLaw",
+    "ShapePairs",
     "ThreeDIEBench",
     "TransformPairs",
+    "TransformedClouds",
     "TransformedDigits",
     "TruncatedHaarLaw",
     "ViewLaw",
@@ -87,6 +94,7 @@ __all__ = [
     "read_molecules",
     "read_rmd17",
     "read_xyz",
+    "transformed_clouds",
     "transformed_digits",
     "verify",
 ]

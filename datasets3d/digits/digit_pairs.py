@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Literal
 
 import numpy as np
@@ -13,12 +12,12 @@ from torch import Tensor
 from datasets3d.digits.digits import Digits
 from datasets3d.digits.laws import AffNistLaw, PlaneLaw
 from datasets3d.digits.warping import inverse, move_pictures
-from datasets3d.pairs.streams import epoch_order, stream_batches
-from equivariant.errors import ConventionError, check_option
+from datasets3d.pairs.streams import PairsOfObjects
+from equivariant.errors import check_option
 from equivariant.pairs import PairBatch
 
 
-class DigitPairs:
+class DigitPairs(PairsOfObjects):
     """Batches of pairs (a, b, g) of pictures of one digit: b shows g applied to what a shows.
 
         a = g_a · x,   b = g_b · x,   g = g_b g_a⁻¹,   (g·I)(u) = I(g⁻¹ u)
@@ -68,31 +67,9 @@ class DigitPairs:
         first: Literal["transformed", "centred"] = "transformed",
     ) -> None:
         check_option(first, ("transformed", "centred"), "first")
-        for name, value, least in (("seed", seed, 0), ("pairs_per_object", pairs_per_object, 1)):
-            if value < least:
-                raise ConventionError(
-                    expected=f"at least {least}", got=str(value), argument=name,
-                    advice="See the documentation of DigitPairs.",
-                )  # fmt: skip
-        self.dataset, self.law, self.seed = dataset, law or AffNistLaw(), seed
-        self.pairs_per_object, self.first = pairs_per_object, first
+        super().__init__(len(dataset), seed=seed, pairs_per_object=pairs_per_object)
+        self.dataset, self.law, self.first = dataset, law or AffNistLaw(), first
         self._labels = dataset.targets
-        self._epoch: tuple[int, NDArray[np.int64]] | None = None
-
-    @property
-    def pairs_per_epoch(self) -> int:
-        """Pairs in every epoch."""
-        return len(self.dataset) * self.pairs_per_object
-
-    def rows(self, epoch: int) -> NDArray[np.int64]:
-        """All pairs of an epoch in their order: (object, epoch, draw), shape (M, 3)."""
-        kept = self._epoch
-        if kept is None or kept[0] != epoch:
-            count = len(self.dataset)
-            order = epoch_order(self.seed, epoch, count, self.pairs_per_object)
-            rows = np.stack([order % count, np.full_like(order, epoch), order // count], 1)
-            kept = self._epoch = epoch, rows
-        return kept[1]
 
     def elements(self, rows: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
         """The motions g_a and g_b of given pairs.
@@ -134,31 +111,4 @@ class DigitPairs:
             g=(g_b @ inverse(g_a)).float(),
             object_id=index,
             label=self._labels[index],
-        )
-
-    def stream(
-        self,
-        batch_size: int,
-        *,
-        start: int = 0,
-        rank: int = 0,
-        world: int = 1,
-        workers: int = 0,
-    ) -> Iterator[PairBatch]:
-        """Batches of steps start, start + 1, ... without end.
-
-        Args:
-            batch_size: Pairs per step, over all processes together.
-            start: First step.
-            rank: Which process's share; the shares together are the batch of one process.
-            world: Number of processes.
-            workers: Processes that prepare batches; 0 makes them in this process, one ahead. The
-                batches are the same.
-
-        Raises:
-            ConventionError: A batch is larger than an epoch, or not a multiple of world; rank,
-                start or workers is out of range.
-        """
-        return stream_batches(
-            self, batch_size, start=start, rank=rank, world=world, workers=workers
         )

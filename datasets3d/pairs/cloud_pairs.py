@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from datasets3d.clouds.surface_points import PointClouds
-from datasets3d.pairs.streams import counter, epoch_order, stream_batches
+from datasets3d.pairs.streams import PairsOfObjects, counter
 from equivariant.actions import Points
 from equivariant.errors import ConventionError
 from equivariant.groups import SE3, SO3, Group
 from equivariant.pairs import PairBatch
 
 
-class PointPairs:
+class PointPairs(PairsOfObjects):
     """Batches of pairs (x_a, x_b, g) of clouds with x_b = g · x_a, point by point.
 
     x_a is the object's cloud in a random pose, x_a = h · x with h uniform over rotations; g is a
@@ -64,18 +62,12 @@ class PointPairs:
         translation_scale: float = 0.5,
     ) -> None:
         group = SO3() if group is None else group
-        _check(group, seed, pairs_per_object, translation_scale)
-        self.dataset, self.group, self.seed = dataset, group, seed
-        self.pairs_per_object, self.random_pose = pairs_per_object, random_pose
+        _check(group, translation_scale)
+        super().__init__(len(dataset), seed=seed, pairs_per_object=pairs_per_object)
+        self.dataset, self.group, self.random_pose = dataset, group, random_pose
         self.translation_scale = translation_scale
         self._action = Points(group)
-        self._epoch: tuple[int, NDArray[np.int64]] | None = None
         self._elements: tuple[int, Tensor, Tensor] | None = None
-
-    @property
-    def pairs_per_epoch(self) -> int:
-        """Pairs in every epoch."""
-        return len(self.dataset) * self.pairs_per_object
 
     def elements(self, epoch: int) -> tuple[Tensor, Tensor]:
         """What an epoch draws: the first poses h and the motions g.
@@ -93,16 +85,6 @@ class PointPairs:
             poses, motions = zip(*draws, strict=True)
             kept = self._elements = epoch, torch.stack(poses), torch.stack(motions)
         return kept[1], kept[2]
-
-    def rows(self, epoch: int) -> NDArray[np.int64]:
-        """All pairs of an epoch in their order: (object, epoch, draw), shape (M, 3)."""
-        kept = self._epoch
-        if kept is None or kept[0] != epoch:
-            count = len(self.dataset)
-            order = epoch_order(self.seed, epoch, count, self.pairs_per_object)
-            rows = np.stack([order % count, np.full_like(order, epoch), order // count], 1)
-            kept = self._epoch = epoch, rows
-        return kept[1]
 
     def batch(self, rows: NDArray[np.int64]) -> PairBatch:
         """Given pairs.
@@ -135,33 +117,6 @@ class PointPairs:
             pose_b=g[:, :3, :3] @ pose_a,
         )
 
-    def stream(
-        self,
-        batch_size: int,
-        *,
-        start: int = 0,
-        rank: int = 0,
-        world: int = 1,
-        workers: int = 0,
-    ) -> Iterator[PairBatch]:
-        """Batches of steps start, start + 1, ... without end.
-
-        Args:
-            batch_size: Pairs per step, over all processes together.
-            start: First step.
-            rank: Which process's share; the shares together are the batch of one process.
-            world: Number of processes.
-            workers: Processes that prepare batches; 0 makes them in this process, one ahead,
-                which suffices for clouds in memory. The batches are the same.
-
-        Raises:
-            ConventionError: A batch is larger than an epoch, or not a multiple of world; rank,
-                start or workers is out of range.
-        """
-        return stream_batches(
-            self, batch_size, start=start, rank=rank, world=world, workers=workers
-        )
-
     def _draw(self, epoch: int, draw: int) -> tuple[Tensor, Tensor]:
         count = len(self.dataset)
         seed = int(counter(self.seed, epoch, np.array([count], np.int64), 3 * draw)[0])
@@ -171,11 +126,9 @@ class PointPairs:
         return poses if self.random_pose else SO3().identity(count), motions
 
 
-def _check(group: Group, seed: int, pairs_per_object: int, translation_scale: float) -> None:
+def _check(group: Group, translation_scale: float) -> None:
     for name, value, fits, expected in (
         ("group", group, group in (SO3(), SE3()), "SO3() or SE3()"),
-        ("seed", seed, seed >= 0, "at least 0"),
-        ("pairs_per_object", pairs_per_object, pairs_per_object >= 1, "at least 1"),
         ("translation_scale", translation_scale, translation_scale >= 0.0, "at least 0"),
     ):
         if not fits:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -29,6 +30,82 @@ class Epochs(Protocol):
 
     def batch(self, rows: NDArray[np.int64]) -> PairBatch:
         """Given pairs; a function of the rows alone."""
+
+
+class PairsOfObjects(ABC):
+    """A stream that shows the same number of pairs of every object in every epoch, in fresh orders.
+
+    Which pairs a batch holds depends on (seed, epoch, position) and the number of objects alone.
+
+    Args:
+        objects: Number of objects, at least 1 for a stream.
+        seed: Of all draws, at least 0.
+        pairs_per_object: Pairs of each object in an epoch, at least 1; more allow batches that
+            are larger than the number of objects.
+
+    Raises:
+        ConventionError: A number is out of its range.
+    """
+
+    def __init__(self, objects: int, *, seed: int, pairs_per_object: int) -> None:
+        for name, value, least in (("seed", seed, 0), ("pairs_per_object", pairs_per_object, 1)):
+            if value < least:
+                raise ConventionError(
+                    expected=f"at least {least}", got=str(value), argument=name,
+                    advice=f"See the documentation of {type(self).__name__}.",
+                )  # fmt: skip
+        self.objects, self.seed, self.pairs_per_object = objects, seed, pairs_per_object
+        self._epoch: tuple[int, NDArray[np.int64]] | None = None
+
+    @property
+    def pairs_per_epoch(self) -> int:
+        """Pairs in every epoch."""
+        return self.objects * self.pairs_per_object
+
+    def rows(self, epoch: int) -> NDArray[np.int64]:
+        """All pairs of an epoch in their order: (object, epoch, draw), shape (M, 3)."""
+        kept = self._epoch
+        if kept is None or kept[0] != epoch:
+            count = self.objects
+            order = epoch_order(self.seed, epoch, count, self.pairs_per_object)
+            rows = np.stack([order % count, np.full_like(order, epoch), order // count], 1)
+            kept = self._epoch = epoch, rows
+        return kept[1]
+
+    @abstractmethod
+    def batch(self, rows: NDArray[np.int64]) -> PairBatch:
+        """Given pairs.
+
+        Args:
+            rows: (object, epoch, draw), shape (N, 3).
+        """
+
+    def stream(
+        self,
+        batch_size: int,
+        *,
+        start: int = 0,
+        rank: int = 0,
+        world: int = 1,
+        workers: int = 0,
+    ) -> Iterator[PairBatch]:
+        """Batches of steps start, start + 1, ... without end.
+
+        Args:
+            batch_size: Pairs per step, over all processes together.
+            start: First step.
+            rank: Which process's share; the shares together are the batch of one process.
+            world: Number of processes.
+            workers: Processes that prepare batches; 0 makes them in this process, one ahead,
+                which suffices for what is in memory. The batches are the same.
+
+        Raises:
+            ConventionError: A batch is larger than an epoch, or not a multiple of world; rank,
+                start or workers is out of range.
+        """
+        return stream_batches(
+            self, batch_size, start=start, rank=rank, world=world, workers=workers
+        )
 
 
 def stream_batches(
