@@ -11,7 +11,7 @@ from scipy.special import ndtri
 
 from datasets3d.digits.laws import PlaneLaw
 from equivariant.errors import ConventionError
-from equivariant.groups import GL, Group
+from equivariant.groups import SL, Group
 
 DEVIATIONS = (0.15, 0.35, 0.17, 0.35, 0.15, 0.17, 0.15, 0.15)
 """s, one per matrix of the basis (E₁₁ - I/3, E₁₂, E₁₃, E₂₁, E₂₂ - I/3, E₂₃, E₃₁, E₃₂)."""
@@ -62,8 +62,8 @@ class HomographyLaw(PlaneLaw):
 
     @property
     def motions(self) -> Group:
-        """GL(3): these matrices move homogeneous coordinates, not points of the plane."""
-        return GL(3)
+        """SL(3): these matrices move homogeneous coordinates, not points of the plane."""
+        return SL(3)
 
     def matrices(
         self, uniform: NDArray[np.float64], corners: NDArray[np.float64] | None = None

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from datasets3d.digits.placement import shift_inside
@@ -15,6 +16,7 @@ from datasets3d.pairs.streams import uniform_numbers
 from datasets3d.views.latents import Range
 from equivariant.errors import ConventionError, ShapeError, check_option
 from equivariant.groups import Affine, Group
+from equivariant.groups.radial_laws import plane_deviations
 
 Placement = Literal["inside", "none"]
 DEGREES_20 = math.radians(20.0)
@@ -225,7 +227,7 @@ class TruncatedHaarLaw(AffineLaw):
         s has density ∝ sinh 2s on [0, S],      c uniform in [-C, C]
 
     In these coordinates Haar measure is sinh(2s) ds dc dα dβ, so no weight is left over, and
-    s = ½ arccosh(1 + u (cosh 2S - 1)) with u uniform.
+    sinh² s = u sinh² S with u uniform.
 
     Args:
         group: "sl2", where c = 0, or "gl2".
@@ -241,6 +243,9 @@ class TruncatedHaarLaw(AffineLaw):
         >>> stretch = np.log(np.linalg.norm(g[:, :2, :2], ord=2, axis=(1, 2)))
         >>> bool((stretch <= 0.4 + 1e-9).all())
         True
+
+    It is the law of :class:`equivariant.groups.TruncatedHaarSampler`, as 3 x 3 matrices, each from
+    numbers of its own.
 
     Source: Helgason, Groups and Geometric Analysis, ch. I §5 (the integral in K A K).
     """
@@ -264,8 +269,8 @@ class TruncatedHaarLaw(AffineLaw):
     def linear(self, uniform: NDArray[np.float64]) -> NDArray[np.float64]:
         limit = self.radius if self.scale_radius is None else self.scale_radius
         limit = limit if self.group == "gl2" else 0.0
-        # cosh 2t - 1 = 2 sinh² t, which loses nothing for small t
-        stretch = np.arcsinh(np.sqrt(uniform[:, 0]) * math.sinh(self.radius))
+        share = torch.from_numpy(np.ascontiguousarray(uniform[:, :1]))
+        stretch = plane_deviations(share, self.radius)[:, 0].numpy()
         return turned_diagonal(_between((-limit, limit), uniform[:, 1]), stretch, uniform[:, 2:])
 
 

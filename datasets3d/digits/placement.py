@@ -27,8 +27,8 @@ def ink_corners(pictures: NDArray[np.uint8]) -> NDArray[np.float64]:
         [[0.5, 0.5], [0.5, 1.0], [1.0, 0.5], [1.0, 1.0]]
     """
     height, width = pictures.shape[1:]
-    ink = pictures > 0
-    filled = ink.any(2)
+    ink: NDArray[np.bool_] = pictures > 0
+    filled: NDArray[np.bool_] = np.any(ink, axis=2)
     left = ink.argmax(2)
     right = width - ink[:, :, ::-1].argmax(2)
     row = np.broadcast_to(np.arange(height), filled.shape)
@@ -37,8 +37,8 @@ def ink_corners(pictures: NDArray[np.uint8]) -> NDArray[np.float64]:
     left, right = (np.where(filled, e, np.take_along_axis(e, first, 1)) for e in (left, right))
     x = np.concatenate([left, right, left, right], 1) - 0.5 * width
     y = 0.5 * height - np.concatenate([row, row, row + 1, row + 1], 1)
-    corners = np.stack([x, y], 2) / (0.5 * min(height, width))
-    corners[~filled.any(1)] = 0.0
+    corners: NDArray[np.float64] = np.stack([x, y], 2) / (0.5 * min(height, width))
+    corners[~np.any(filled, axis=1)] = 0.0
     return corners
 
 

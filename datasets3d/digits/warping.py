@@ -9,7 +9,7 @@ from torch.nn import functional
 from equivariant.errors import ShapeError
 from equivariant.shapes import Float, Images, Rotation
 
-_OUTSIDE = 4.0
+_OUTSIDE = 4.0  # in units of half a side, from the middle: no neighbour lies in the frame
 
 
 def move_pictures(pictures: Images, g: Float[Tensor, "batch 3 3"]) -> Images:
@@ -19,7 +19,7 @@ def move_pictures(pictures: Images, g: Float[Tensor, "batch 3 3"]) -> Images:
     this is for affine g: a pixel takes, at g⁻¹ u, the mean of its four neighbours, weighted by
     nearness. What lies outside the frame is 0, and so is what lies behind the horizon, where the
     last homogeneous coordinate of g⁻¹ u is not positive. Each picture depends on itself and its
-    matrix alone, bit for bit.
+    matrix alone, bit for bit. Gradients exist with respect to pictures and matrices.
 
     Args:
         pictures: Shape (batch, channels, height, width), floating point.
@@ -47,15 +47,19 @@ def move_pictures(pictures: Images, g: Float[Tensor, "batch 3 3"]) -> Images:
         return pictures
     height, width = pictures.shape[-2:]
     half = 0.5 * min(height, width)
-    back = inverse(g).to(pictures.dtype)[:, None, None]
+    to_grid = g.new_tensor([[2 * half / width], [-2 * half / height], [1.0]])
+    back = (to_grid * inverse(g)).to(pictures.dtype)[:, None, None]
     x = (torch.arange(width, dtype=pictures.dtype) + 0.5 - 0.5 * width) / half
     y = (0.5 * height - 0.5 - torch.arange(height, dtype=pictures.dtype)).unsqueeze(1) / half
     # sums of products entry by entry: a matrix product may round otherwise in other batches
-    source = [back[..., i, 0] * x + back[..., i, 1] * y + back[..., i, 2] for i in range(3)]
-    seen = source[2] > 0.0
-    depth = torch.where(seen, source[2], 1.0)
-    across = torch.where(seen, source[0] / depth * (2 * half / width), _OUTSIDE)
-    down = torch.where(seen, -source[1] / depth * (2 * half / height), _OUTSIDE)
+    parts = [(back[..., i, 0] * x, back[..., i, 1] * y + back[..., i, 2]) for i in range(3)]
+    across, down = (along + rest for along, rest in parts[:2])
+    affine = (g.detach()[:, 2] == g.new_tensor([0.0, 0.0, 1.0])).all()
+    if g.requires_grad or not bool(affine):  # else all depths are 1
+        depth = parts[2][0] + parts[2][1]
+        seen = depth > 0.0
+        depth = torch.where(seen, depth, 1.0)
+        across, down = (torch.where(seen, p / depth, _OUTSIDE) for p in (across, down))
     return functional.grid_sample(
         pictures, torch.stack([across, down], -1), align_corners=False, padding_mode="zeros"
     )
@@ -70,4 +74,5 @@ def inverse(g: Rotation) -> Rotation:
     a, b, c = g.unbind(-2)
     columns = [torch.linalg.cross(p, q) for p, q in ((b, c), (c, a), (a, b))]
     determinant = (c * columns[2]).sum(-1)  # the last row (0, 0, 1) picks one entry
-    return torch.stack(columns, -1) / determinant[..., None, None]
+    found: Tensor = torch.stack(columns, -1) / determinant[..., None, None]
+    return found

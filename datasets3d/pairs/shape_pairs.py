@@ -45,13 +45,14 @@ class ShapePairs(PairsOfObjects):
 
     Example:
         >>> from datasets3d import ProceduralMeshes
-        >>> from equivariant.groups import GL, NormalSampler
+        >>> from equivariant.groups import SL, TruncatedHaarSampler
         >>> source = ProceduralMeshes(instances=3, classes=["chair", "truck"], val_fraction=0.0)
-        >>> pairs = ShapePairs(PointClouds(source, points=32), law=NormalSampler(GL(3), 0.3))
+        >>> law = TruncatedHaarSampler(SL(3), 0.5)
+        >>> pairs = ShapePairs(PointClouds(source, points=32), law=law)
         >>> batch = next(pairs.stream(4))
         >>> batch.a.shape, batch.g.shape
         (torch.Size([4, 32, 3]), torch.Size([4, 3, 3]))
-        >>> bool(torch.allclose(Points(GL(3))(batch.g, batch.a), batch.b, atol=1e-5))
+        >>> bool(torch.allclose(Points(SL(3))(batch.g, batch.a), batch.b, atol=1e-5))
         True
     """
 

@@ -17,6 +17,7 @@ from equivariant.errors import ConventionError
 from equivariant.groups import (
     GL,
     SE3,
+    SL,
     SO2,
     SO3,
     Affine,
@@ -24,11 +25,13 @@ from equivariant.groups import (
     Elements,
     HaarSampler,
     NormalSampler,
+    TruncatedHaarSampler,
 )
 from equivariant.training.loop import PairStream
 
 LAWS = [HaarSampler(SO3()), NormalSampler(GL(3), 0.4), NormalSampler(SE3(), 0.5),
-        NormalSampler(Affine(3), 0.3), None]  # fmt: skip
+        NormalSampler(Affine(3), 0.3), TruncatedHaarSampler(SL(3), 0.6),
+        TruncatedHaarSampler(GL(3), 0.5, scale_radius=0.2), None]  # fmt: skip
 every_law = pytest.mark.parametrize("law", LAWS, ids=str)
 
 

@@ -145,6 +145,33 @@ def test_homographies_agree_with_a_loop():
     assert beyond > 0 and bool(torch.isfinite(moved).all())
 
 
+@pytest.mark.parametrize("size", [(2, 40), (40, 2), (1, 1)])
+def test_behind_the_horizon_is_nothing_in_any_frame(size):
+    pictures = torch.ones(2, 1, *size, dtype=torch.float64)
+    behind = torch.diag(torch.tensor([1.0, 1.0, -1.0], dtype=torch.float64)).expand(2, 3, 3)
+    assert (move_pictures(pictures, behind) == 0).all()
+    edge = torch.tensor([[1.0, 0, 0], [0, 1, 0], [0, 0, 0]], dtype=torch.float64)
+    assert torch.isfinite(move_pictures(pictures, behind + edge)).all()
+
+
+def test_affine_pictures_do_not_depend_on_homographies_beside_them(digits):
+    pictures = digits.pictures()
+    g = torch.from_numpy(RotationLaw().sample(0, np.arange(20)))
+    alone = move_pictures(pictures, g)
+    g[::2] = torch.from_numpy(HomographyLaw().sample(0, np.arange(10)))
+    assert torch.equal(move_pictures(pictures, g)[1::2], alone[1::2])
+
+
+@pytest.mark.parametrize(
+    "law", [RotationLaw(), HomographyLaw()], ids=lambda law: type(law).__name__
+)
+def test_gradients(law):
+    generator = torch.Generator().manual_seed(0)
+    pictures = torch.rand(2, 1, 4, 4, generator=generator, dtype=torch.float64).requires_grad_()
+    g = torch.from_numpy(law.sample(0, np.arange(2))).requires_grad_()
+    assert torch.autograd.gradcheck(move_pictures, (pictures, g))
+
+
 def test_no_picture_and_other_counts():
     assert move_pictures(torch.zeros(0, 1, 8, 8), torch.zeros(0, 3, 3)).shape == (0, 1, 8, 8)
     for shape in ((2, 3, 3), (1, 2, 2)):

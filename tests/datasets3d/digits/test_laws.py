@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from scipy import linalg, stats
 
 from datasets3d import AffNistLaw, HomographyLaw, RotationLaw, TruncatedHaarLaw, WideAffineLaw
@@ -14,6 +15,7 @@ from datasets3d.digits import ink_corners
 from datasets3d.digits.homography import DEVIATIONS
 from datasets3d.pairs.streams import uniform_numbers
 from equivariant.errors import ConventionError, ShapeError
+from equivariant.groups import GL, SL, TruncatedHaarSampler
 
 COUNT = 20_000
 OBJECTS = np.arange(COUNT, dtype=np.int64)
@@ -76,8 +78,9 @@ def test_a_matrix_depends_on_its_object_alone(law):
 def test_matrices_belong_to_the_group(law):
     g = law.sample(0, OBJECTS[:200])
     if isinstance(law, HomographyLaw):
-        np.testing.assert_allclose(np.linalg.det(g), 1.0, atol=1e-12)
+        assert law.motions.contains(torch.from_numpy(g)).all() and law.motions == SL(3)
     else:
+        assert law.motions.contains(torch.from_numpy(g)).all()
         assert (g[:, 2] == [0.0, 0.0, 1.0]).all() and (g[:, :2, 2] == 0.0).all()
         assert (np.linalg.det(g) > 0).all()
     if isinstance(law, RotationLaw) or (isinstance(law, TruncatedHaarLaw) and law.group == "sl2"):
@@ -146,6 +149,21 @@ def test_truncated_haar_has_its_law(group, radius, scale):
         assert uniform(size, -limit, limit)
     else:
         assert abs(size).max() < 1e-9
+
+
+@pytest.mark.parametrize(("group", "peer", "scale"), [("sl2", SL(2), None), ("gl2", GL(2), 0.9)])
+def test_truncated_haar_agrees_with_the_sampler_of_groups(group, peer, scale):
+    generator = torch.Generator().manual_seed(0)
+    law = TruncatedHaarSampler(peer, 0.5, scale_radius=scale)
+    theirs = law.draw(COUNT, generator=generator).elements.numpy()
+    ours = linear(TruncatedHaarLaw(group, 0.5, scale_radius=scale))
+    other = linear(TruncatedHaarLaw(group, 0.3, scale_radius=scale))
+    for entry in ((0, 0), (0, 1)):
+        found = (slice(None), *entry)
+        assert stats.ks_2samp(ours[found], theirs[found]).pvalue > 1e-3
+    norms = [np.linalg.norm(a, axis=(1, 2)) for a in (ours, theirs, other)]
+    assert stats.ks_2samp(norms[0], norms[1]).pvalue > 1e-3
+    assert stats.ks_2samp(norms[2], norms[1]).pvalue < 1e-3
 
 
 def test_truncated_haar_is_invariant_where_the_ball_allows():
