@@ -16,7 +16,7 @@ def nearest_orthogonal(matrix: Matrix, *, special: bool) -> Matrix:
         M = U S Vᵀ,   R = U D Vᵀ,   D = diag(1, ..., 1, d)
 
     with d = det(U Vᵀ) where ``special`` asks for determinant 1, else d = 1. The derivative of
-    R solves Ω H + H Ω = Rᵀ dM - dMᵀ R with H = V D S Vᵀ and Ω = Rᵀ dR. Its denominators are
+    R solves Ω H + H Ω = Rᵀ dM - dMᵀ R with H = Rᵀ M = V D S Vᵀ and Ω = Rᵀ dR. Its denominators are
     *sums* of singular values, so it is finite where the derivative of a singular value
     decomposition is not (repeated singular values, the identity among them). Where such a sum
     is zero the nearest matrix is not unique and that component of the gradient is zero.
@@ -26,8 +26,8 @@ def nearest_orthogonal(matrix: Matrix, *, special: bool) -> Matrix:
         special: Ask for determinant 1.
 
     Returns:
-        Shape (..., n, n), dtype of the input. Differentiable once, backward; works under
-        ``torch.vmap`` and ``torch.compile``.
+        Shape (..., n, n), dtype of the input. Derivatives of any order exist, backward; works
+        under ``torch.vmap`` and ``torch.compile``.
 
     Example:
         >>> nearest_orthogonal(3.0 * torch.eye(2), special=True)
@@ -35,61 +35,66 @@ def nearest_orthogonal(matrix: Matrix, *, special: bool) -> Matrix:
                 [0., 1.]])
     """
     wide = matrix.to(torch.promote_types(matrix.dtype, torch.float32))
-    nearest, _, _ = _NearestOrthogonal.apply(wide, special)  # type: ignore[no-untyped-call]
-    result: Tensor = nearest.to(matrix.dtype)
-    return result
+    nearest: Tensor = _NearestOrthogonal.apply(wide, special)  # type: ignore[no-untyped-call]
+    return nearest.to(matrix.dtype)
 
 
 class _NearestOrthogonal(torch.autograd.Function):
-    """(R, D S, Vᵀ) of a matrix; the last two are constants."""
+    """R of a matrix."""
 
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(matrix: Tensor, special: bool) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(matrix: Tensor, special: bool) -> Tensor:
         u, s, vh = torch.linalg.svd(matrix)
         signs = torch.ones_like(s)
         if special:
             last = torch.where(torch.linalg.det(u @ vh) < 0, -1.0, 1.0).to(s.dtype)
             signs = torch.cat([signs[..., :-1], last.unsqueeze(-1)], -1)
-        return (u * signs.unsqueeze(-2)) @ vh, s * signs, vh
+        nearest: Tensor = (u * signs.unsqueeze(-2)) @ vh
+        return nearest
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
-        nearest, s, vh = output
-        ctx.mark_non_differentiable(s, vh)
-        ctx.save_for_backward(nearest, s, vh)
+        ctx.save_for_backward(inputs[0], output)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor, *_: Any) -> tuple[Tensor, None]:
-        return _Derivative.apply(grad, *ctx.saved_tensors), None  # type: ignore[no-untyped-call]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        matrix, nearest = ctx.saved_tensors
+        h = nearest.mT @ matrix
+        turned = nearest.mT @ grad
+        return nearest @ _turning(0.5 * (h + h.mT), turned - turned.mT), None
 
 
-class _Derivative(torch.autograd.Function):
-    """The derivative as a linear map, which says that it has no further derivative."""
+class _Turning(torch.autograd.Function):
+    """Ω with Ω H + H Ω = Z for symmetric H and skew Z: linear in Z and self-adjoint.
+
+    Its own derivative, dΩ = Ω(H, dZ - Ω dH - dH Ω), is of the same kind.
+    """
 
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(change: Tensor, nearest: Tensor, s: Tensor, vh: Tensor) -> Tensor:
-        return _turned(change, nearest, s, vh)
+    def forward(h: Tensor, z: Tensor) -> Tensor:
+        values, v = torch.linalg.eigh(h)
+        sums = values.unsqueeze(-1) + values.unsqueeze(-2)
+        floor = torch.finfo(h.dtype).eps * values.abs().amax(-1)[..., None, None]
+        usable = sums.abs() > floor
+        turned = torch.where(usable, (v.mT @ z @ v) / torch.where(usable, sums, 1.0), 0.0)
+        turning: Tensor = v @ turned @ v.mT
+        return turning
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
-        pass
+        ctx.save_for_backward(inputs[0], output)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> Any:
-        raise RuntimeError("nearest_orthogonal is differentiable once")
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
+        h, turning = ctx.saved_tensors
+        back = _turning(h, 0.5 * (grad - grad.mT))
+        return turning @ back + back @ turning, back
 
 
-def _turned(change: Tensor, nearest: Tensor, s: Tensor, vh: Tensor) -> Tensor:
-    """R Ω for a change of the matrix: the derivative is symmetric, so backward is the same."""
-    v = vh.transpose(-1, -2)
-    y = vh @ nearest.transpose(-1, -2) @ change @ v
-    sums = s.unsqueeze(-1) + s.unsqueeze(-2)
-    floor = torch.finfo(s.dtype).eps * s.abs().amax(-1, keepdim=True).unsqueeze(-1)
-    usable = sums.abs() > floor
-    skew = torch.where(usable, (y - y.transpose(-1, -2)) / torch.where(usable, sums, 1.0), 0.0)
-    result: Tensor = nearest @ v @ skew @ vh
+def _turning(h: Tensor, z: Tensor) -> Tensor:
+    result: Tensor = _Turning.apply(h, z)  # type: ignore[no-untyped-call]
     return result

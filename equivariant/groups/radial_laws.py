@@ -18,11 +18,8 @@ from equivariant.groups.numerics import power_series
 from equivariant.shapes import Float, Scalar
 
 # Gauss-Legendre rule on [0, 1].
-_NODES, _WEIGHTS = (
-    torch.from_numpy(row) for row in (lambda x, w: (0.5 * (x + 1), 0.5 * w))(
-        *np.polynomial.legendre.leggauss(10)
-    )
-)  # fmt: skip
+_NODES, _WEIGHTS = (torch.from_numpy(0.5 * row) for row in np.polynomial.legendre.leggauss(10))
+_NODES += 0.5
 _CELLS = 128  # of a table, on either side of the kink
 _STEPS = 40
 # (sinh x - x) / x³ in x².

@@ -82,7 +82,8 @@ class SL(Reductive):
 
     def stretches(self) -> Float[Tensor, "k n"]:
         rows = _traceless(self.size)
-        return rows / torch.linalg.vector_norm(rows, dim=-1, keepdim=True)
+        lengths: Tensor = torch.linalg.vector_norm(rows, dim=-1, keepdim=True)
+        return rows / lengths
 
     def exp(self, coordinates: Coordinates) -> Matrix:
         return at_least_single(torch.linalg.matrix_exp, self.hat(coordinates))
@@ -99,9 +100,15 @@ class SL(Reductive):
         return self.vee(at_least_single(principal_log, g))
 
     def defect(self, g: Matrix) -> Scalar:
-        """|det g - 1|, less what rounding makes of the determinant: 4 ε |g|ⁿ."""
-        rounding = 4 * torch.finfo(g.dtype).eps * torch.linalg.matrix_norm(g) ** self.size
-        return ((determinant(g) - 1).abs() - rounding).clamp(min=0.0)
+        """Distance to the nearest element, to first order, relative to the largest entry and 1.
+
+            |det g - 1| / (|cof g| max(1, |g_ij|))
+
+        since the cofactors are the gradient of the determinant; infinite where det g <= 0.
+        """
+        det, size = determinant(g), g.abs().amax((-2, -1)).clamp(min=1.0)
+        distance = (det - 1).abs() / (_cofactor_norm(g) * size)
+        return torch.where(det > 0, distance, torch.inf)
 
     def inverse(self, g: Matrix) -> Matrix:
         self.check_element(g)
@@ -116,6 +123,20 @@ class SL(Reductive):
     def project(self, matrix: Matrix) -> Matrix:
         self.check_element(matrix, "matrix")
         return at_least_single(nearest_of_unit_determinant, matrix)
+
+
+def _cofactor_norm(g: Tensor) -> Tensor:
+    """Frobenius norm of the matrix of cofactors, shape (...)."""
+    if g.shape[-1] == 2:
+        same: Tensor = torch.linalg.matrix_norm(g)
+        return same
+    if g.shape[-1] == 3:
+        crossed: Tensor = torch.linalg.matrix_norm(torch.linalg.cross(g, g.roll(1, -2)))
+        return crossed
+    s = torch.linalg.svdvals(g)
+    others = [torch.cat([s[..., :i], s[..., i + 1 :]], -1).prod(-1) for i in range(s.shape[-1])]
+    found: Tensor = torch.linalg.vector_norm(torch.stack(others, -1), dim=-1)
+    return found
 
 
 def _traceless(n: int) -> Tensor:

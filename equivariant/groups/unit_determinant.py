@@ -38,7 +38,8 @@ def nearest_of_unit_determinant(matrix: Matrix) -> Matrix:
     s = torch.cat([s[..., :-1], s[..., -1:] * last[..., None]], -1)
     d, multiplier = _stationary(s)
     change = _newton(u.mT @ matrix @ vh.mT, d, multiplier[..., None, None])
-    return u @ (torch.diag_embed(d) + change) @ vh
+    nearest: Tensor = u @ (torch.diag_embed(d) + change) @ vh
+    return nearest
 
 
 def _stationary(s: Vector) -> tuple[Vector, Scalar]:

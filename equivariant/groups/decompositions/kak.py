@@ -29,8 +29,8 @@ class KAK(Decomposition):
     are not unique (signs of the singular vectors), and where singular values repeat not even
     continuous, so this is for sampling and for reading singular values, not a chart.
 
-    Coordinates are those of k₁ in radians, H in ``group.stretches()``, those of k₂; more numbers
-    than ``group.dim``.
+    Coordinates are those of k₁ in radians, H in ``group.stretches()``, those of k₂: ``group.dim``
+    numbers for GL(n) and SL(n), more for the others.
 
     Args:
         group: A linear group of the plane or of space; see :class:`Decomposition`.
@@ -146,4 +146,5 @@ class _SingularVectors(torch.autograd.Function):
         left, right = 0.5 * (left - left.mT), 0.5 * (right - right.mT)
         # Ω_ij = (s_j E_ij + s_i E_ji) / (s_j² - s_i²),  Ψ_ij = (s_i E_ij + s_j E_ji) / (same)
         change = 2 * inverse * (left * column + right * row)
-        return u @ (change + torch.diag_embed(gs)) @ vh
+        back: Tensor = u @ (change + torch.diag_embed(gs)) @ vh
+        return back

@@ -109,7 +109,8 @@ class _SymmetricLog(torch.autograd.Function):
     @staticmethod
     def forward(p: Tensor) -> Tensor:
         values, v = torch.linalg.eigh(p)
-        return (v * values.log().unsqueeze(-2)) @ v.mT
+        x: Tensor = (v * values.log().unsqueeze(-2)) @ v.mT
+        return x
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
@@ -138,7 +139,8 @@ class _UndoExpDerivative(torch.autograd.Function):
         sinhc = near_zero(
             half.square(), threshold=0.01, series=_SINHC, otherwise=lambda t: _sinhc(t.sqrt())
         )
-        return v @ ((v.mT @ g @ v) / (sinhc * mean.exp())) @ v.mT
+        y: Tensor = v @ ((v.mT @ g @ v) / (sinhc * mean.exp())) @ v.mT
+        return y
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
