@@ -45,8 +45,10 @@ class TruncatedHaarSampler(Sampler):
         h = k₁ exp(diag H) k₂,   |H_i - mean H| <= radius,   |mean H| <= scale_radius,
 
     a set that is the same seen from the right, from the left and through the inverse:
-    h ↦ k h k' and h ↦ h⁻¹ keep it. Drawn by inverse distribution functions, in the plane
-    sinh² s = u sinh² radius for H = mean ± s.
+    h ↦ k h k' and h ↦ h⁻¹ keep it. Drawn as h = k exp(diag H) kᵀ R, the axes k and the rotation R
+    Haar-uniform and H by inverse distribution functions, in the plane sinh² s = u sinh² radius
+    for H = mean ± s. (R and the axes are what smooth functions depend on; the even spacing of two
+    rotations k₁ and k₂ would be lost in their product.)
 
     Methods, each of which gives every single element the same law:
 
@@ -151,30 +153,31 @@ class TruncatedHaarSampler(Sampler):
         linear, n = _linear(self.group), self.group.matrix_size
         mirrors = linear.orthogonal_subgroup.discrete_generators()
         turn, stretched = 1 if n == 2 else 3, bool(linear.roots())
-        counts = {"mirror": int(len(mirrors) > 0), "scale": int(self._has_scale),
-                  "deviations": (n - 1) * stretched, "first": turn,
-                  "last": turn * stretched}  # fmt: skip
+        counts = {"turn": turn, "mirror": int(len(mirrors) > 0), "scale": int(self._has_scale),
+                  "deviations": (n - 1) * stretched, "axes": turn * stretched}  # fmt: skip
         u = _SPREADS[self.method](batch, sum(counts.values()), generator)
         part = dict(zip(counts, u.split(list(counts.values()), -1), strict=True))
-        h = self._rotation(part["first"], generator)
+        h = self._rotation(part["turn"], generator)
         if counts["mirror"]:
             h = torch.where(part["mirror"].unsqueeze(-1) < 0.5, h, h @ mirrors[0])
         if counts["scale"]:
             h = h * (self._scale_radius * (2 * part["scale"] - 1)).exp().unsqueeze(-1)
         if stretched:
             law = plane_deviations if n == 2 else space_deviations
-            deviations = law(part["deviations"], self.radius)
-            h = h * deviations.exp().unsqueeze(-2) @ self._rotation(part["last"], generator)
+            stretch = law(part["deviations"], self.radius).exp()
+            # In the plane k and -k give the same axes: half a turn goes round them once.
+            k = self._rotation(part["axes"], generator, turns=0.5)
+            h = (k * stretch.unsqueeze(-2)) @ k.mT @ h
         return h
 
-    def _rotation(self, u: Tensor, generator: torch.Generator) -> Tensor:
+    def _rotation(self, u: Tensor, generator: torch.Generator, *, turns: float = 1.0) -> Tensor:
         """Haar-uniform rotations (*batch, n, n) of uniform numbers (*batch, 1 or 3)."""
         batch, plane = tuple(u.shape[:-1]), u.shape[-1] == 1
         if self.method == "stratified":
             if not plane:
                 return spread_rotations(batch, generator)
             u = evenly_spaced(batch, 1, generator)
-        return SO2().exp(2 * math.pi * u) if plane else rotation_from_uniform(u)
+        return SO2().exp(2 * math.pi * turns * u) if plane else rotation_from_uniform(u)
 
 
 @dataclass(frozen=True)
