@@ -2,6 +2,7 @@
 
 from equivariant.actions.base import Action, DirectSum, Factor
 from equivariant.actions.cartesian import CartesianTensors
+from equivariant.actions.declaration import Declaration, Declares
 from equivariant.actions.fields import Fields
 from equivariant.actions.image_warp import ImageWarp
 from equivariant.actions.irreps import IrrepsAction
@@ -16,6 +17,8 @@ from equivariant.harmonics.wigner import wigner_d
 __all__ = [
     "Action",
     "CartesianTensors",
+    "Declaration",
+    "Declares",
     "DirectSum",
     "Factor",
     "Fields",

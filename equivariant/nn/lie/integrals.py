@@ -1,0 +1,113 @@
+"""Integrals over space of a field against a kernel that each sample moves by its own element."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn.functional import conv2d
+
+from equivariant.nn.lie.fields import CloudPlaces, PlaneGrid
+from equivariant.nn.lie.kernels import PlaceKernel
+from equivariant.nn.lie.samples import LieSamples
+from equivariant.shapes import Float, Images
+
+SUBPIXELS = 2
+"""A kernel's value at a pixel is its mean over this many places along each axis, because moved
+kernels can be narrower than the pixels."""
+
+
+def plane_taps(
+    kernel: PlaceKernel, samples: LieSamples, spacing: float, *, stride: int = 1
+) -> Float[Tensor, "samples taps taps outputs"]:
+    """Kernels on the pixel grid, one for each sample.
+
+        A_i[δ] = (spacing² / |det h_i|) k(h_i⁻¹ δ) / r²,   averaged over the pixel δ
+
+    for all pixels δ that any of the moved windows reaches: nothing is cut off. The factor turns
+    sums over pixels into integrals with the invariant weight |det h_i|⁻¹; r² keeps it near 1.
+
+    Args:
+        kernel: k, with values of its own unit of length.
+        samples: The h_i.
+        spacing: Of the pixels read.
+        stride: Distance of outputs in pixels read. The taps are centred between pixels where it
+            is even, so that their number has the parity of the stride.
+
+    Returns:
+        Shape (samples, taps, taps, outputs), rows from top to bottom; in the kernel's dtype.
+    """
+    reach = kernel.radius * samples.reach / spacing + 0.5  # in pixels, with half a pixel's width
+    if stride % 2:
+        count = 2 * max(math.ceil(reach) - 1, 0) + 1
+    else:
+        count = 2 * max(math.ceil(reach - 0.5), 1)
+    parts = torch.arange(SUBPIXELS, dtype=torch.float64)
+    fine = ((parts + 0.5) / SUBPIXELS - 0.5).to(samples.elements.device)
+    at = torch.arange(count, dtype=torch.float64, device=fine.device) - (count - 1) / 2
+    x = spacing * (at[:, None] + fine)  # taps, subpixels
+    ones = torch.ones_like(x)
+    horizontal = torch.einsum("ap,bq->abpq", ones, x)
+    vertical = torch.einsum("ap,bq->abpq", -x, ones)
+    offsets = torch.stack([horizontal, vertical], -1).flatten(2, 3)
+    moved = torch.einsum("sij,abpj->sabpi", samples.inverses, offsets)
+    dtype = kernel.network.last.weight.dtype
+    values = kernel(moved.to(dtype)).mean(3)
+    factor = (spacing / kernel.radius) ** 2 / samples.determinants
+    return values * factor.to(values.dtype)[:, None, None, None]
+
+
+def lift_image(
+    images: Images, kernel: PlaceKernel, samples: LieSamples, *, outputs: int, stride: int
+) -> Float[Tensor, "batch outputs samples height width"]:
+    """∫ k_oc(h_i⁻¹ (y - x)) f_c(y) dy / |det h_i| at every ``stride``-th pixel x.
+
+    The image is 0 outside its frame. The kernel gives outputs times channels numbers.
+    """
+    channels = images.shape[1]
+    spacing = PlaneGrid.of_image((images.shape[2], images.shape[3])).spacing
+    taps = plane_taps(kernel, samples, spacing, stride=stride)
+    count, size = taps.shape[0], taps.shape[1]
+    weight = taps.unflatten(-1, (outputs, channels)).permute(3, 0, 4, 1, 2)
+    weight = weight.reshape(outputs * count, channels, size, size).to(images.dtype)
+    y = conv2d(images, weight, stride=stride, padding=(size - stride) // 2)
+    return y.unflatten(1, (outputs, count))
+
+
+def convolve_plane(
+    values: Float[Tensor, "batch channels samples height width"],
+    kernel: PlaceKernel,
+    samples: LieSamples,
+    spacing: float,
+) -> Float[Tensor, "batch channels samples height width"]:
+    """∫ k_c(h_i⁻¹ (y - x)) F_c(y, h_i) dy / |det h_i|: each channel and sample by itself."""
+    channels, count = values.shape[1:3]
+    taps = plane_taps(kernel, samples, spacing)
+    size = taps.shape[1]
+    weight = taps.permute(3, 0, 1, 2).reshape(channels * count, 1, size, size).to(values.dtype)
+    # PyTorch's convolutions of single channels on the CPU are two to three times faster so.
+    flat = values.flatten(1, 2).contiguous(memory_format=torch.channels_last)
+    y = conv2d(flat, weight, padding=size // 2, groups=channels * count)
+    return y.contiguous().unflatten(1, (channels, count))
+
+
+def cloud_weights(
+    kernel: PlaceKernel,
+    samples: LieSamples,
+    *,
+    read: CloudPlaces,
+    written: CloudPlaces,
+) -> Float[Tensor, "batch samples written read outputs"]:
+    """k(h_i⁻¹ (y - x)) of all pairs of places, divided by the sum of windows at x.
+
+    The division makes the sum over points an average, whatever their number and density.
+    """
+    dtype = kernel.network.last.weight.dtype
+    apart = read.positions[:, None] - written.positions[:, :, None]
+    inverses = samples.inverses.to(apart.dtype)
+    moved = torch.einsum("sij,bxyj->bsxyi", inverses, apart).to(dtype)
+    window = (1 - (moved / kernel.radius).square().sum(-1)).clamp(min=0) ** 3
+    total = window.sum(-1, keepdim=True)
+    total = torch.where(total > 0, total, 1.0)
+    return kernel(moved) / total[..., None]

@@ -1,0 +1,351 @@
+"""A residual network of group convolutions, for images and for clouds of points."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import gelu
+
+from equivariant.actions import Action, Declaration, ImageWarp, Points, Trivial, Vectors
+from equivariant.errors import ConventionError
+from equivariant.groups import GL, Group, Semidirect, SemidirectSampler
+from equivariant.nn.lie.fields import LieField
+from equivariant.nn.lie.group_convolution import GroupConv
+from equivariant.nn.lie.kernels import KernelName
+from equivariant.nn.lie.lifting import LiftConv
+from equivariant.nn.lie.pooling import GroupPool, PoolName
+from equivariant.nn.lie.samples import LieSamples, RelativeSamples
+from equivariant.nn.lie.sampling import SamplingName, sampler_by_name
+from equivariant.nn.lie.vector_pooling import VectorPool
+from equivariant.nn.points.layers import FeatureNorm
+from equivariant.shapes import Float, Images
+
+
+@dataclass(frozen=True)
+class LieNetworkConfig:
+    """A network that commutes with translations and a group of linear maps, by convolution.
+
+    Args:
+        group: H: GL(2), SL(2), ScaledRotations(2), SO2() or O2() for images; these, and GL(3),
+            SL(3), ScaledRotations(3), SO3() or O3() for clouds. The network is about
+            ``Semidirect(group)``.
+        inputs: Channels of images, at least 1; 0 for clouds of points.
+        outputs: Classes or other numbers that do not move; None gives the representation.
+        width: Channels, at least 1.
+        blocks: Residual blocks, at least 0.
+        samples: Group elements in every layer, at least 1.
+        sampling: Their law, see :func:`equivariant.nn.lie.sampling.sampler_by_name`.
+        radius: Of the law, for stretches: h has singular values up to exp(radius + scale_radius).
+        scale_radius: Of the law, for scales; None takes ``radius``.
+        steps: Elements around each sample at which the first group convolution reads the lift,
+            which makes it exactly equivariant; 0 reads the other samples.
+        lift_radius: Of lifting kernels, in units of half the image's shorter side, or in the
+            clouds' unit.
+        conv_radius: Of the other kernels.
+        stride: Of the lift, in pixels; a whole fraction of the image's sides.
+        centers: Of clouds: places of the features.
+        rank: Terms of each separable kernel.
+        kernel: Of kernel networks: "siren" or "fourier".
+        pool: Over places and samples: "max", "mean" or "softmax".
+        vectors: Vectors in the representation, behind the ``width`` numbers that do not move.
+        dropout: Before the outputs, in [0, 1).
+        seed: Of the samples in evaluation mode. In training each call draws new ones from
+            PyTorch's random numbers.
+    """
+
+    group: Group = field(default_factory=lambda: GL(2))
+    inputs: int = 1
+    outputs: int | None = 10
+    width: int = 32
+    blocks: int = 2
+    samples: int = 10
+    sampling: SamplingName = "stratified"
+    radius: float = 0.4
+    scale_radius: float | None = None
+    steps: int = 0
+    lift_radius: float = 0.2
+    conv_radius: float = 0.3
+    stride: int = 2
+    centers: int = 32
+    rank: int = 1
+    kernel: KernelName = "siren"
+    pool: PoolName = "max"
+    vectors: int = 0
+    dropout: float = 0.0
+    seed: int = 0
+
+    def build(self) -> LieNetwork:
+        """The network, with fresh weights."""
+        return LieNetwork(self)
+
+
+class LieNetwork(nn.Module):
+    """Lift, residual group convolutions, pooling over places and group, and a head.
+
+        F_0 = gelu(norm(lift x)),   F_{l+1} = F_l + V gelu(U norm(K_l F_l)),
+        y = pool F_L (and vectors),   outputs = head(y)
+
+    All layers share one set of samples h_i. norm divides each channel by its root mean
+    square, and nothing has a bias before the pool, so that an empty background stays 0 and
+    every layer between the integrals commutes with the group exactly. The head starts with
+    batch normalization.
+
+    In evaluation mode the samples are those of ``config.seed``: the network is a function. What
+    is left of its equivariance error is the noise of finitely many samples, the edge of the
+    sampled region (not for rotations), and pixels. :meth:`declaration` says how it transforms, so
+    ``equivariance_error(network, images)`` needs no more.
+
+    Args:
+        config: Shape of the network.
+
+    Raises:
+        ConventionError: A number out of range, or a group that does not fit the inputs.
+
+    Example:
+        >>> from equivariant.groups import SL
+        >>> network = LieNetworkConfig(SL(2), width=8, blocks=1).build().eval()
+        >>> network(torch.rand(2, 1, 28, 28)).shape
+        torch.Size([2, 10])
+        >>> network(torch.rand(2, 1, 28, 28), samples=32).shape
+        torch.Size([2, 10])
+
+    Source: Mironenco and Forré 2024, with Haar-distributed samples, weights, and kernels that
+    factor.
+    """
+
+    def __init__(self, config: LieNetworkConfig | None = None) -> None:
+        super().__init__()
+        config = config or LieNetworkConfig()
+        _check(config)
+        self.config = config
+        group, width = config.group, config.width
+        self.law = sampler_by_name(
+            config.sampling, group, radius=config.radius, scale_radius=config.scale_radius
+        )
+        self.lift = LiftConv(
+            group, config.inputs, width, radius=config.lift_radius,
+            stride=config.stride if config.inputs else 1, kernel=config.kernel,
+        )  # fmt: skip
+        self.norm = ChannelNorm(width)
+        self.first = self._convolution() if config.steps else None
+        self.blocks = nn.ModuleList(
+            ResidualBlock(self._convolution(), width) for _ in range(config.blocks)
+        )
+        self.pool = GroupPool(config.pool)
+        self.vector_pool = VectorPool(group, width, config.vectors) if config.vectors else None
+        self.represented = width + group.matrix_size * config.vectors
+        self.head: nn.Module = nn.Identity()
+        if config.outputs is not None:
+            self.head = nn.Sequential(
+                FeatureNorm(width), nn.Linear(width, 4 * width), nn.GELU(),
+                nn.Dropout(config.dropout), nn.Linear(4 * width, config.outputs),
+            )  # fmt: skip
+        self.dim = self.represented if config.outputs is None else config.outputs
+
+    def forward(
+        self,
+        signal: Images | Float[Tensor, "batch points n"],
+        samples: int | LieSamples | None = None,
+    ) -> Float[Tensor, "batch dim"]:
+        """Outputs.
+
+        Args:
+            signal: Images (batch, inputs, height, width), sides multiples of the stride, or
+                clouds (batch, points, n).
+            samples: How many group elements, or which; None takes ``config.samples``. The
+                weights do not depend on it.
+
+        Returns:
+            Shape (batch, outputs), or (batch, represented) where ``outputs`` is None.
+
+        Raises:
+            ShapeError: The signal is neither, or does not fit the stride.
+        """
+        y = self.represent(signal, samples)
+        if self.config.outputs is None:
+            return y
+        outputs: Tensor = self.head(y[..., : self.config.width])
+        return outputs
+
+    def represent(
+        self,
+        signal: Images | Float[Tensor, "batch points n"],
+        samples: int | LieSamples | None = None,
+    ) -> Float[Tensor, "batch represented"]:
+        """Representations: ``width`` numbers that do not move, then ``vectors`` vectors that do.
+
+        Args:
+            signal: As in :meth:`forward`.
+            samples: As in :meth:`forward`.
+
+        Returns:
+            Shape (batch, width + n · vectors).
+        """
+        last = self.features(signal, samples)
+        invariant = self.pool(last)
+        if self.vector_pool is None:
+            return invariant
+        return torch.cat([invariant, self.vector_pool(last).flatten(1)], -1)
+
+    def features(
+        self,
+        signal: Images | Float[Tensor, "batch points n"],
+        samples: int | LieSamples | None = None,
+    ) -> LieField:
+        """The last field on places and group."""
+        config = self.config
+        if not isinstance(samples, LieSamples):
+            samples = self.draw(config.samples if samples is None else samples)
+        centers = config.centers if config.inputs == 0 else None
+        if self.first is None:
+            lifted = self._activated(self.lift(signal, samples, centers=centers))
+        else:
+            around = RelativeSamples(samples, self._draw(config.steps, config.seed))
+            read = self._activated(self.lift(signal, around.product, centers=centers))
+            lifted = self._activated(self.first(read, around))
+        for block in self.blocks:
+            lifted = block(lifted)
+        return lifted
+
+    def draw(self, count: int) -> LieSamples:
+        """Samples of the network's law: new ones in training, those of the seed otherwise.
+
+        Args:
+            count: How many, at least 1.
+
+        Raises:
+            ConventionError: Fewer than 1.
+        """
+        if count < 1:
+            raise ConventionError(
+                expected="at least 1", got=str(count), argument="samples",
+                advice="Layers integrate over the group by these elements.",
+            )  # fmt: skip
+        seed = self.config.seed
+        if self.training:
+            seed = int(torch.randint(2**62, (), dtype=torch.int64))
+        return self._draw(count, seed)
+
+    def declaration(self, signal: Tensor) -> Declaration:
+        """How inputs and outputs move, and the law of the elements that are asked about.
+
+        Images move as pictures, clouds as points; outputs do not, and vectors of a
+        representation move by the linear part. The law is Haar measure up to half the radii of
+        the network's samples, with shifts of up to a tenth of the frame.
+
+        Args:
+            signal: An input, whose size is looked at.
+        """
+        config = self.config
+        motions = Semidirect(config.group)
+        act_in: Action = Points(motions)
+        if config.inputs:
+            size = (int(signal.shape[-2]), int(signal.shape[-1]))
+            act_in = ImageWarp(motions, size, channels=config.inputs)
+        act_out: Action = Trivial(config.width if config.outputs is None else config.outputs)
+        if config.outputs is None and config.vectors:
+            act_out = act_out + Vectors(motions, config.vectors)
+        scale = config.radius if config.scale_radius is None else config.scale_radius
+        linear = sampler_by_name(
+            "independent", config.group, radius=config.radius / 2, scale_radius=scale / 2
+        )
+        return Declaration(act_in, act_out, SemidirectSampler(linear, shift=0.1))
+
+    def _draw(self, count: int, seed: int) -> LieSamples:
+        generator = torch.Generator().manual_seed(seed)
+        return LieSamples.draw(self.law, count, generator=generator)
+
+    def _activated(self, values: LieField) -> LieField:
+        return values.with_values(gelu(self.norm(values.values)))
+
+    def _convolution(self) -> GroupConv:
+        config = self.config
+        scale = config.radius if config.scale_radius is None else config.scale_radius
+        return GroupConv(
+            config.group, config.width, config.width, radius=config.conv_radius,
+            group_radius=2 * config.radius, group_scale_radius=2 * scale, rank=config.rank,
+            kernel=config.kernel,
+        )  # fmt: skip
+
+
+class ResidualBlock(nn.Module):
+    """F + V gelu(U norm(K F)), with U and V on channels alone.
+
+    Args:
+        convolution: K, from ``width`` to ``width`` channels.
+        width: Channels.
+        expansion: Hidden channels of U and V, over ``width``.
+    """
+
+    def __init__(self, convolution: GroupConv, width: int, expansion: int = 2) -> None:
+        super().__init__()
+        self.convolution = convolution
+        self.norm = ChannelNorm(width)
+        hidden = expansion * width
+        self.widen = nn.Parameter(torch.randn(hidden, width) * width**-0.5)
+        self.narrow = nn.Parameter(torch.randn(width, hidden) * hidden**-0.5)
+
+    def forward(self, x: LieField) -> LieField:
+        """A field at the same samples and places."""
+        y = self.norm(self.convolution(x).values)
+        hidden = gelu(torch.einsum("oc,bc...->bo...", self.widen.to(y.dtype), y))
+        added = torch.einsum("oc,bc...->bo...", self.narrow.to(hidden.dtype), hidden)
+        return x.with_values(x.values + added)
+
+
+class ChannelNorm(nn.Module):
+    """Each channel over its root mean square in the batch: y_c = γ_c x_c / √(mean x_c² + ε).
+
+    The mean is over the batch, samples and places; in evaluation mode it is the running one of
+    training, so that the layer multiplies by constants and commutes with everything. Nothing is
+    subtracted or added: an empty background stays 0, inside the frame as outside of it.
+
+    Args:
+        channels: Size of the second axis.
+        momentum: Share of a batch in the running mean.
+        epsilon: ε.
+    """
+
+    def __init__(self, channels: int, *, momentum: float = 0.1, epsilon: float = 1e-6) -> None:
+        super().__init__()
+        self.gain = nn.Parameter(torch.ones(channels))
+        self.register_buffer("mean_square", torch.ones(channels))
+        self.momentum, self.epsilon = momentum, epsilon
+
+    def forward(self, x: Float[Tensor, "batch channels ..."]) -> Tensor:
+        """Shape as given."""
+        running = self.get_buffer("mean_square")
+        square = running.to(x.dtype)
+        if self.training:
+            axes = (0, *range(2, x.ndim))
+            square = x.square().mean(axes)
+            with torch.no_grad():
+                running.lerp_(square.to(running.dtype), self.momentum)
+        scale = self.gain.to(x.dtype) * (square + self.epsilon).rsqrt()
+        return x * scale.reshape(-1, *([1] * (x.ndim - 2)))
+
+
+def _check(config: LieNetworkConfig) -> None:
+    sizes = (config.width, config.samples, config.stride, config.centers, config.rank)
+    numbers = (config.blocks, config.steps, config.vectors, config.inputs)
+    outputs = 1 if config.outputs is None else config.outputs
+    if min(*sizes, outputs) < 1 or min(numbers) < 0 or not 0 <= config.dropout < 1:
+        raise ConventionError(
+            expected="positive sizes, numbers of at least 0, and dropout in [0, 1)",
+            got=str(config), argument="config",
+            advice="steps=0 and vectors=0 leave those parts out; inputs=0 is for clouds.",
+        )  # fmt: skip
+    if config.inputs and config.group.matrix_size != 2:
+        raise ConventionError(
+            expected="a group of linear maps of the plane for images",
+            got=str(config.group), argument="config.group",
+            advice="Set inputs=0 for clouds of points in space.",
+        )  # fmt: skip
+    if config.outputs is not None and config.vectors:
+        raise ConventionError(
+            expected="vectors in a representation",
+            got=f"vectors={config.vectors} with outputs={config.outputs}", argument="config.vectors",
+            advice="Set outputs=None; the head reads only what does not move.",
+        )  # fmt: skip
