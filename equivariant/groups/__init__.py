@@ -26,6 +26,7 @@ from equivariant.groups.scaled_rotations import ScaledRotations
 from equivariant.groups.se2 import SE2
 from equivariant.groups.se3 import SE3
 from equivariant.groups.semidirect import Semidirect
+from equivariant.groups.semidirect_sampler import SemidirectSampler
 from equivariant.groups.similarity import Sim
 from equivariant.groups.so2 import SO2
 from equivariant.groups.so3 import (
@@ -75,6 +76,7 @@ __all__ = [
     "Sampler",
     "ScaledRotations",
     "Semidirect",
+    "SemidirectSampler",
     "Sim",
     "Spin3",
     "Torus",

@@ -12,6 +12,17 @@ from equivariant.nn.gaunt import (
 from equivariant.nn.hypernetwork import Hypernetwork, element_features
 from equivariant.nn.images.encoder import ImageEncoder, ImageEncoderConfig
 from equivariant.nn.images.published_weights import load_sie_encoder
+from equivariant.nn.lie import (
+    GroupConv,
+    GroupPool,
+    LieField,
+    LieNetwork,
+    LieNetworkConfig,
+    LieSamples,
+    LiftConv,
+    ProjectConv,
+    RelativeSamples,
+)
 from equivariant.nn.points.dgcnn import DynamicGraphNetwork, EdgeConvolution
 from equivariant.nn.points.encoder import PointEncoder, PointEncoderConfig
 from equivariant.nn.points.neighbors import nearest_neighbors
@@ -41,13 +52,22 @@ __all__ = [
     "GauntPower",
     "GauntSelfMix",
     "GauntTensorProduct",
+    "GroupConv",
+    "GroupPool",
     "Hypernetwork",
     "ImageEncoder",
     "ImageEncoderConfig",
+    "LieField",
+    "LieNetwork",
+    "LieNetworkConfig",
+    "LieSamples",
+    "LiftConv",
     "PointEncoder",
     "PointEncoderConfig",
     "PointNet",
+    "ProjectConv",
     "Projector",
+    "RelativeSamples",
     "SharedProjector",
     "SplitModel",
     "SplitProjector",

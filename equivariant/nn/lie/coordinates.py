@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from equivariant.errors import ConventionError
-from equivariant.groups import Group
+from equivariant.groups import SL, Group, Polar, Reductive
 from equivariant.shapes import Float, Matrix, Scalar
 
 
@@ -48,10 +48,9 @@ class LieCoordinates(nn.Module):
         orders: int = 3,
     ) -> None:
         super().__init__()
-        n = group.matrix_size
-        if n not in (2, 3) or group.space_dim != n:
+        if not isinstance(group, Reductive) or group.matrix_size not in (2, 3):
             raise ConventionError(
-                expected="a group of linear maps of the plane or of space",
+                expected="GL, SL, ScaledRotations, SO2, O2, SO3 or O3 of the plane or of space",
                 got=str(group), argument="group",
                 advice="Translations are no part of it: pass GL(2) for Affine(2), SO3() for SE3().",
             )  # fmt: skip
@@ -63,25 +62,24 @@ class LieCoordinates(nn.Module):
                 argument="radius", advice="A radius is a difference of logarithms of lengths.",
             )  # fmt: skip
         self.group, self.radius, self.scale_radius, self.orders = group, radius, unit, orders
-        self.stretches, self.scales = _kinds(group)
-        self.reflects = len(group.discrete_generators()) > 0
-        stretch = _traceless_symmetric(n) if self.stretches else torch.zeros(0, n, n).double()
-        self.register_buffer("_stretch", stretch, persistent=False)
+        self.stretches = len(group.roots()) > 0
+        self.scales = bool(group.stretches().sum(-1).abs().gt(1e-9).any())
+        self.reflects = len(group.orthogonal_subgroup.discrete_generators()) > 0
+        self._traceless = SL(group.matrix_size).symmetric_basis()[: None if self.stretches else 0]
 
     @property
     def dim(self) -> int:
         """Number of coordinates."""
         n = self.group.matrix_size
         turns = 2 * self.orders if n == 2 else 9
-        stretch = (n * (n + 1)) // 2 - 1 if self.stretches else 0
-        return stretch + int(self.scales) + turns + int(self.reflects)
+        return len(self._traceless) + int(self.scales) + turns + int(self.reflects)
 
     def forward(self, h: Matrix) -> Float[Tensor, "... dim"]:
         """Coordinates of elements (..., n, n), shape (..., dim), float64."""
         deviator, scale, rotation = self.split(h)
         parts = []
         if self.stretches:
-            basis = self._basis(h.device)
+            basis = self._traceless.to(h.device)
             parts.append(torch.einsum("...ij,dij->...d", deviator, basis) / self.radius)
         if self.scales:
             parts.append(scale[..., None] / self.scale_radius)
@@ -118,14 +116,11 @@ class LieCoordinates(nn.Module):
 
     def split(self, h: Matrix) -> tuple[Matrix, Scalar, Matrix]:
         """(D, c, R) of elements: shapes (..., n, n), (...), (..., n, n), float64."""
-        self.group.check_element(h, "h")
+        logarithm, rotation = Polar(self.group).logarithms(h.double())
         n = self.group.matrix_size
-        with torch.no_grad():
-            u, s, vh = torch.linalg.svd(h.double())
-            logs = s.log()
-            scale = logs.mean(-1)
-            deviator = (u * (logs - scale[..., None])[..., None, :]) @ u.transpose(-1, -2)
-            return deviator.reshape(*h.shape[:-2], n, n), scale, u @ vh
+        scale = logarithm.diagonal(dim1=-2, dim2=-1).mean(-1)
+        eye = torch.eye(n, dtype=torch.float64, device=h.device)
+        return logarithm - scale[..., None, None] * eye, scale, rotation
 
     def _turns(self, rotation: Tensor) -> Tensor:
         if self.group.matrix_size == 3:
@@ -133,10 +128,6 @@ class LieCoordinates(nn.Module):
         turn = torch.complex(rotation[..., 0, 0], rotation[..., 1, 0])
         powers = torch.stack([turn**m for m in range(1, self.orders + 1)], -1)
         return torch.view_as_real(powers).flatten(-2)
-
-    def _basis(self, device: torch.device) -> Tensor:
-        basis = self.get_buffer("_stretch")
-        return basis.to(device=device, dtype=torch.float64)
 
 
 def bump(square: Scalar) -> Scalar:
@@ -147,28 +138,3 @@ def bump(square: Scalar) -> Scalar:
         [1.0, 0.125, 0.0, 0.0]
     """
     return (1 - square).clamp(min=0) ** 3
-
-
-def _kinds(group: Group) -> tuple[bool, bool]:
-    """Whether the group stretches (has symmetric traceless directions), and whether it scales."""
-    basis = group.basis()
-    n = group.matrix_size
-    trace = basis.diagonal(dim1=-2, dim2=-1).sum(-1)
-    eye = torch.eye(n, dtype=torch.float64)
-    symmetric = 0.5 * (basis + basis.transpose(-1, -2)) - trace[:, None, None] / n * eye
-    return bool(symmetric.abs().amax() > 1e-12), bool(trace.abs().amax() > 1e-12)
-
-
-def _traceless_symmetric(n: int) -> Float[Tensor, "count n n"]:
-    """An orthonormal basis of the traceless symmetric matrices, float64."""
-    found = []
-    for i in range(n):
-        for j in range(i + 1, n):
-            m = torch.zeros(n, n, dtype=torch.float64)
-            m[i, j] = m[j, i] = math.sqrt(0.5)
-            found.append(m)
-    for k in range(1, n):
-        diagonal = torch.zeros(n, dtype=torch.float64)
-        diagonal[:k], diagonal[k] = 1.0, -float(k)
-        found.append(torch.diag(diagonal / diagonal.norm()))
-    return torch.stack(found)

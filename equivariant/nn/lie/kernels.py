@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import Literal
 
 import torch
@@ -73,7 +74,7 @@ class KernelNetwork(nn.Module):
             sizes = [2 * (width // 2), *[width] * (depth - 1)]
         else:
             sizes = [inputs, *[width] * depth]
-        for before, after in zip(sizes[:-1], sizes[1:], strict=True):
+        for before, after in pairwise(sizes):
             self.hidden.append(nn.Linear(before, after))
         self.last = nn.Linear(sizes[-1], outputs, bias=False)
         self._initialize(scale)

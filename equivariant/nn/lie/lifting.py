@@ -106,9 +106,7 @@ class LiftConv(nn.Module):
                 advice="For clouds make the layer with inputs=0.",
             )  # fmt: skip
         places = PlaneGrid.of_image((signal.shape[2], signal.shape[3])).coarser(self.stride)
-        values = lift_image(
-            signal, self.kernel, samples, outputs=self.outputs, stride=self.stride
-        )
+        values = lift_image(signal, self.kernel, samples, outputs=self.outputs, stride=self.stride)
         return LieField(values, samples, places)
 
     def _lift_cloud(self, points: Tensor, samples: LieSamples, centers: int | None) -> LieField:

@@ -66,11 +66,11 @@ class LieNetworkConfig:
     scale_radius: float | None = None
     steps: int = 0
     lift_radius: float = 0.2
-    conv_radius: float = 0.3
+    conv_radius: float = 0.5
     stride: int = 2
     centers: int = 32
     rank: int = 1
-    kernel: KernelName = "siren"
+    kernel: KernelName = "fourier"
     pool: PoolName = "max"
     vectors: int = 0
     dropout: float = 0.0
@@ -346,6 +346,7 @@ def _check(config: LieNetworkConfig) -> None:
     if config.outputs is not None and config.vectors:
         raise ConventionError(
             expected="vectors in a representation",
-            got=f"vectors={config.vectors} with outputs={config.outputs}", argument="config.vectors",
+            got=f"vectors={config.vectors} with outputs={config.outputs}",
+            argument="config.vectors",
             advice="Set outputs=None; the head reads only what does not move.",
         )  # fmt: skip

@@ -157,9 +157,7 @@ class ProjectConv(nn.Module):
         check_channels(field, self.inputs)
         samples = field.samples.to(field.values.device)
         if isinstance(field.places, PlaneGrid):
-            moved = convolve_plane(
-                field.values, self.place_kernel, samples, field.places.spacing
-            )
+            moved = convolve_plane(field.values, self.place_kernel, samples, field.places.spacing)
         else:
             places: CloudPlaces = field.places
             weights = cloud_weights(self.place_kernel, samples, read=places, written=places)

@@ -135,4 +135,3 @@ class RelativeSamples:
         elements = (self.base.elements[:, None] @ self.steps.elements[None]).flatten(0, 1)
         weights = torch.outer(self.base.weights, self.steps.weights).flatten()
         return LieSamples(self.base.group, elements, weights)
-
