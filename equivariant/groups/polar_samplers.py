@@ -57,7 +57,8 @@ class TruncatedHaarSampler(Sampler):
       the same order; of an odd number the element in the middle has no partner.
     - ``quasi``: the uniform numbers along the last batch axis are a scrambled Sobol sequence.
     - ``stratified``: along the last batch axis angles are evenly spaced with one random offset (in
-      space: a randomly turned set of well-spread rotations), singular values one to each of N
+      space: a randomly turned set of well-spread rotations; of O(2) every other angle is
+      mirrored), singular values one to each of N
       equally likely intervals, and these are paired at random.
 
     Args:
@@ -157,6 +158,12 @@ class TruncatedHaarSampler(Sampler):
                   "deviations": (n - 1) * stretched, "axes": turn * stretched}  # fmt: skip
         u = _SPREADS[self.method](batch, sum(counts.values()), generator)
         part = dict(zip(counts, u.split(list(counts.values()), -1), strict=True))
+        if self.method == "stratified" and n == 2:
+            part["turn"] = evenly_spaced(batch, 1, generator)
+            if counts["mirror"]:  # every other angle, so that each half is evenly spaced too
+                part["mirror"] = (part["turn"] * batch[-1]).floor() % 2
+            if stretched:
+                part["axes"] = evenly_spaced(batch, 1, generator)
         h = self._rotation(part["turn"], generator)
         if counts["mirror"]:
             h = torch.where(part["mirror"].unsqueeze(-1) < 0.5, h, h @ mirrors[0])
@@ -171,13 +178,12 @@ class TruncatedHaarSampler(Sampler):
         return h
 
     def _rotation(self, u: Tensor, generator: torch.Generator, *, turns: float = 1.0) -> Tensor:
-        """Haar-uniform rotations (*batch, n, n) of uniform numbers (*batch, 1 or 3)."""
-        batch, plane = tuple(u.shape[:-1]), u.shape[-1] == 1
+        """Rotations (*batch, n, n), Haar-uniform for uniform numbers (*batch, 1 or 3)."""
+        if u.shape[-1] == 1:
+            return SO2().exp(2 * math.pi * turns * u)
         if self.method == "stratified":
-            if not plane:
-                return spread_rotations(batch, generator)
-            u = evenly_spaced(batch, 1, generator)
-        return SO2().exp(2 * math.pi * turns * u) if plane else rotation_from_uniform(u)
+            return spread_rotations(tuple(u.shape[:-1]), generator)
+        return rotation_from_uniform(u)
 
 
 @dataclass(frozen=True)

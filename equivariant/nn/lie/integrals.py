@@ -60,7 +60,7 @@ def plane_taps(
 
 def lift_image(
     images: Images, kernel: PlaceKernel, samples: LieSamples, *, outputs: int, stride: int
-) -> Float[Tensor, "batch outputs samples height width"]:
+) -> Float[Tensor, "batch outputs samples rows columns"]:
     """∫ k_oc(h_i⁻¹ (y - x)) f_c(y) dy / |det h_i| at every ``stride``-th pixel x.
 
     The image is 0 outside its frame. The kernel gives outputs times channels numbers.
