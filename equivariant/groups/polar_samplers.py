@@ -58,8 +58,8 @@ class TruncatedHaarSampler(Sampler):
     - ``quasi``: the uniform numbers along the last batch axis are a scrambled Sobol sequence.
     - ``stratified``: along the last batch axis angles are evenly spaced with one random offset (in
       space: a randomly turned set of well-spread rotations; of O(2) every other angle is
-      mirrored), singular values one to each of N
-      equally likely intervals, and these are paired at random.
+      mirrored), singular values one to each of N equally likely intervals, and
+      these are paired at random.
 
     Args:
         group: GL(n), SL(n), ScaledRotations(n), SO2, SO3, O2 or O3; n = 2 or 3.
@@ -161,7 +161,8 @@ class TruncatedHaarSampler(Sampler):
         if self.method == "stratified" and n == 2:
             part["turn"] = evenly_spaced(batch, 1, generator)
             if counts["mirror"]:  # every other angle, so that each half is evenly spaced too
-                part["mirror"] = (part["turn"] * batch[-1]).floor() % 2
+                first = (2 * uniform((*batch[:-1], 1), 1, generator)).floor()
+                part["mirror"] = ((part["turn"] * batch[-1]).floor() + first) % 2
             if stretched:
                 part["axes"] = evenly_spaced(batch, 1, generator)
         h = self._rotation(part["turn"], generator)
