@@ -1,5 +1,6 @@
 """Networks, and the learned action."""
 
+from equivariant.nn.classifier import Classifier
 from equivariant.nn.frames.frame_average import FrameAverage, cloud_frames
 from equivariant.nn.gaunt import (
     GauntConvolution,
@@ -10,8 +11,15 @@ from equivariant.nn.gaunt import (
     gaunt_product,
 )
 from equivariant.nn.hypernetwork import Hypernetwork, element_features
+from equivariant.nn.images.conv_net import ConvNet, ConvNetConfig
 from equivariant.nn.images.encoder import ImageEncoder, ImageEncoderConfig
 from equivariant.nn.images.published_weights import load_sie_encoder
+from equivariant.nn.images.pull_back import pull_back
+from equivariant.nn.images.rotation_net import RotationConvNet, RotationConvNetConfig
+from equivariant.nn.images.spatial_transformer import (
+    SpatialTransformer,
+    SpatialTransformerConfig,
+)
 from equivariant.nn.lie import (
     GroupConv,
     GroupPool,
@@ -45,6 +53,9 @@ from equivariant.nn.vectors.layers import (
 )
 
 __all__ = [
+    "Classifier",
+    "ConvNet",
+    "ConvNetConfig",
     "DynamicGraphNetwork",
     "EdgeConvolution",
     "FrameAverage",
@@ -68,7 +79,11 @@ __all__ = [
     "ProjectConv",
     "Projector",
     "RelativeSamples",
+    "RotationConvNet",
+    "RotationConvNetConfig",
     "SharedProjector",
+    "SpatialTransformer",
+    "SpatialTransformerConfig",
     "SplitModel",
     "SplitProjector",
     "VectorBlock",
@@ -87,4 +102,5 @@ __all__ = [
     "gaunt_product",
     "load_sie_encoder",
     "nearest_neighbors",
+    "pull_back",
 ]
