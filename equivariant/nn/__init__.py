@@ -1,5 +1,12 @@
 """Networks, and the learned action."""
 
+from equivariant.nn.canonical.canonicalizer import (
+    CanonicalizedNetwork,
+    CanonicalizerConfig,
+    EnergyCanonicalizer,
+)
+from equivariant.nn.canonical.descent import DescentConfig
+from equivariant.nn.canonical.pose_energy import PoseEnergy, PoseEnergyConfig, fit_energy
 from equivariant.nn.classifier import Classifier
 from equivariant.nn.frames.frame_average import FrameAverage, cloud_frames
 from equivariant.nn.gaunt import (
@@ -53,11 +60,15 @@ from equivariant.nn.vectors.layers import (
 )
 
 __all__ = [
+    "CanonicalizedNetwork",
+    "CanonicalizerConfig",
     "Classifier",
     "ConvNet",
     "ConvNetConfig",
+    "DescentConfig",
     "DynamicGraphNetwork",
     "EdgeConvolution",
+    "EnergyCanonicalizer",
     "FrameAverage",
     "GauntConvolution",
     "GauntPower",
@@ -76,6 +87,8 @@ __all__ = [
     "PointEncoder",
     "PointEncoderConfig",
     "PointNet",
+    "PoseEnergy",
+    "PoseEnergyConfig",
     "ProjectConv",
     "Projector",
     "RelativeSamples",
@@ -99,6 +112,7 @@ __all__ = [
     "cloud_frames",
     "element_features",
     "expressivity_report",
+    "fit_energy",
     "gaunt_product",
     "load_sie_encoder",
     "nearest_neighbors",

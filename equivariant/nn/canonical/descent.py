@@ -41,7 +41,7 @@ class DescentConfig:
             )
 
 
-GROW, SHRINK = 1.5, 0.4
+GROW, SHRINK = 2.0, 0.4
 
 
 def descend(
@@ -54,12 +54,13 @@ def descend(
 ) -> tuple[Matrix, Scalar]:
     """Elements of least energy that are found, and their energies.
 
-        g ← g exp(-ℓ ∇/|∇|),   ∇_k = d/dt E(g exp(t X_k)) at t = 0
+        g ← g exp(x),   x = -B ∇ cut to length ℓ,   ∇_k = d/dt E(g exp(t X_k)) at t = 0
 
-    along the generators X_k, left-trivialised: coordinates are those of the moving frame. A
-    step that lowers the energy is taken and ℓ grows by 1.5; another is taken back and ℓ shrinks
-    to 0.4 of itself. So energies never rise, the scale of E does not matter, and nothing is
-    random: the same items give the same elements.
+    along the generators X_k, left-trivialised: coordinates are those of the moving frame. B is
+    the inverse Hessian as the BFGS rule builds it from the gradients seen so far, a multiple of
+    the identity at first. A step that lowers the energy is taken and ℓ grows to twice its length
+    at least; another is not taken and ℓ shrinks to 0.4 of its length. So energies never rise, the
+    scale of E does not matter, and nothing is random: the same items give the same elements.
 
     Every start is evaluated once and the best ``kept`` of each item are followed; which local
     minimum is found depends on them. Only with enough starts is it the global one, and only
@@ -88,7 +89,8 @@ def descend(
         >>> bool((found - target).abs().max() < 1e-3)
         True
 
-    Source: the idea of Shumaylov et al. 2024 (arXiv 2410.02698); the step rule is ours.
+    Source: the idea of Shumaylov et al. 2024 (arXiv 2410.02698); BFGS: Nocedal and Wright 2006,
+    equations 6.17 and 6.20. The cut is ours.
     """
     config = config or DescentConfig()
     group.check_element(starts, "starts")
@@ -103,21 +105,76 @@ def descend(
     g, item = _best_starts(energy, starts, items, kept)
     value, gradient = _slope(energy, group, g, item)
     length = torch.full_like(value, config.length)
+    inverse = _Curvature(gradient, config.length)
     for _ in range(config.steps):
-        norm = torch.linalg.vector_norm(gradient, dim=-1, keepdim=True)
-        # A vanishing or infinite gradient gives no direction: the element stays.
-        usable = (norm > 0) & norm.isfinite()
-        unit = torch.where(usable, gradient / torch.where(usable, norm, 1.0), 0.0)
-        tried = g @ group.exp(-length[:, None] * unit)
+        x = _cut(inverse.direction(gradient), length)
+        tried = g @ group.exp(x)
         tried_value, tried_gradient = _slope(energy, group, tried, item)
+        inverse.learn(x, tried_gradient - gradient)
         lower = tried_value < value
+        size = torch.linalg.vector_norm(x, dim=-1)
+        length = torch.where(lower, torch.maximum(length, GROW * size), SHRINK * size)
         g = torch.where(lower[:, None, None], tried, g)
         value = torch.where(lower, tried_value, value)
         gradient = torch.where(lower[:, None], tried_gradient, gradient)
-        length = length * torch.where(lower, GROW, SHRINK)
     best = value.reshape(items, kept).argmin(1)
     rows = torch.arange(items, device=g.device)
     return g.unflatten(0, (items, kept))[rows, best], value.reshape(items, kept)[rows, best]
+
+
+class _Curvature:
+    """Inverse Hessians B of all items, symmetric and positive definite.
+
+        B ← (I - ρ s yᵀ) B (I - ρ y sᵀ) + ρ s sᵀ,   ρ = 1 / (y·s),
+
+    for a step s along which the gradient changed by y, where y·s > 0. A step that was not taken
+    tells of the curvature too.
+
+    Args:
+        gradient: At the starts, shape (k, d).
+        length: Of a first step along it.
+    """
+
+    def __init__(self, gradient: Tensor, length: float) -> None:
+        k, d = gradient.shape
+        norm = torch.linalg.vector_norm(gradient, dim=-1)
+        usable = (norm > 0) & norm.isfinite()
+        self.eye = torch.eye(d).to(gradient).expand(k, d, d)
+        self.matrix = (
+            torch.where(usable, length / torch.where(usable, norm, 1.0), 0.0)[:, None, None]
+            * self.eye
+        )
+        self.fresh = torch.ones_like(usable)
+
+    def direction(self, gradient: Tensor) -> Tensor:
+        """-B ∇, shape (k, d)."""
+        return -(self.matrix @ gradient.unsqueeze(-1)).squeeze(-1)
+
+    def learn(self, step: Tensor, change: Tensor) -> None:
+        """Take in what a step showed, where it is finite and curves upward."""
+        product = (step * change).sum(-1)
+        sizes = torch.linalg.vector_norm(step, dim=-1) * torch.linalg.vector_norm(change, dim=-1)
+        usable = (product > 1e-4 * sizes) & sizes.isfinite()
+        change = torch.where(usable[:, None], change, 0.0)
+        product = torch.where(usable, product, 1.0)
+        # The first curvature that is seen sets the scale of all directions.
+        scale = product / torch.where(usable, change.square().sum(-1), 1.0)
+        before = torch.where(
+            self.fresh[:, None, None], scale[:, None, None] * self.eye, self.matrix
+        )
+        left = self.eye - step[:, :, None] * change[:, None, :] / product[:, None, None]
+        outer = step[:, :, None] * step[:, None, :] / product[:, None, None]
+        after = left @ before @ left.transpose(1, 2) + outer
+        self.matrix = torch.where(usable[:, None, None], after, self.matrix)
+        self.fresh = self.fresh & ~usable
+
+
+def _cut(x: Tensor, length: Tensor) -> Tensor:
+    """x, shortened to a length where it is longer; 0 where it is not finite."""
+    norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
+    usable = (norm > 0) & norm.isfinite()
+    share = (length[:, None] / torch.where(usable, norm, 1.0)).clamp(max=1.0)
+    return torch.where(usable, share * x, 0.0)
 
 
 def _best_starts(
