@@ -17,8 +17,8 @@ def assert_equivariant(
     f: Callable[..., Any],
     x: Any,
     *,
-    act_in: Any,
-    act_out: Any,
+    act_in: Any = None,
+    act_out: Any = None,
     tolerance: float | None = None,
     samples: int = 16,
     seed: int = 0,
@@ -29,7 +29,8 @@ def assert_equivariant(
     Args:
         f: Deterministic map; put modules in evaluation mode first.
         x: A batch of inputs, as :func:`equivariant.measure.equivariance_error` takes it.
-        act_in: Action on x.
+        act_in: Action on x. None for both actions takes those that f declares, as
+            ``equivariance_error`` does.
         act_out: Action on f(x).
         tolerance: Largest relative error |l-r|₂ / ((|l|₂ + |r|₂) / 2) of any output, item and
             element; None takes 1e-9 for float64, 1e-3 for float32, 5e-2 for half precision.

@@ -27,11 +27,12 @@ class ModelContract:
 
     ``inputs`` gives float64; ``tolerance`` and ``single`` are relative errors in float64 and in
     float32; ``options`` are further arguments of ``equivariance_error``. Items must be
-    independent of one another: that is tested too.
+    independent of one another: that is tested too. A model that declares how it transforms needs
+    neither action.
     """
 
-    act_in: Any
-    act_out: Any
+    act_in: Any = None
+    act_out: Any = None
     tolerance: float = 1e-9
     single: float = 1e-3
     options: dict[str, Any] = {}  # noqa: RUF012

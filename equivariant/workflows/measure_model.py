@@ -10,7 +10,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from equivariant.actions import Action, ImageWarp, IrrepsAction, Trivial
+from equivariant.actions import Action, Declares, ImageWarp, IrrepsAction, Trivial
 from equivariant.actions.by_name import directions, named_action, named_group
 from equivariant.errors import ConventionError, EquivariantError
 from equivariant.groups import BallSampler, Group, Sampler
@@ -35,6 +35,7 @@ from equivariant.measure import (
     worst_case,
 )
 from equivariant.measure.motions.e3nn_networks import graph_network
+from equivariant.measure.motions.motion import common_group
 from equivariant.tree import call, leaves, mapped, rebuild
 from equivariant.workflows.foreign_model import DTYPES, load_inputs, load_model
 
@@ -48,11 +49,12 @@ class MeasureConfig:
             a module or a function.
         group: SO2, SO3, O2, O3, SE2, SE3, E2, E3, Sim2, Sim3, Lorentz, GL2, GL3, Affine2,
             Affine3, Translation2, Translation3, or
-            Permutation with --input rows:NxC. Modules of e3nn and escnn declare their own.
+            Permutation with --input rows:NxC. With --input declared the model's own.
         input: How the input moves: points[:N], vectors[:C], irreps:8x0e+4x1o, invariant[:D],
             image:CxHxW, volume:CxDxHxW, rows:NxC; several by name, positions=points,z=fixed
-            (then --data holds them, and the model gets a dictionary); declared takes the
-            module's own irreps or field type.
+            (then --data holds them, and the model gets a dictionary); declared takes what the
+            module declares, by a method ``declaration`` (then --data holds inputs), or by its
+            irreps (e3nn) or field type (escnn).
         output: How the output moves, likewise, sizes may be left out; energy=invariant,
             forces=vectors for a dictionary; fit finds a linear action from the data.
         data: .npy, .npz or .safetensors with inputs; random ones if not given. For a run, where
@@ -60,7 +62,8 @@ class MeasureConfig:
         items: Number of inputs.
         samples: Elements drawn for each.
         target: Stop when the interval's half-width is below this; 0 takes all samples.
-        radius: Only elements within this distance of the identity, by Haar measure; 0 for all.
+        radius: Only elements within this distance of the identity, by Haar measure; 0 for all, or
+            for the law that the model declares.
         scale: Standard deviation of translations and of other directions that are not compact.
         confidence: Of intervals.
         dtype: float64, float32 or bfloat16.
@@ -272,8 +275,17 @@ def _declared_case(
     config: MeasureConfig, model: Callable[..., Any], data: dict[str, Tensor] | None
 ) -> _Case:
     """The same for a model that declares how it moves, such as modules of e3nn and escnn."""
-    d = declared(model)
-    motion = d.act_in[0] if isinstance(d.act_in, tuple) else d.act_in
+    x: Any = None
+    if data is not None:
+        x = tuple(data.values()) if len(data) > 1 else next(iter(data.values()))
+    if x is None and isinstance(model, Declares):
+        raise ConventionError(
+            expected="--data with inputs for a model with a method declaration", got="none",
+            argument="data", advice="It looks at an input; save some with numpy.save.",
+        )  # fmt: skip
+    d = declared(model, x)
+    group = common_group(*d.motions())
+    law = BallSampler(group, config.radius) if config.radius else d.law
 
     def cast(leaf: Tensor) -> Tensor:
         dtype = DTYPES[config.dtype] if leaf.is_floating_point() else None
@@ -283,9 +295,7 @@ def _declared_case(
         x = mapped(d.draw(config.items, seed=config.seed), cast)
     elif d.graph is not None:
         x = data
-    else:
-        x = tuple(data.values()) if len(data) > 1 else next(iter(data.values()))
-    return _Case(d.f, x, d.act_in, d.act_out, motion.group, d.law)
+    return _Case(d.f, x, d.act_in, d.act_out, group, law)
 
 
 def _input(config: MeasureConfig, group: Group, data: dict[str, Tensor] | None) -> tuple[Any, Any]:

@@ -25,6 +25,7 @@ from equivariant.measure.error.floor import (
 from equivariant.measure.error.report import EquivarianceReport
 from equivariant.measure.error.state_changes import kept_state
 from equivariant.measure.error.statistics import Estimate
+from equivariant.measure.motions.declared import claimed
 from equivariant.tree import widened
 
 _TWIN_SAMPLES = 16
@@ -93,8 +94,8 @@ def diagnose(
     f: Callable[..., Any],
     x: Any,
     *,
-    act_in: Any,
-    act_out: Any,
+    act_in: Any = None,
+    act_out: Any = None,
     report: EquivarianceReport | None = None,
     seed: int = 0,
     **options: Any,
@@ -119,7 +120,8 @@ def diagnose(
     Args:
         f: The map.
         x: One batch of inputs (no iterator).
-        act_in: Action on x.
+        act_in: Action on x. None for both actions takes those that f declares, and its law where
+            ``law`` is not given, as ``equivariance_error`` does.
         act_out: Action on f(x).
         report: A measurement that exists already.
         seed: Of all elements.
@@ -133,17 +135,18 @@ def diagnose(
         >>> print(d.findings[0].cause)
         translations alone break it
     """
+    claim = claimed(f, x, act_in=act_in, act_out=act_out, law=options.get("law"))
+    model, f, options = f, claim.f, {**options, "law": claim.law}
+    actions = {"act_in": claim.act_in, "act_out": claim.act_out}
     if report is None:
-        report = equivariance_error(
-            f, x, act_in=act_in, act_out=act_out, generator=_seeded(seed), **options
-        )
+        report = equivariance_error(f, x, **actions, generator=_seeded(seed), **options)
     if not report.finite:
         output = max(report.outputs, key=lambda name: not report.value(output=name) >= 0)
         nothing = Floor(float("nan"))
         return Diagnosis(Verdict.NOT_FINITE, output, report, nothing, [], None, report.caveats)
     kept = {k: v for k, v in options.items() if k in ("group", "scale", "law", "differentiates")}
-    with kept_state(f):
-        return _diagnosed(f, x, {"act_in": act_in, "act_out": act_out, **kept}, report, seed)
+    with kept_state(model):
+        return _diagnosed(f, x, {**actions, **kept}, report, seed)
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import replace
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,8 @@ from equivariant.measure.error.gathering import Gathering, Settings
 from equivariant.measure.error.report import EquivarianceReport
 from equivariant.measure.error.special_elements import special_elements
 from equivariant.measure.error.state_changes import kept_state
-from equivariant.measure.motions.motion import Motion, as_motion, common_group
+from equivariant.measure.motions.declared import claimed
+from equivariant.measure.motions.motion import Motion, common_group
 from equivariant.tree import fresh, leaves, spread_over, tensors
 
 _FIRST_LOOK = 8
@@ -29,8 +31,8 @@ def equivariance_error(
     f: Callable[..., Any],
     x: Any,
     *,
-    act_in: Any,
-    act_out: Any,
+    act_in: Any = None,
+    act_out: Any = None,
     group: Group | None = None,
     law: Sampler | None = None,
     samples: int = 32,
@@ -62,12 +64,15 @@ def equivariance_error(
             tensors; or an iterator (a DataLoader, a generator) of such batches, of which one is
             in memory at a time.
         act_in: Action on x: an ``Action``; a tree of actions and None like x; a ``GraphMotion``
-            for flat graphs; or a function (g, x) ↦ g·x together with ``group``.
+            for flat graphs; or a function (g, x) ↦ g·x together with ``group``. None for both
+            actions takes those that f declares, by ``f.declaration(first batch)`` or as modules of
+            e3nn and escnn do, see :func:`equivariant.measure.declared`.
         act_out: The same for f(x); ``Trivial(dim)`` asks for invariance.
         group: The group, where only functions act.
         law: Of the elements: ``HaarSampler``, ``BallSampler``, ``NormalSampler``, ``Elements``
-            or another ``Sampler``; its weights are carried through. None takes Haar measure on a
-            compact group, and on another ``group.sample`` with ``scale``.
+            or another ``Sampler``; its weights are carried through. None takes the law of f's
+            declaration, if that is asked and has one; else Haar measure on a compact group, and
+            on another ``group.sample`` with ``scale``.
         samples: Elements per item, at least 1. Each item has its own, unless an action is a
             function that takes one element for the whole batch.
         target: Stop as soon as the half-width of the interval of the mean relative error is
@@ -90,7 +95,8 @@ def equivariance_error(
 
     Raises:
         ShapeError: x or f(x) does not fit its action, or there is no item.
-        ConventionError: The actions belong to different groups, or an option is out of range.
+        ConventionError: The actions belong to different groups, only one is given, none is and f
+            declares nothing, or an option is out of range.
 
     Example:
         >>> from equivariant.actions import Points
@@ -101,17 +107,26 @@ def equivariance_error(
         >>> report = equivariance_error(f, points, act_in=action, act_out=action)
         >>> report.value("worst") < 1e-12
         True
+        >>> from e3nn.o3 import Linear
+        >>> layer, vectors = Linear("2x1o", "3x1o"), torch.randn(4, 6)  # says how it transforms
+        >>> equivariance_error(layer, vectors).value("worst") < 1e-4
+        True
     """
-    before, after = as_motion(act_in, group), as_motion(act_out, group)
+    batches, data = _count(x), batches_of(x)
+    module, first = f, None
+    if act_in is None or act_out is None:
+        first, data = _first_and_all(data)
+    claim = claimed(f, first, act_in=act_in, act_out=act_out, law=law)
+    f, before, after = claim.f, *claim.motions(group)
     settings = Settings(
         samples, target, confidence, scale, logits, orbit_variance, differentiates, progress
     )
     measurement = _Measurement(
-        f, before, after, common_group(before, after), law, settings,
+        f, before, after, common_group(before, after), claim.law, settings,
         generator or torch.Generator().manual_seed(0),
     )  # fmt: skip
-    with kept_state(f) as changed:
-        report = measurement.run(batches_of(x), batches=_count(x))
+    with kept_state(module) as changed:
+        report = measurement.run(data, batches=batches)
     if not changed:
         return report
     text = f"{', '.join(changed[:4])}{', …' if len(changed) > 4 else ''} while it ran; put back"
@@ -129,6 +144,22 @@ def batches_of(x: Any) -> Iterator[Any]:
         got=type(x).__name__,
         argument="x",
         advice="Give FunctionMotion inputs as tuples or dictionaries of tensors.",
+    )
+
+
+def _first_and_all(data: Iterator[Any]) -> tuple[Any, Iterator[Any]]:
+    """The first batch, and all of them."""
+    for first in data:
+        return first, chain([first], data)
+    raise _no_batch()
+
+
+def _no_batch() -> ShapeError:
+    return ShapeError(
+        expected="at least one batch",
+        got="none",
+        argument="x",
+        advice="An iterator can be used up: make a new one.",
     )
 
 
@@ -175,12 +206,7 @@ class _Measurement:
                 if self._may_stop() and number & (number - 1) == 0:
                     break
         if not self.calls:
-            raise ShapeError(
-                expected="at least one batch",
-                got="none",
-                argument="x",
-                advice="An iterator can be used up: make a new one.",
-            )
+            raise _no_batch()
         return self.gathering.report(
             dtype=dtype, calls=self.calls, looks=looks,
             seconds=time.perf_counter() - start, seconds_in_map=self.seconds_in_map,

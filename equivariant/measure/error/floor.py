@@ -16,6 +16,7 @@ from equivariant.measure.error.equivariance_error import equivariance_error
 from equivariant.measure.error.report import Comparison, EquivarianceReport
 from equivariant.measure.error.state_changes import kept_state
 from equivariant.measure.error.table import compare, relative_error
+from equivariant.measure.motions.declared import claimed
 from equivariant.measure.motions.motion import Motion, Part, TreeMotion, as_motion, common_group
 from equivariant.tree import call, detached, mapped, of_kind, rebuild, tensors, widened
 
@@ -49,8 +50,8 @@ def numerical_floor(
     f: Callable[..., Any],
     x: Any,
     *,
-    act_in: Any,
-    act_out: Any,
+    act_in: Any = None,
+    act_out: Any = None,
     reference: Callable[[Any], Any] | None = None,
     samples: int = 4,
     generator: torch.Generator | None = None,
@@ -68,7 +69,7 @@ def numerical_floor(
     Args:
         f: The map that is measured.
         x: A batch of inputs.
-        act_in: Action on x.
+        act_in: Action on x. None for both actions takes those that f declares.
         act_out: Action on f(x); says which outputs count.
         reference: A map from inputs to inputs that commutes with act_in in the continuum.
         samples: Changes of x, and elements for the reference.
@@ -88,9 +89,10 @@ def numerical_floor(
         >>> 1e-8 < floor.value < 1e-5
         True
     """
+    claim = claimed(f, x, act_in=act_in, act_out=act_out, law=options.get("law"))
     floors = floor_of_outputs(
-        f, x, act_in=act_in, act_out=act_out, reference=reference, samples=samples,
-        generator=generator, **options,
+        claim.f, x, act_in=claim.act_in, act_out=claim.act_out, reference=reference,
+        samples=samples, generator=generator, **{**options, "law": claim.law},
     )  # fmt: skip
     return max(floors.values(), key=lambda floor: floor.value)
 
@@ -217,7 +219,8 @@ def split_precision(model: nn.Module, x: Any, *, seed: int = 0, **options: Any) 
         model: A module; its copy in float64 has the same weights.
         x: A batch of inputs in the model's dtype.
         seed: Of the elements.
-        **options: Of :func:`equivariance_error`: ``act_in``, ``act_out``, ``samples``, ...
+        **options: Of :func:`equivariance_error`: ``act_in`` and ``act_out`` (or neither, for what
+            the model declares), ``samples``, ...
 
     Raises:
         ConventionError: There is nothing to split, since x is in float64 already, or the model
@@ -240,7 +243,10 @@ def split_precision(model: nn.Module, x: Any, *, seed: int = 0, **options: Any) 
             argument="x",
             advice="An error in float64 is the error of the map: use equivariance_error.",
         )
-    twin = float64_twin(model, x)
+    names = ("act_in", "act_out", "law")
+    claim = claimed(model, x, **{name: options.get(name) for name in names})
+    options = {**options, **{name: getattr(claim, name) for name in names}}
+    twin = float64_twin(claim.f, x)
     if twin.module is None:
         raise ConventionError(
             expected="a model that runs in float64 too",
@@ -250,7 +256,7 @@ def split_precision(model: nn.Module, x: Any, *, seed: int = 0, **options: Any) 
         )
     given, true = (
         equivariance_error(f, z, generator=torch.Generator().manual_seed(seed), **options)
-        for f, z in ((model, x), (twin.module, widened(x)))
+        for f, z in ((claim.f, x), (twin.module, widened(x)))
     )
     rounding = {name: given.compare(true, output=name) for name in given.outputs}
     return PrecisionSplit(given, true, rounding)

@@ -15,7 +15,8 @@ from equivariant.groups import Group
 from equivariant.groups.numerics import random_normal
 from equivariant.measure.error.caveats import refuse_nonfinite
 from equivariant.measure.error.statistics import unseen_share
-from equivariant.measure.motions.motion import Motion, Part, as_motion, common_group
+from equivariant.measure.motions.declared import claimed
+from equivariant.measure.motions.motion import Motion, Part, common_group
 from equivariant.measure.motions.per_item import by_item, kept, moved_dtype, part_tensors
 from equivariant.tree import call, detached
 
@@ -65,8 +66,8 @@ def worst_case(
     f: Callable[..., Any],
     x: Any,
     *,
-    act_in: Any,
-    act_out: Any,
+    act_in: Any = None,
+    act_out: Any = None,
     group: Group | None = None,
     draws: int = 64,
     starts: int = 4,
@@ -88,6 +89,7 @@ def worst_case(
         f: Deterministic map; put modules in evaluation mode first.
         x: Input.
         act_in: Action on x: an action, a tree of actions, a function with ``group``, or a motion.
+            None for both actions takes those that f declares, as ``equivariance_error`` does.
         act_out: The same for f(x). Where one of the two is not batched, all items share an
             element, and the error is of the batch as a whole.
         group: The group, where actions are plain functions.
@@ -96,14 +98,15 @@ def worst_case(
         starts: From how many of them to climb, at least 1 and at most ``draws``.
         steps: Number of ascent steps; each costs dim + 1 evaluations of f.
         radius: Largest distance of elements from the identity; needed where the group is not
-            compact.
+            compact, or where f's own declaration is about a law of elements.
         method: How gradients are taken. ``"forward"`` becomes ``"differences"`` where f hides
             its input from forward mode (``detach``, NumPy).
         generator: Source of the elements; None uses a fresh generator with seed 0.
 
     Raises:
-        ConventionError: A group that is not compact has no radius, numbers are out of range, f
-            does not support forward mode, or an input or output is not finite.
+        ConventionError: There is no radius where one is needed, numbers are out of range, f does
+            not support forward mode, an input or output is not finite, only one action is given,
+            or none and f declares nothing.
         ShapeError: The actions do not fit x or f(x).
 
     Example:
@@ -115,11 +118,14 @@ def worst_case(
         >>> found.errors.round(decimals=6)
         tensor([1.], dtype=torch.float64)
     """
-    motion_in, motion_out = as_motion(act_in, group), as_motion(act_out, group)
+    claim = claimed(f, x, act_in=act_in, act_out=act_out)
+    f, motion_in, motion_out = claim.f, *claim.motions(group)
     group = common_group(motion_in, motion_out)
-    if not 1 <= starts <= draws or (radius is None and not group.compact):
+    bounded = group.compact and claim.law is None
+    if not 1 <= starts <= draws or (radius is None and not bounded):
         raise ConventionError(
-            expected="1 <= starts <= draws, and a radius where the group is not compact",
+            expected="1 <= starts <= draws, and a radius where the group is not compact or a "
+            "declaration is about some of its elements",
             got=f"starts={starts}, draws={draws}, radius={radius}, {group}",
             argument="radius" if 1 <= starts <= draws else "starts",
             advice="The radius is a distance in the coordinates of the Lie algebra.",

@@ -15,7 +15,8 @@ from equivariant.groups import Group
 from equivariant.measure.error.caveats import Caveat, Concern, refuse_nonfinite
 from equivariant.measure.error.state_changes import kept_state
 from equivariant.measure.local.hidden_steps import hiding_steps
-from equivariant.measure.motions.motion import Motion, Part, as_motion, common_group
+from equivariant.measure.motions.declared import claimed
+from equivariant.measure.motions.motion import Motion, Part, common_group
 from equivariant.measure.motions.per_item import by_item, kept, moved_dtype, part_tensors, products
 from equivariant.tree import detached, spreading
 
@@ -99,8 +100,8 @@ def local_equivariance_error(
     f: Callable[..., Any],
     x: Any,
     *,
-    act_in: Any,
-    act_out: Any,
+    act_in: Any = None,
+    act_out: Any = None,
     group: Group | None = None,
     directions: Mapping[str, Tensor] | None = None,
     method: DerivativeMethod = "forward",
@@ -117,6 +118,7 @@ def local_equivariance_error(
             a tuple x is spread over its arguments.
         x: Input.
         act_in: Action on x: an action, a tree of actions, a function with ``group``, or a motion.
+            None for both actions takes those that f declares, as ``equivariance_error`` does.
         act_out: The same for f(x).
         group: The group, where actions are plain functions.
         directions: Coordinates of directions X in the algebra by name, each of shape (dim,);
@@ -127,7 +129,8 @@ def local_equivariance_error(
 
     Raises:
         ConventionError: The group has no direction, the method is unknown, f does not support
-            forward mode, or an input, output or derivative is not finite.
+            forward mode, an input, output or derivative is not finite, only one action is given,
+            or none and f declares nothing.
         ShapeError: The actions do not fit x or f(x), or a direction the algebra.
 
     Example:
@@ -142,8 +145,9 @@ def local_equivariance_error(
     Source: Gruver et al. 2023, "The Lie derivative for measuring learned equivariance"; the
     Gram matrix over directions is ours.
     """
-    model, f = f, spreading(f)
-    motion_in, motion_out = as_motion(act_in, group), as_motion(act_out, group)
+    claim = claimed(f, x, act_in=act_in, act_out=act_out)
+    model, f = f, spreading(claim.f)
+    motion_in, motion_out = claim.motions(group)
     group = common_group(motion_in, motion_out)
     names, rows = named_directions(group, directions)
     precision, device = moved_dtype(motion_in, x)
