@@ -39,6 +39,9 @@ class LieNetworkConfig:
         sampling: Their law, see :func:`equivariant.nn.lie.sampling.sampler_by_name`.
         radius: Of the law, for stretches: h has singular values up to exp(radius + scale_radius).
         scale_radius: Of the law, for scales; None takes ``radius``.
+        window: Radii of the group kernels' windows, over those of the law, positive. Two samples
+            are up to 2 apart. A wider window takes noise away, as the weights of the samples in
+            it become equal, and leaves more of the error at the edge of the sampled region.
         steps: Elements around each sample at which the first group convolution reads the lift,
             which makes it exactly equivariant; 0 reads the other samples.
         lift_radius: Of lifting kernels, in units of half the image's shorter side, or in the
@@ -48,7 +51,7 @@ class LieNetworkConfig:
         centers: Of clouds: places of the features.
         rank: Terms of each separable kernel.
         kernel: Of kernel networks: "siren" or "fourier".
-        pool: Over places and samples: "max", "mean" or "softmax".
+        pool: Over places and samples: "energy", "max", "mean" or "softmax".
         vectors: Vectors in the representation, behind the ``width`` numbers that do not move.
         dropout: Before the outputs, in [0, 1).
         seed: Of the samples in evaluation mode. In training each call draws new ones from
@@ -64,6 +67,7 @@ class LieNetworkConfig:
     sampling: SamplingName = "stratified"
     radius: float = 0.4
     scale_radius: float | None = None
+    window: float = 4.0
     steps: int = 0
     lift_radius: float = 0.2
     conv_radius: float = 0.5
@@ -71,7 +75,7 @@ class LieNetworkConfig:
     centers: int = 32
     rank: int = 1
     kernel: KernelName = "fourier"
-    pool: PoolName = "max"
+    pool: PoolName = "energy"
     vectors: int = 0
     dropout: float = 0.0
     seed: int = 0
@@ -265,8 +269,8 @@ class LieNetwork(nn.Module):
         scale = config.radius if config.scale_radius is None else config.scale_radius
         return GroupConv(
             config.group, config.width, config.width, radius=config.conv_radius,
-            group_radius=2 * config.radius, group_scale_radius=2 * scale, rank=config.rank,
-            kernel=config.kernel,
+            group_radius=config.window * config.radius,
+            group_scale_radius=config.window * scale, rank=config.rank, kernel=config.kernel,
         )  # fmt: skip
 
 
@@ -331,7 +335,11 @@ def _check(config: LieNetworkConfig) -> None:
     sizes = (config.width, config.samples, config.stride, config.centers, config.rank)
     numbers = (config.blocks, config.steps, config.vectors, config.inputs)
     outputs = 1 if config.outputs is None else config.outputs
-    if min(*sizes, outputs) < 1 or min(numbers) < 0 or not 0 <= config.dropout < 1:
+    if (
+        min(*sizes, outputs) < 1
+        or min(numbers) < 0
+        or not (0 <= config.dropout < 1 and config.window > 0)
+    ):
         raise ConventionError(
             expected="positive sizes, numbers of at least 0, and dropout in [0, 1)",
             got=str(config), argument="config",
