@@ -4,6 +4,7 @@ Samples carry the weights of Haar measure, and travel with the field that lives 
 """
 
 from equivariant.nn.lie.coordinates import LieCoordinates
+from equivariant.nn.lie.dense_convolution import DenseGroupConv
 from equivariant.nn.lie.fields import CloudPlaces, LieField, PlaneGrid
 from equivariant.nn.lie.group_convolution import GroupConv
 from equivariant.nn.lie.kernels import KernelNetwork, PlaceKernel
@@ -16,6 +17,7 @@ from equivariant.nn.lie.vector_pooling import VectorPool
 
 __all__ = [
     "CloudPlaces",
+    "DenseGroupConv",
     "GroupConv",
     "GroupPool",
     "KernelNetwork",

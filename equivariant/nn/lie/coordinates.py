@@ -125,9 +125,12 @@ class LieCoordinates(nn.Module):
     def _turns(self, rotation: Tensor) -> Tensor:
         if self.group.matrix_size == 3:
             return rotation.flatten(-2)
-        turn = torch.complex(rotation[..., 0, 0], rotation[..., 1, 0])
-        powers = torch.stack([turn**m for m in range(1, self.orders + 1)], -1)
-        return torch.view_as_real(powers).flatten(-2)
+        cosine, sine = rotation[..., 0, 0], rotation[..., 1, 0]
+        found = [cosine, sine]
+        for _ in range(1, self.orders):
+            c, s = found[-2:]
+            found += [c * cosine - s * sine, s * cosine + c * sine]
+        return torch.stack(found, -1)
 
 
 def bump(square: Scalar) -> Scalar:

@@ -18,6 +18,35 @@ SUBPIXELS = 2
 kernels can be narrower than the pixels."""
 
 
+def tap_offsets(
+    radius: float, samples: LieSamples, spacing: float, *, stride: int = 1
+) -> Float[Tensor, "taps taps subpixels 2"]:
+    """Places of the pixels, and of points within each, that moved windows reach.
+
+    Args:
+        radius: Of the windows before they are moved.
+        samples: What moves them.
+        spacing: Of the pixels.
+        stride: Distance of outputs, in pixels: where it is even, taps stand between pixels.
+
+    Returns:
+        Offsets (x, y) from the output's place, float64, rows from top to bottom.
+    """
+    reach = radius * samples.reach / spacing + 0.5  # in pixels, with half a pixel's width
+    if stride % 2:
+        count = 2 * max(math.ceil(reach) - 1, 0) + 1
+    else:
+        count = 2 * max(math.ceil(reach - 0.5), 1)
+    parts = torch.arange(SUBPIXELS, dtype=torch.float64)
+    fine = ((parts + 0.5) / SUBPIXELS - 0.5).to(samples.elements.device)
+    at = torch.arange(count, dtype=torch.float64, device=fine.device) - (count - 1) / 2
+    x = spacing * (at[:, None] + fine)  # taps, subpixels
+    ones = torch.ones_like(x)
+    horizontal = torch.einsum("ap,bq->abpq", ones, x)
+    vertical = torch.einsum("ap,bq->abpq", -x, ones)
+    return torch.stack([horizontal, vertical], -1).flatten(2, 3)
+
+
 def plane_taps(
     kernel: PlaceKernel, samples: LieSamples, spacing: float, *, stride: int = 1
 ) -> Float[Tensor, "samples taps taps outputs"]:
@@ -38,19 +67,7 @@ def plane_taps(
     Returns:
         Shape (samples, taps, taps, outputs), rows from top to bottom; in the kernel's dtype.
     """
-    reach = kernel.radius * samples.reach / spacing + 0.5  # in pixels, with half a pixel's width
-    if stride % 2:
-        count = 2 * max(math.ceil(reach) - 1, 0) + 1
-    else:
-        count = 2 * max(math.ceil(reach - 0.5), 1)
-    parts = torch.arange(SUBPIXELS, dtype=torch.float64)
-    fine = ((parts + 0.5) / SUBPIXELS - 0.5).to(samples.elements.device)
-    at = torch.arange(count, dtype=torch.float64, device=fine.device) - (count - 1) / 2
-    x = spacing * (at[:, None] + fine)  # taps, subpixels
-    ones = torch.ones_like(x)
-    horizontal = torch.einsum("ap,bq->abpq", ones, x)
-    vertical = torch.einsum("ap,bq->abpq", -x, ones)
-    offsets = torch.stack([horizontal, vertical], -1).flatten(2, 3)
+    offsets = tap_offsets(kernel.radius, samples, spacing, stride=stride)
     moved = torch.einsum("sij,abpj->sabpi", samples.inverses, offsets)
     dtype = kernel.network.last.weight.dtype
     values = kernel(moved.to(dtype)).mean(3)

@@ -94,8 +94,10 @@ class KernelNetwork(nn.Module):
     def _initialize(self, scale: float) -> None:
         with torch.no_grad():
             for number, layer in enumerate(self.hidden):
-                if self.kind == "siren":
-                    size = layer.in_features
+                size = layer.in_features
+                if self.kind == "fourier":
+                    layer.weight.normal_(0.0, math.sqrt(2 / size))
+                else:
                     bound = 1 / size if number == 0 else math.sqrt(6 / size) / self.frequency
                     layer.weight.uniform_(-bound, bound)
                     # Phases spread over a period: without them all of it would be odd.
