@@ -21,7 +21,8 @@ from equivariant.shapes import Float, Scalar
 _NODES, _WEIGHTS = (torch.from_numpy(0.5 * row) for row in np.polynomial.legendre.leggauss(10))
 _NODES += 0.5
 _CELLS = 128  # of a table, on either side of the kink
-_STEPS = 40
+_STEPS = 60
+_ROUNDING = 1e-13
 # (sinh x - x) / x³ in x².
 _CUBIC = (1 / 6, 1 / 120, 1 / 5040, 1 / 362880, 1 / 39916800)
 
@@ -87,12 +88,14 @@ def _first_gap(u: Tensor, radius: float) -> Tensor:
     start, rest = edges[cell], aim - sums[cell]
     low, high = start, edges[cell + 1]
     a = 0.5 * (low + high)
-    for _ in range(_STEPS // 2):  # Newton's method, halving where it leaves what encloses the root
+    for _ in range(_STEPS):  # Newton's method, halving where it leaves what encloses the root
         off = _integral(start, a, radius) - rest
         low, high = torch.where(off > 0, low, a), torch.where(off > 0, a, high)
         slope = _first_density(a, radius)
         step = a - off / torch.where(slope > 0, slope, 1.0)
-        a = torch.where((step >= low) & (step <= high), step, 0.5 * (low + high))
+        before, a = a, torch.where((step >= low) & (step <= high), step, 0.5 * (low + high))
+        if _settled(before, a, radius):
+            break
     return a
 
 
@@ -102,8 +105,15 @@ def _second_gap(a: Tensor, u: Tensor, radius: float) -> Tensor:
     aim = u * _inner(a, b)
     for _ in range(_STEPS):
         slope = b.sinh() * (a + b).sinh()
+        before = b
         b = (b - (_inner(a, b) - aim) / torch.where(slope > 0, slope, 1.0)).clamp(min=0.0)
+        if _settled(before, b, radius):
+            break
     return b
+
+
+def _settled(before: Tensor, after: Tensor, radius: float) -> bool:
+    return not bool(((after - before).abs() > _ROUNDING * radius).any())
 
 
 @functools.lru_cache(maxsize=64)

@@ -40,16 +40,18 @@ class Reductive(Group):
     def roots(self) -> list[tuple[int, int]]:
         """Pairs i < j whose difference a_i - a_j is not zero for all stretches.
 
-        Haar measure has the density Π sinh(a_i - a_j) over these pairs.
+        Haar measure has the density Π sinh(a_i - a_j) over these pairs. By default all pairs, or
+        none where orthogonal elements and stretches fill the dimension: where all numbers of
+        every stretch are equal.
 
         Example:
             >>> from equivariant.groups import SL
             >>> SL(3).roots()
             [(0, 1), (0, 2), (1, 2)]
         """
-        rows = self.stretches()
-        pairs = combinations(range(self.matrix_size), 2)
-        return [(i, j) for i, j in pairs if bool((rows[:, i] != rows[:, j]).any())]
+        if self.dim == self.orthogonal_subgroup.dim + len(self.stretches()):
+            return []
+        return list(combinations(range(self.matrix_size), 2))
 
     def symmetric_basis(self) -> Float[Tensor, "p n n"]:
         """Orthonormal basis of the symmetric matrices of the Lie algebra, float64.

@@ -43,6 +43,7 @@ def plot(
     *,
     xlabel: str,
     ylabels: Sequence[str],
+    log_x: bool = False,
     log_y: bool = False,
 ) -> str:
     """Panels side by side, each with named lines.
@@ -51,6 +52,7 @@ def plot(
         panels: Title of each panel and its lines by name; a name has one color in all panels.
         xlabel: Of every panel.
         ylabels: One per panel.
+        log_x: Logarithmic abscissae.
         log_y: Logarithmic ordinates.
 
     Returns:
@@ -84,6 +86,8 @@ def plot(
                 if line.low is not None and line.high is not None:
                     axis.fill_between(line.x, line.low, line.high, color=color[name], alpha=0.18)
             axis.set(title=title, xlabel=xlabel, ylabel=ylabel)
+            if log_x:
+                axis.set_xscale("log")
             if log_y:
                 axis.set_yscale("log")
             axis.grid(alpha=0.25)

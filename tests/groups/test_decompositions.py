@@ -25,6 +25,7 @@ from equivariant.groups import (
     ScaledRotations,
 )
 from equivariant.groups.decompositions import symmetric_exp, symmetric_log
+from equivariant.testing.contracts import traced
 
 GROUPS = (GL(2), GL(3), SL(2), SL(3), ScaledRotations(2), ScaledRotations(3), SO2(), SO3())
 ORDERS = ("KAN", "KNA", "NAK", "ANK")
@@ -224,6 +225,19 @@ def test_vectorized_is_a_loop():
             if isinstance(jacobians, tuple):
                 jacobians, one = torch.cat(jacobians, 1), torch.cat(one)
             torch.testing.assert_close(jacobians[0], one, atol=1e-10, rtol=1e-10)
+
+
+@pytest.mark.parametrize("group", [GL(2), SL(3)], ids=str)
+def test_traces_hold_elsewhere(group):
+    """What was traced at random elements, as compilers do, is right at the identity too."""
+    h = group.sample(3, generator=seeded(), scale=0.4)
+    for of in decompositions(group):
+        for function in (of.coordinates, density_of(of)):
+            graph = traced(function, h)
+            torch.testing.assert_close(graph(h.flip(0)), function(h.flip(0)), atol=1e-12, rtol=0)
+            if not isinstance(of, KAK):
+                eye = group.identity(3)
+                torch.testing.assert_close(graph(eye), function(eye), atol=1e-12, rtol=0)
 
 
 def test_reflections_are_split_too():

@@ -1,0 +1,1 @@
+"""Lie group decomposition networks: what their sampling costs and what it is worth."""
