@@ -48,6 +48,7 @@ HAAR = ("independent", "antithetic", "quasi", "stratified")
 METHODS = (*HAAR, "log-normal weighted", "log-normal unweighted")
 SIZES = (10, 32, 100, 316, 1000, 3162, 10_000, 31_622, 100_000, 316_228)
 SMALL = (10, 32, 100)
+COLUMNS = (10, 100, 1000, 10_000, 100_000, 316_228)  # of the table
 RADII = (0.5, 0.6, 0.7, 0.8, 1.0, 1.3, 1.7)  # times the radius that F needs
 DRAWS = 200_000  # at once
 
@@ -279,17 +280,22 @@ def slope(log_error):
     return (x[:, None] * log_error).sum(0) / (x**2).sum()
 
 
+def percent(share):
+    """Two significant digits, as a percentage."""
+    return f"{float(f'{100 * share:.2g}'):g} %"
+
+
 def tables(found):
     """Markdown."""
-    lines = ["| group | sampler | " + " | ".join(f"N = {n:,}" for n in SIZES[::2])
+    lines = ["| group | sampler | " + " | ".join(f"N = {n:,}" for n in COLUMNS)
              + f" | predicted, {SIZES[-1]:,} | slope |"]  # fmt: skip
-    lines.append("|---" * (len(SIZES[::2]) + 4) + "|")
+    lines.append("|---" * (len(COLUMNS) + 4) + "|")
     for name in CASES:
         for method in METHODS:
             of = curve(found, name, method)
-            cells = [f"{100 * e:.2g} %" for e in of["error"][::2]]
+            cells = [percent(of["error"][SIZES.index(n)]) for n in COLUMNS]
             known = method not in ("quasi", "stratified")
-            cells.append(f"{100 * of['predicted'][-1]:.2g} %" if known else "–")
+            cells.append(percent(of["predicted"][-1]) if known else "–")
             low, high = np.quantile(of["slopes"], [0.025, 0.975])
             cells.append(f"{of['slopes'].mean():.2f} [{low:.2f}, {high:.2f}]")
             lines.append(f"| {name} | {method} | " + " | ".join(cells) + " |")
@@ -309,7 +315,7 @@ def tables(found):
     lines.append("|---" * (len(RADII) + 2) + "|")
     for name in CASES:
         for n in ("100", "10000"):
-            cells = [f"{100 * e:.2g} %" for e in radius_curve(found, name, n)]
+            cells = [percent(e) for e in radius_curve(found, name, n)]
             lines.append(f"| {name} | {int(n):,} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
