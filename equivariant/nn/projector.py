@@ -50,7 +50,8 @@ class SplitProjector(nn.Module):
 
     Args:
         parts: Width of each part of the representation, in order; the invariant one first.
-        widths: Widths of each part's projector.
+        widths: Widths of each part's projector; none, ``()``, leaves the part as it is, such as
+            vectors that a projector would mix across their components.
 
     Raises:
         ConventionError: The numbers of parts and projectors differ.
@@ -72,9 +73,10 @@ class SplitProjector(nn.Module):
             )
         self.parts = tuple(parts)
         self.projectors = nn.ModuleList(
-            Projector(part, width) for part, width in zip(parts, widths, strict=True)
+            Projector(part, width) if width else nn.Identity()
+            for part, width in zip(parts, widths, strict=True)
         )
-        self.dim = sum(width[-1] for width in widths)
+        self.dim = sum((part, *width)[-1] for part, width in zip(parts, widths, strict=True))
 
     def forward(self, y: Vector) -> Tensor:
         """Embeddings, shape (batch, dim), of representations, shape (batch, Σ parts)."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import torch
 from torch import Tensor
 
 from equivariant.errors import ShapeError
@@ -53,6 +54,20 @@ class PlaneGrid:
             )  # fmt: skip
         height, width = (side // stride for side in self.size)
         return PlaneGrid((height, width), self.spacing * stride)
+
+    @property
+    def positions(self) -> Float[Tensor, "1 places 2"]:
+        """Where the pixels are, row by row from the top, shape (1, height · width, 2), float64.
+
+        Example:
+            >>> PlaneGrid((1, 2), 0.5).positions.tolist()
+            [[[-0.25, 0.0], [0.25, 0.0]]]
+        """
+        height, width = self.size
+        across = torch.arange(width, dtype=torch.float64) - (width - 1) / 2
+        upwards = (height - 1) / 2 - torch.arange(height, dtype=torch.float64)
+        y, x = torch.meshgrid(self.spacing * upwards, self.spacing * across, indexing="ij")
+        return torch.stack([x, y], -1).reshape(1, -1, 2)
 
 
 @dataclass(frozen=True, eq=False)

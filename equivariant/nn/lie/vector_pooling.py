@@ -15,11 +15,15 @@ from equivariant.shapes import Float
 class VectorPool(nn.Module):
     """Vectors that move by the linear part of the group.
 
-        v_k = Σ_i Σ_x p_i(x) h_i E_k F(x, h_i),   p_i(x) ∝ m_i mean_c F_c(x, h_i)²,   Σ p = 1
+        v_k = Σ_i Σ_x p_i(x) ((α_k · F̂(x, h_i)) (x - x̄) + h_i E_k F̂(x, h_i))
 
-    E_k is a matrix of n rows, one column for each channel, and m_i the invariant measure
-    (:meth:`LieField.measure`). Moving the field by (t, a) gives a v_k: exactly where all of the
-    group is sampled evenly, otherwise in the limit of many samples.
+        p_i(x) ∝ m_i e(x, h_i),   Σ p = 1,   e = mean_c F_c²,   x̄ = Σ p x,   F̂ = F / √(Σ p e)
+
+    m_i is the invariant measure (:meth:`LieField.measure`), α_k has one number for each channel and
+    E_k, a matrix of n rows, one column for each. Moving the field by (t, a) gives a v_k: exactly
+    where all of the group is sampled evenly, otherwise in the limit of many samples. The first
+    summand, what is read off centred places, needs few samples; the second, what is read off the
+    group elements, needs many where F hardly depends on h. E_k is 0 at the start.
 
     Args:
         group: H, linear maps of n-space.
@@ -38,16 +42,31 @@ class VectorPool(nn.Module):
                 argument="vectors", advice="Leave the layer out where no vector is wanted.",
             )  # fmt: skip
         n = group.matrix_size
-        self.direction = nn.Parameter(torch.randn(vectors, n, channels) * channels**-0.5)
+        self.moment = nn.Parameter(torch.randn(vectors, channels) * channels**-0.5)
+        self.direction = nn.Parameter(torch.zeros(vectors, n, channels))
 
     def forward(self, field: LieField) -> Float[Tensor, "batch vectors n"]:
-        """Shape (batch, vectors, n), dtype of the field."""
+        """Shape (batch, vectors, n), dtype of the field; 0 where the field is 0."""
         values = field.values.flatten(3)
         dtype = values.dtype
-        energy = energies(values)[:, 0] * field.measure()[:, None]
-        total = energy.sum((1, 2), keepdim=True)
-        weights = energy / torch.where(total > 0, total, 1.0)
+        energy = energies(values)[:, 0]
+        weights = _shares(energy * field.measure()[:, None])
+        size = (weights * energy).sum((1, 2), keepdim=True).sqrt()
+        values = values / torch.where(size > 0, size, 1.0)[:, None]
+        places = field.places.positions.to(values)
+        center = torch.einsum("bsx,bxn->bn", weights, places.expand(len(weights), -1, -1))
+        read = torch.einsum("bcsx,bsx->bcx", values, weights)
+        found = torch.einsum(
+            "vc,bcx,bxn->bvn", self.moment.to(dtype), read, places - center[:, None]
+        )
         summed = torch.einsum("bcsx,bsx->bcs", values, weights)
         local = torch.einsum("vnc,bcs->bvns", self.direction.to(dtype), summed)
         elements: Tensor = field.samples.to(values.device).elements.to(dtype)
-        return torch.einsum("smn,bvns->bvm", elements, local)
+        return found + torch.einsum("smn,bvns->bvm", elements, local)
+
+
+def _shares(weights: Float[Tensor, "batch samples places"]) -> Tensor:
+    """Weights that add up to 1 over samples and places; 0 where all are."""
+    total = weights.sum((1, 2), keepdim=True)
+    shares: Tensor = weights / torch.where(total > 0, total, 1.0)
+    return shares

@@ -163,11 +163,43 @@ def test_vectors_move_with_the_samples(group):
     a = draw(group, 1, seed=3, radius=0.6).elements[0]
     pool = VectorPool(group, 3, 2).double()
     samples = draw(group, 4)
-    places = CloudPlaces(torch.randn(2, 5, n).double())
+    at = torch.randn(2, 5, n).double()
     values = torch.randn(2, 3, 4, 5).double()
-    still = pool(LieField(values, samples, places))
-    there = pool(LieField(values, moved(samples, a), places))
-    assert torch.allclose(there, still @ a.T, atol=1e-12)
+    for _ in range(2):
+        still = pool(LieField(values, samples, CloudPlaces(at)))
+        there = pool(LieField(values, moved(samples, a), CloudPlaces(at @ a.T + 0.3)))
+        assert torch.allclose(there, still @ a.T, atol=1e-12)
+        assert bool((still.abs() > 1e-4).all())
+        with torch.no_grad():  # once without what is read off the group elements, once with it
+            pool.direction.normal_()
+    assert not pool(LieField(torch.zeros_like(values), samples, CloudPlaces(at))).any()
+
+
+def test_vectors_are_those_of_a_loop():
+    torch.manual_seed(0)
+    samples, grid = draw(GL(2), 3), PlaneGrid((3, 4), 0.5)
+    values = torch.randn(2, 5, 3, 3, 4).double()
+    pool = VectorPool(GL(2), 5, 2).double()
+    with torch.no_grad():
+        pool.direction.normal_()
+    field = LieField(values, samples, grid)
+    found, m = pool(field), field.measure()
+    at = [[((c - 1.5) * 0.5, (1 - r) * 0.5) for c in range(4)] for r in range(3)]
+    for b in range(2):
+        cells = [(i, r, c) for i in range(3) for r in range(3) for c in range(4)]
+        e = {k: values[b, :, k[0], k[1], k[2]].square().mean() for k in cells}
+        total = sum(m[k[0]] * e[k] for k in cells)
+        p = {k: m[k[0]] * e[k] / total for k in cells}
+        size = sum(p[k] * e[k] for k in cells).sqrt()
+        x = {k: torch.tensor(at[k[1]][k[2]]).double() for k in cells}
+        center = sum(p[k] * x[k] for k in cells)
+        for v in range(2):
+            slow = torch.zeros(2).double()
+            for k in cells:
+                feature = values[b, :, k[0], k[1], k[2]] / size
+                slow += p[k] * (pool.moment[v] @ feature) * (x[k] - center)
+                slow += p[k] * samples.elements[k[0]] @ (pool.direction[v] @ feature)
+            assert torch.allclose(found[b, v], slow, atol=1e-12)
 
 
 def test_pools_and_so3_coordinates_refuse():
