@@ -4,7 +4,7 @@
     python -m benchmarks.lie.speed --table    # of the results on disk
 
 Work: forward and backward of one group convolution on GL(2), C = 40 channels, N = 10 samples, 20 x
-20 places, 16 pictures, taps of 5 x 5 pixels before they are moved, float32, one thread; the same
+20 places, 16 pictures, 5 x 5 taps, float32, one thread; the same
 field and samples for both. "dense" is the published formulation, a network on space and group that
 writes N² C² kernels (``DenseGroupConv``, SIREN of width 60); "separable" is ``GroupConv`` with rank
 1, and with rank 4. Times are the shortest of turns in one process; memory is the peak of the
@@ -47,14 +47,15 @@ from equivariant.runs import environment, write_json
 
 RESULTS = Path(__file__).parent / "results" / "speed.json"
 GROUP, RADIUS, CHANNELS, SAMPLES, SIDE, PICTURES = GL(2), 0.3, 40, 10, 20, 16
-KERNEL_RADIUS = 0.25  # 2.5 places of 0.1: five taps for the identity
 COUNTS = (4, 8, 16, 32, 64, 128)
 WAYS = ("dense", "separable", "separable, rank 4")
 
 
 def layer(way, channels=CHANNELS):
     """A group convolution of one way."""
-    common = {"radius": KERNEL_RADIUS, "group_radius": 4 * RADIUS}
+    # As large as five taps hold when the samples have moved it: 2.5 places of 0.1.
+    radius = 0.25 / TruncatedHaarSampler(GROUP, RADIUS).bound
+    common = {"radius": radius, "group_radius": 4 * RADIUS}
     if way == "dense":
         return DenseGroupConv(GROUP, channels, channels, **common)
     rank = 4 if way.endswith("4") else 1

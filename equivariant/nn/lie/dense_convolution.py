@@ -131,8 +131,9 @@ class DenseGroupConv(nn.Module):
             factor
             * ((spacing / self.radius) ** 2 / outputs.determinants)[:, None, None, None, None]
         )
-        values = self.network(joint)
-        values = (values * factor.to(values.dtype)[..., None]).mean(4)
+        # The last layer is linear: means over a pixel are taken before it, where they are small.
+        features = self.network.features(joint)
+        values = self.network.last((features * factor.to(features.dtype)[..., None]).mean(4))
         found = values.unflatten(-1, (self.outputs, self.inputs))
         return found.permute(4, 0, 5, 1, 2, 3)
 

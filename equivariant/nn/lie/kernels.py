@@ -81,6 +81,11 @@ class KernelNetwork(nn.Module):
 
     def forward(self, coordinates: Vector) -> Float[Tensor, "... outputs"]:
         """Kernel values at coordinates (..., inputs), shape (..., outputs)."""
+        y: Tensor = self.last(self.features(coordinates))
+        return y
+
+    def features(self, coordinates: Vector) -> Float[Tensor, "... hidden"]:
+        """What the last layer, a linear map, reads: shape (..., hidden)."""
         x = coordinates.to(self.last.weight.dtype)
         if self.kind == "fourier":
             phase = 2 * math.pi * x @ self.get_buffer("waves").T
@@ -88,8 +93,7 @@ class KernelNetwork(nn.Module):
         for layer in self.hidden:
             x = layer(x)
             x = torch.sin(self.frequency * x) if self.kind == "siren" else nn.functional.gelu(x)
-        y: Tensor = self.last(x)
-        return y
+        return x
 
     def _initialize(self, scale: float) -> None:
         with torch.no_grad():

@@ -92,7 +92,9 @@ def test_the_dense_kernel_of_a_product_gives_what_the_separable_layer_gives():
     dense = DenseGroupConv(group, 2, 3, radius=0.5, group_radius=0.9, width=8, depth=1).double()
 
     class Product(torch.nn.Module):
-        def forward(self, joint):
+        last = torch.nn.Identity()
+
+        def features(self, joint):
             space = layer.place_kernel.network(joint[..., :2])
             found = space * layer.group_kernel(joint[..., 2:])
             return (layer.channels * found[..., None, :]).flatten(-2)
