@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from benchmarks.lie.study import Job, Record, Study, accuracy, parameters, train
@@ -54,7 +55,10 @@ UPRIGHT, ALL_ROUND = "canonicalization, upright starts", "canonicalization"
 ROWS = (
     "plain", *AUGMENTED, "spatial transformer", UPRIGHT, ALL_ROUND, "escnn C8", *GROUPS,
 )  # fmt: skip
-LIE = {"width": 40, "stride": 4, "radius": 0.6, "scale_radius": 0.3}
+LIE = {
+    "width": 36, "stride": 4, "samples": 8, "radius": 0.4, "scale_radius": 0.25,
+    "lift_radius": 0.3, "conv_radius": 0.8,
+}  # fmt: skip
 ENERGY = PoseEnergyConfig(widths=(8, 16), hidden=24)
 
 
@@ -91,10 +95,10 @@ class DigitStudy(Study):
 
     mnist: Path
     cache: Path
-    steps: int = 300
-    batch: int = 64
+    steps: int = 500
+    batch: int = 32
     energy_steps: int = 3000
-    test: int = 2000
+    test: int = 1000
 
     name = "digits"
     rows = ROWS
@@ -110,6 +114,8 @@ class DigitStudy(Study):
 
     def run(self, job: Job, rate: float) -> Record:
         model, record = self._trained(job, rate, self.steps)
+        if job.row in GROUPS:  # for benchmarks.lie.trained_error
+            save_file(model.state_dict(), weights_of(self.cache, job))
         found = {}
         for name in tests():
             x, y = self._set(name, "test")
