@@ -218,3 +218,9 @@ def build(row: str) -> nn.Module:
 def _digits(folder: Path, split: Any, count: int, seed: int) -> Digits:
     whole = {"train": 50_000, "val": 10_000, "test": 10_000}[split]
     return Digits(folder, split=split, count=None if count in (0, whole) else count, seed=seed)
+
+
+def weights_of(cache: Path, job: Job) -> Path:
+    """Where the weights of a trained Lie network are."""
+    cache.mkdir(parents=True, exist_ok=True)
+    return cache / f"{job.row}-{job.size}-{job.seed}.safetensors"
