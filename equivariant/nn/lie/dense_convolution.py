@@ -133,8 +133,10 @@ class DenseGroupConv(nn.Module):
         )
         # The last layer is linear: means over a pixel are taken before it, where they are small.
         features = self.network.features(joint)
-        values = self.network.last((features * factor.to(features.dtype)[..., None]).mean(4))
-        found = values.unflatten(-1, (self.outputs, self.inputs))
+        values: Tensor = self.network.last(
+            (features * factor.to(features.dtype)[..., None]).mean(4)
+        )
+        found = values.reshape(*values.shape[:-1], self.outputs, self.inputs)
         return found.permute(4, 0, 5, 1, 2, 3)
 
     def extra_repr(self) -> str:

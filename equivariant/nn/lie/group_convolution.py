@@ -146,15 +146,16 @@ class GroupConv(nn.Module):
         window = samples.weights * self.coordinates.window(steps)
         total = window.sum(-1, keepdim=True)
         window = window / torch.where(total > 0, total, 1.0)
-        values = self.group_kernel(self.coordinates(steps))
+        values: Tensor = self.group_kernel(self.coordinates(steps))
         return (values * window.to(values.dtype)[..., None]).movedim(-1, 0)
 
     def _mix(self, values: Tensor, matrix: Tensor) -> Tensor:
         """M_rc = Σ_j matrix[rc, i, j] F_c[j], shape (batch, rank · inputs, outputs, *places)."""
         places = values.shape[3:]
         by_term = matrix.unflatten(0, (self.rank, self.inputs))
-        mixed = by_term @ values.flatten(3).unsqueeze(1)
-        return mixed.flatten(1, 2).unflatten(-1, places)
+        mixed = (by_term @ values.flatten(3).unsqueeze(1)).flatten(1, 2)
+        found: Tensor = mixed.reshape(*mixed.shape[:3], *places)
+        return found
 
     def _mix_steps(self, values: Tensor, samples: RelativeSamples) -> Tensor:
         """The same where the weights depend on the step from each output alone."""

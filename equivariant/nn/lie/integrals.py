@@ -70,7 +70,7 @@ def plane_taps(
     offsets = tap_offsets(kernel.radius, samples, spacing, stride=stride)
     moved = torch.einsum("sij,abpj->sabpi", samples.inverses, offsets)
     dtype = kernel.network.last.weight.dtype
-    values = kernel(moved.to(dtype)).mean(3)
+    values: Tensor = kernel(moved.to(dtype)).mean(3)
     factor = (spacing / kernel.radius) ** 2 / samples.determinants
     return values * factor.to(values.dtype)[:, None, None, None]
 
@@ -88,8 +88,8 @@ def lift_image(
     count, size = taps.shape[0], taps.shape[1]
     weight = taps.unflatten(-1, (outputs, channels)).permute(3, 0, 4, 1, 2)
     weight = weight.reshape(outputs * count, channels, size, size).to(images.dtype)
-    y = conv2d(images, weight, stride=stride, padding=(size - stride) // 2)
-    return y.unflatten(1, (outputs, count))
+    y: Tensor = conv2d(images, weight, stride=stride, padding=(size - stride) // 2)
+    return y.reshape(len(y), outputs, count, *y.shape[2:])
 
 
 def convolve_plane(
@@ -105,8 +105,8 @@ def convolve_plane(
     weight = taps.permute(3, 0, 1, 2).reshape(channels * count, 1, size, size).to(values.dtype)
     # PyTorch's convolutions of single channels on the CPU are two to three times faster so.
     flat = values.flatten(1, 2).contiguous(memory_format=torch.channels_last)
-    y = conv2d(flat, weight, padding=size // 2, groups=channels * count)
-    return y.contiguous().unflatten(1, (channels, count))
+    y: Tensor = conv2d(flat, weight, padding=size // 2, groups=channels * count)
+    return y.contiguous().reshape(len(y), channels, count, *y.shape[2:])
 
 
 def cloud_weights(
@@ -127,4 +127,5 @@ def cloud_weights(
     window = (1 - (moved / kernel.radius).square().sum(-1)).clamp(min=0) ** 3
     total = window.sum(-1, keepdim=True)
     total = torch.where(total > 0, total, 1.0)
-    return kernel(moved) / total[..., None]
+    found: Tensor = kernel(moved) / total[..., None]
+    return found

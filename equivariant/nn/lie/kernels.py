@@ -97,7 +97,8 @@ class KernelNetwork(nn.Module):
 
     def _initialize(self, scale: float) -> None:
         with torch.no_grad():
-            for number, layer in enumerate(self.hidden):
+            layers = [layer for layer in self.hidden if isinstance(layer, nn.Linear)]
+            for number, layer in enumerate(layers):
                 size = layer.in_features
                 if self.kind == "fourier":
                     layer.weight.normal_(0.0, math.sqrt(2 / size))

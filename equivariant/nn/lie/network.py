@@ -188,7 +188,7 @@ class LieNetwork(nn.Module):
             Shape (batch, width + n · vectors).
         """
         last = self.features(signal, samples)
-        invariant = self.pool(last)
+        invariant: Tensor = self.pool(last)
         if self.vector_pool is None:
             return invariant
         return torch.cat([invariant, self.vector_pool(last).flatten(1)], -1)

@@ -71,8 +71,10 @@ class GroupPool(nn.Module):
         measure = field.measure()
         weights = (measure / measure.sum())[:, None]
         left = list(field.places.shape)
+        axes: tuple[int, ...]
         if self.over == "places":
-            weights, axes, shape = torch.full_like(weights, share), (3,), [values.shape[2]]
+            weights, shape = torch.full_like(weights, share), [values.shape[2]]
+            axes = (3,)
         elif self.over == "group":
             axes, shape = (2,), left
         else:

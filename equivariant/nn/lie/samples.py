@@ -95,7 +95,8 @@ class LieSamples:
     @cached_property
     def determinants(self) -> Float[Tensor, " samples"]:
         """|det h_i|, by which h_i multiplies volumes, shape (samples,)."""
-        return torch.linalg.det(self.elements).abs()
+        found: Tensor = torch.linalg.det(self.elements).abs()
+        return found
 
     @cached_property
     def reach(self) -> float:
@@ -104,7 +105,8 @@ class LieSamples:
 
     def relative_to(self, outputs: LieSamples) -> Matrix:
         """h_i⁻¹ h̃_j of outputs h_i and these h̃_j, shape (outputs, samples, n, n)."""
-        return outputs.inverses[:, None] @ self.elements[None]
+        steps: Tensor = outputs.inverses[:, None] @ self.elements[None]
+        return steps
 
     def to(self, device: torch.device | str) -> LieSamples:
         """The same samples on another device."""
