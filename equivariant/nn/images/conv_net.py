@@ -43,8 +43,8 @@ class ConvNet(nn.Module):
         f = mean over pixels ∘ stage_K ∘ ... ∘ stage_1
 
     σ is GELU. Each stage after the first sees half the pixels along each side, rounded up.
-    Nothing in it commutes with rotations, scales or shears; zero padding and pooling bound it
-    to translations by whole pixels too only roughly.
+    Nothing in it commutes with rotations, scales or shears, and zero padding and pooling make it
+    commute with translations only roughly.
 
     Args:
         config: Shape of the network.
