@@ -4,7 +4,14 @@ import pytest
 import torch
 from torch.nn.functional import conv2d
 
+from equivariant.nn.lie import channel_convolution
 from equivariant.nn.lie.channel_convolution import convolve_channels
+
+
+@pytest.fixture(autouse=True, params=[1, 11])
+def own_gradient_from(request, monkeypatch):
+    """Both gradients, whatever the number of taps."""
+    monkeypatch.setattr(channel_convolution, "OWN_GRADIENT_FROM", request.param)
 
 
 def draw(batch, channels, size, taps):
