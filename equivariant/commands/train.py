@@ -18,6 +18,7 @@ DESCRIPTION = """Train a recipe; everything is kept in a run folder.
 
     equivariant train sie DATA
     equivariant train force-field molecules.xyz
+    equivariant train lie MNIST_FOLDER
     equivariant train --resume RUN
 
 `equivariant train RECIPE --help` explains a recipe and lists its settings. A run that was stopped

@@ -50,8 +50,10 @@ from equivariant.measure.representations.retrieval import (
 )
 from equivariant.measure.representations.scores import (
     ClassificationScore,
+    Proportion,
     RegressionScore,
     classification_score,
+    estimate_proportion,
     quaternion_angle_deg,
     regression_score,
 )
@@ -88,6 +90,7 @@ __all__ = [
     "PrecisionSplit",
     "PredictionError",
     "ProbeConfig",
+    "Proportion",
     "RegressionScore",
     "Retrieval",
     "RotationProbe",
@@ -106,6 +109,7 @@ __all__ = [
     "discover_symmetries",
     "equivariance_error",
     "estimate_mean",
+    "estimate_proportion",
     "fit_action",
     "fit_representation",
     "group_law_error",

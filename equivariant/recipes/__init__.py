@@ -20,6 +20,11 @@ RECIPES = RecipeRegistry(
             "equivariant.recipes.force_field.recipe",
             older_setting="energy_weight",
         ),
+        RecipeEntry(
+            "lie",
+            "Digits under affine maps: a network on a linear group, or a plain one, on MNIST.",
+            "equivariant.recipes.lie_affnist.recipe",
+        ),
     ]
 )
 

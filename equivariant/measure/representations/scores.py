@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from scipy.stats import binomtest
 from torch import Tensor
 
-from equivariant.errors import ShapeError
+from equivariant.errors import ConventionError, ShapeError
 from equivariant.measure.representations.finite_numbers import check_finite
 from equivariant.shapes import Float
 
@@ -143,3 +144,57 @@ def classification_score(logits: Float[Tensor, "n c"], label: Tensor) -> Classif
         per_class=float((per_class / counts[counts > 0]).mean()),
         majority=float(counts.max() / label.shape[0]),
     )
+
+
+@dataclass(frozen=True)
+class Proportion:
+    """A share of independent trials, with its interval.
+
+    Args:
+        value: right / total.
+        low: Lower end of the interval, in [0, 1].
+        high: Upper end.
+        right: Number of successes.
+        total: Number of trials.
+        confidence: Level of the interval.
+    """
+
+    value: float
+    low: float
+    high: float
+    right: int
+    total: int
+    confidence: float
+
+
+def estimate_proportion(right: int, total: int, *, confidence: float = 0.95) -> Proportion:
+    """A share of right answers with its exact binomial interval.
+
+        P(X >= right | low) = P(X <= right | high) = (1 - confidence) / 2,   X binomial
+
+    so that the interval holds the true share with at least this probability, whatever it is.
+    Answers must be independent: pictures of one object moved twice are not.
+
+    Args:
+        right: Number of right answers, 0 to ``total``.
+        total: Number of answers, at least 1.
+        confidence: Level, in (0, 1).
+
+    Raises:
+        ConventionError: A number is out of its range.
+
+    Example:
+        >>> found = estimate_proportion(0, 10)
+        >>> found.value, found.low, round(found.high, 4)  # 1 - 0.025 ** (1 / 10)
+        (0.0, 0.0, 0.3085)
+
+    Source: Clopper and Pearson 1934.
+    """
+    if not (0 <= right <= total and total >= 1 and 0 < confidence < 1):
+        raise ConventionError(
+            expected="0 <= right <= total, total of at least 1, confidence in (0, 1)",
+            got=f"right={right}, total={total}, confidence={confidence}", argument="right",
+            advice="Count right answers among all of them.",
+        )  # fmt: skip
+    ends = binomtest(right, total).proportion_ci(confidence, method="exact")
+    return Proportion(right / total, float(ends.low), float(ends.high), right, total, confidence)
