@@ -167,7 +167,12 @@ def error_picture(measured: Mapping[str, Mapping[str, Any]]) -> Picture | None:
         return None
     x = np.array([min(ends), max(ends)])
     lines |= {name: Line(x, np.array([value, value]), dashed=True) for name, value in flat.items()}
-    svg = plot({"equivariance error": lines}, xlabel="group elements N", ylabels=["relative error"])
+    svg = plot(
+        {"equivariance error": lines},
+        xlabel="group elements N",
+        ylabels=["relative error"],
+        log_x=True,
+    )
     return Picture(
         svg,
         "Mean relative error of trained networks over test digits and motions; bands are 95 % "

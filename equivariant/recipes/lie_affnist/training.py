@@ -45,7 +45,7 @@ def train(
         raise ConventionError(
             expected=f"batches of at most {len(pairs.dataset)} digits",
             got=str(config.fit.batch_size), argument="--batch-size",
-            advice="Pass a smaller batch, or a larger --count.",
+            advice="Pass a smaller batch, or a larger --count or smaller --validation.",
         )  # fmt: skip
     learner = build_learner(config)
     if say is not None:
