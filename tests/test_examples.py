@@ -56,6 +56,12 @@ def test_force_field_learns_and_is_equivariant(tmp_path, monkeypatch):
     assert error < 0.6 * size and broken < 1e-9
 
 
+def test_lie_learns_shapes_and_says_how_invariant_it_is():
+    upright, turned, report = example("lie")["main"](steps=2)
+    assert 0 <= turned <= 1 and 0 <= upright <= 1
+    assert report.value("relative") < 0.5
+
+
 class TestNewGroup(example("new_group")["TestUpright"]):
     """The tests that the example inherits."""
 

@@ -202,7 +202,8 @@ def plane_law(name: LawName, radius: float) -> PlaneLaw:
 
 def network_settings(saved: dict[str, Any]) -> DigitNetwork:
     """A network's settings from what JSON made of them: lists for tuples."""
-    return DigitNetwork(**{k: tuple(v) if isinstance(v, list) else v for k, v in saved.items()})
+    plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in saved.items()}
+    return DigitNetwork(**plain)
 
 
 def restore_experiment(run: RunFolder) -> DigitExperiment:
