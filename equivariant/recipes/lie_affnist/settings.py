@@ -173,7 +173,7 @@ class DigitExperiment:
     @property
     def title(self) -> str:
         """What a run is called in tables and figures."""
-        words = [self.network.group if self.network.model == "lie" else "plain network"]
+        words: list[str] = [self.network.group if self.network.model == "lie" else "plain network"]
         words += ["augmented"] * self.augment
         words += ["contrastive"] * (self.objective == "contrastive")
         return ", ".join(words)
