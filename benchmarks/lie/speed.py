@@ -45,7 +45,7 @@ from equivariant.nn.lie import (
 )
 from equivariant.runs import environment, write_json
 
-RESULTS = Path(__file__).parent / "results" / "speed.json"
+RESULTS = Path(__file__).parents[1] / "results" / "lie_speed.json"
 GROUP, RADIUS, CHANNELS, SAMPLES, SIDE, PICTURES = GL(2), 0.3, 40, 10, 20, 16
 COUNTS = (4, 8, 16, 32, 64, 128)
 WAYS = ("dense", "separable", "separable, rank 4")
@@ -167,7 +167,7 @@ def print_table():
             f"| {size / most:.2f} | {found['parameters'][way]:,} "
             f"| {errors.mean():.3f} ± {errors.std():.3f} |"
         )
-    growth = {int(n): s for n, s in found["growth"].items()}
+    growth = {n: found["growth"][str(n)] for n in COUNTS}
     steps = [math.log(growth[b] / growth[a], b / a) for a, b in pairwise(COUNTS)]
     print("\n| N | " + " | ".join(map(str, growth)) + " |")
     print("|---" * (len(growth) + 1) + "|")
