@@ -164,6 +164,8 @@ def test_each_half_sees_only_its_half():
     before, after = projector(y), projector(changed)
     assert (before[:, :6] != after[:, :6]).any()
     assert torch.equal(before[:, 6:], after[:, 6:])
+    kept = SplitProjector((4, 4), [(8, 6), ()]).eval()
+    assert kept.dim == 10 and torch.equal(kept(y)[:, 6:], y[:, 4:])
     with pytest.raises(ConventionError, match="one per part"):
         SplitProjector((4, 4), [(8, 6)])
     with pytest.raises(ConventionError, match="add up"):
