@@ -44,7 +44,7 @@ from trained_models import (  # noqa: E402
 )
 
 from equivariant.actions import IrrepsAction, Points, Trivial, Vectors  # noqa: E402
-from equivariant.actions.interpolation import blur  # noqa: E402
+from equivariant.actions.warps.interpolation import blur  # noqa: E402
 from equivariant.groups import O3, SO3  # noqa: E402
 from equivariant.measure import (  # noqa: E402
     EquivarianceReport,

@@ -56,7 +56,7 @@ ROWS = (
     "plain", *AUGMENTED, "spatial transformer", UPRIGHT, ALL_ROUND, "escnn C8", *GROUPS,
 )  # fmt: skip
 LIE = {
-    "width": 36, "stride": 4, "samples": 8, "radius": 0.4, "scale_radius": 0.25,
+    "width": 40, "stride": 4, "samples": 8, "radius": 0.4, "scale_radius": 0.25,
     "lift_radius": 0.3, "conv_radius": 0.8,
 }  # fmt: skip
 ENERGY = PoseEnergyConfig(widths=(8, 16), hidden=24)
@@ -118,13 +118,13 @@ class DigitStudy(Study):
             save_file(model.state_dict(), weights_of(self.cache, job))
         found = {}
         for name in tests():
-            x, y = self._set(name, "test")
+            x, y = self.test_set(name, "test")
             found[name] = accuracy(model, x, y)
         return {**record, "accuracy": found}
 
     def trial(self, job: Job, rate: float) -> Record:
         model, record = self._trained(job, rate, max(self.steps // 2, 1))
-        return {**record, "validation": accuracy(model, *self._set("affnist-style", "val"))}
+        return {**record, "validation": accuracy(model, *self.test_set("affnist-style", "val"))}
 
     def _trained(self, job: Job, rate: float, steps: int) -> tuple[nn.Module, Record]:
         digits = _digits(self.mnist, "train", job.size, job.seed)
@@ -164,7 +164,8 @@ class DigitStudy(Study):
         poses = CanonicalPoses(canonicalizer, digits, seed=job.seed)
         return CanonicalizedNetwork(canonicalizer, network), poses
 
-    def _set(self, name: str, split: str) -> tuple[Tensor, Tensor]:
+    def test_set(self, name: str, split: str) -> tuple[Tensor, Tensor]:
+        """Pictures (count, 1, 40, 40) in [0, 1] and labels of one of ``tests()``."""
         count = self.test if name in MAIN else max(self.test // 4, 1)
         source = _digits(self.mnist, split, count, 0)
         images, labels, _ = transformed_digits(source, tests()[name], cache=self.cache)

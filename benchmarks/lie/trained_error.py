@@ -31,8 +31,8 @@ def measure(network: torch.nn.Module, study: DigitStudy, count: int) -> dict[str
     def logits(x: torch.Tensor) -> torch.Tensor:
         return network(x, samples=count)
 
-    x, y = study._set("affnist-style", "test")
-    centred = study._set("centred", "test")[0][:16]
+    x, y = study.test_set("affnist-style", "test")
+    centred = study.test_set("centred", "test")[0][:16]
     d = network.declaration(centred)
     report = equivariance_error(
         logits, centred, act_in=d.act_in, act_out=d.act_out, law=d.law, samples=8

@@ -4,14 +4,14 @@ from equivariant.actions.base import Action, DirectSum, Factor
 from equivariant.actions.cartesian import CartesianTensors
 from equivariant.actions.declaration import Declaration, Declares
 from equivariant.actions.fields import Fields
-from equivariant.actions.image_warp import ImageWarp
 from equivariant.actions.irreps import IrrepsAction
 from equivariant.actions.permute import Permute, PermutePairs
 from equivariant.actions.piecewise import Piecewise
 from equivariant.actions.points import Points, Vectors
 from equivariant.actions.trivial import Trivial
-from equivariant.actions.volume_warp import VolumeWarp
-from equivariant.actions.warp import Warp
+from equivariant.actions.warps.image_warp import ImageWarp
+from equivariant.actions.warps.volume_warp import VolumeWarp
+from equivariant.actions.warps.warp import Warp
 from equivariant.harmonics.wigner import wigner_d
 
 __all__ = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from equivariant.actions.base import Action
-from equivariant.actions.warp import Warp
+from equivariant.actions.warps.warp import Warp
 from equivariant.errors import ConventionError
 from equivariant.shapes import Grid, Mask, Matrix, RepresentationMatrix
 

@@ -10,7 +10,7 @@ from jaxtyping import TypeCheckError
 from scipy.ndimage import gaussian_filter, map_coordinates
 
 from equivariant.actions import Factor, Fields, ImageWarp, Trivial, Vectors, VolumeWarp
-from equivariant.actions.interpolation import interpolate
+from equivariant.actions.warps.interpolation import interpolate
 from equivariant.errors import ConventionError, ShapeError
 from equivariant.groups import GL, SE3, SO2, SO3, Affine, Product, Translation, plane_directions
 from equivariant.testing import ActionContract

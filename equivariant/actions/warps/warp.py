@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from equivariant.actions.base import Action
-from equivariant.actions.interpolation import REACH, Border, Interpolation, blur, interpolate
+from equivariant.actions.warps.interpolation import REACH, Border, Interpolation, blur, interpolate
 from equivariant.errors import ConventionError, ShapeError
 from equivariant.groups import Group
 from equivariant.shapes import Grid, Mask, Matrix, RepresentationMatrix

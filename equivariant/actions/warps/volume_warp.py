@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from equivariant.actions.interpolation import Border, named_interpolation
-from equivariant.actions.warp import Warp
+from equivariant.actions.warps.interpolation import Border, named_interpolation
+from equivariant.actions.warps.warp import Warp
 from equivariant.groups import Group
 
 
