@@ -20,12 +20,16 @@ class Piecewise(Action):
 
     Args:
         group: Group of one part: SO2, SO3, O3 or SE3.
-        parts: Part of each point, int64, shape (points,), every number from 0 to the number of
-            parts less one occurring.
+        parts: Part of each point, int64, shape (points,), or (..., points) with labels of its
+            own for each cloud of a batch. Without ``count`` every number from 0 to the number
+            of parts less one occurs in every cloud.
+        count: Number of parts, where clouds need not have a point of each; labels lie in
+            [0, count). None takes the largest label plus one.
 
     Raises:
-        ConventionError: The group does not act on points, or a part has no point.
-        ShapeError: ``parts`` is not a list of at least one label.
+        ConventionError: The group does not act on points, a label is out of its range, or a part
+            has no point and ``count`` is not given.
+        ShapeError: ``parts`` holds no label.
 
     Example:
         >>> from equivariant.groups import SO2
@@ -35,14 +39,19 @@ class Piecewise(Action):
         tensor([[ 1.,  0.],
                 [ 0.,  1.],
                 [-1., -2.]])
+        >>> action = Piecewise(SO2(), torch.tensor([[0, 1], [1, 1]]), count=2)
+        >>> action(g, torch.ones(2, 2, 2)).round()[1].tolist()
+        [[-1.0, -1.0], [-1.0, -1.0]]
     """
 
     event_dim: int = 2
     parts: Tensor
 
-    def __init__(self, group: Group, parts: Int[Tensor, "... points"]) -> None:
-        _check_parts(parts)
-        count = int(parts.max()) + 1
+    def __init__(
+        self, group: Group, parts: Int[Tensor, "... points"], *, count: int | None = None
+    ) -> None:
+        _check_parts(parts, count)
+        count = int(parts.max()) + 1 if count is None else count
         super().__init__(Product(*[group] * count), space_dim(group))
         self.part_group = group
         self.register_buffer("parts", parts.clone(), persistent=False)
@@ -59,7 +68,7 @@ class Piecewise(Action):
         Args:
             g: Elements of the product, shape (..., parts * n, parts * n).
             z: Clouds, shape (..., points, dim), in the unit of length of g's translations; the
-                batch axes of g and z broadcast.
+                batch axes of g, z and the labels broadcast.
 
         Returns:
             Shape (..., points, dim), dtype of z.
@@ -72,7 +81,8 @@ class Piecewise(Action):
         d, n = self.dim, self.part_group.matrix_size
         count = g.shape[-1] // n
         blocks = g.to(z.dtype).unflatten(-2, (count, n)).unflatten(-1, (count, n))
-        own = blocks.diagonal(dim1=-4, dim2=-2).movedim(-1, -3)[..., self.parts, :, :]
+        each = blocks.diagonal(dim1=-4, dim2=-2).movedim(-1, -3)
+        own = each[..., self.parts, :, :] if self.parts.ndim == 1 else self._by_cloud(each)
         moved: Tensor = (own[..., :d, :d] @ z.unsqueeze(-1)).squeeze(-1)
         if n > d:
             moved = moved + own[..., :d, d]
@@ -92,31 +102,60 @@ class Piecewise(Action):
         )
 
     def check_vector(self, z: Tensor) -> None:
-        """Raise ShapeError unless the last two axes are (points, dim)."""
-        event = (len(self.parts), self.dim)
-        if z.ndim < 2 or tuple(z.shape[-2:]) != event:
+        """Raise ShapeError unless the last axes are (points, dim) and the batch fits the labels."""
+        *batch, points = self.parts.shape
+        if z.ndim < 2 or tuple(z.shape[-2:]) != (points, self.dim) or not _fits(z, batch):
+            shape = ", ".join(["...", *map(str, (*batch, points, self.dim))])
             raise ShapeError(
-                expected=f"clouds of shape (..., {event[0]}, {event[1]})",
+                expected=f"clouds of shape ({shape})",
                 got=f"shape {tuple(z.shape)}",
                 argument="z",
                 advice="Each point needs the one label that `parts` gives it.",
             )
 
+    def _by_cloud(self, each: Float[Tensor, "... parts n n"]) -> Float[Tensor, "... points n n"]:
+        """The element of every point, each cloud of a batch with labels of its own."""
+        batch = torch.broadcast_shapes(each.shape[:-3], self.parts.shape[:-1])
+        rows = self.parts.expand(*batch, -1)[..., None, None]
+        own: Tensor = each.expand(*batch, -1, -1, -1).take_along_dim(rows, -3)
+        return own
 
-def _check_parts(parts: Tensor) -> None:
-    if parts.ndim != 1 or len(parts) == 0:
+
+def _fits(z: Tensor, batch: list[int]) -> bool:
+    """Whether the batch axes of clouds broadcast with those of their labels."""
+    pairs = zip(reversed(z.shape[:-2]), reversed(batch), strict=False)
+    return all(a == b or 1 in (a, b) for a, b in pairs)
+
+
+def _check_parts(parts: Tensor, count: int | None) -> None:
+    if parts.ndim < 1 or parts.numel() == 0:
         raise ShapeError(
-            expected="one label per point, shape (points,)",
+            expected="one label per point, shape (points,) or (..., points)",
             got=f"shape {tuple(parts.shape)}",
             argument="parts",
-            advice="Clouds of one batch share their labels.",
+            advice="Clouds of one batch may share their labels.",
         )
-    if parts.dtype != torch.int64 or not torch.equal(
-        parts.unique(), torch.arange(int(parts.max()) + 1, device=parts.device)
-    ):
+    if parts.dtype != torch.int64 or (count is None and not _complete(parts)):
         raise ConventionError(
             expected="int64 labels that use every number from 0 up",
             got=f"{parts.dtype} labels {parts.unique().tolist()[:8]}",
             argument="parts",
-            advice="Renumber them with labels.unique(return_inverse=True)[1].",
+            advice="Renumber them with labels.unique(return_inverse=True)[1], or, where clouds "
+            "lack a part, say count=.",
         )
+    if count is not None and not 0 <= int(parts.min()) <= int(parts.max()) < count:
+        raise ConventionError(
+            expected=f"labels in [0, {count})",
+            got=f"labels from {int(parts.min())} to {int(parts.max())}",
+            argument="count",
+            advice="The number of parts counts those without a point too.",
+        )
+
+
+def _complete(parts: Tensor) -> bool:
+    """Whether every cloud has a point of every part."""
+    rows, count = parts.flatten(0, -2) if parts.ndim > 1 else parts[None], int(parts.max()) + 1
+    if int(parts.min()) < 0:
+        return False
+    present = torch.zeros(len(rows), count, dtype=torch.bool, device=parts.device)
+    return bool(present.scatter(1, rows, torch.ones_like(rows, dtype=torch.bool)).all())

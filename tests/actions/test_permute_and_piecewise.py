@@ -135,7 +135,74 @@ def test_refusals():
     with pytest.raises(ConventionError, match="int64"):
         Piecewise(SO3(), torch.tensor([0, 1], dtype=torch.int32))
     with pytest.raises(ShapeError, match="parts"):
-        Piecewise(SO3(), torch.zeros(2, 2, dtype=torch.int64))
+        Piecewise(SO3(), torch.zeros(2, 0, dtype=torch.int64))
     action = Piecewise(SO3(), PARTS)
     with pytest.raises(ShapeError, match="shape"):
         action(action.group.identity(), torch.zeros(6, 3, dtype=torch.float64))
+
+
+OWN = torch.tensor([[0, 2, 1, 1, 0], [2, 2, 0, 1, 1], [1, 0, 2, 0, 0], [0, 1, 2, 2, 2]])
+
+
+def moved_point_by_point(g, z, parts, group):
+    """The definition, one point at a time."""
+    moved = z.clone()
+    for k in range(len(z)):
+        elements = group.split(g[k])
+        for i, part in enumerate(parts[k].tolist()):
+            rotation, translation = SE3.split(elements[part])
+            moved[k, i] = rotation @ z[k, i] + translation
+    return moved
+
+
+@pytest.mark.parametrize("count", [None, 4])
+def test_labels_of_each_cloud_against_a_loop(count):
+    action = Piecewise(SE3(), OWN, count=count)
+    g, z = drawn(action.group, 4), normal(4, 5, 3)
+    assert len(action.group.factors) == (count or 3)
+    expected = moved_point_by_point(g, z, OWN, action.group)
+    torch.testing.assert_close(action(g, z), expected)
+    # wrong on purpose: the labels of the first cloud for all of them
+    broken = Piecewise(SE3(), OWN[0], count=count)(g, z)
+    torch.testing.assert_close(broken[0], expected[0])
+    assert (broken - expected).abs().amax((1, 2))[1:].min() > 0.1
+
+
+def test_equal_labels_of_each_cloud_act_as_shared_ones():
+    shared, own = Piecewise(SE3(), PARTS), Piecewise(SE3(), PARTS.expand(4, -1))
+    g, z = drawn(shared.group, 4), normal(4, 7, 3)
+    assert own.group == shared.group
+    assert torch.equal(own(g, z), shared(g, z))
+    assert torch.equal(own(g[0], z), shared(g[0], z))
+    assert torch.equal(own(g, z[0]), shared(g, z[0]))
+    several = normal(3, 4, 7, 3)
+    assert torch.equal(own(g, several), shared(g, several))
+    assert torch.equal(own(g[:, None], several[:1]), shared(g[:, None], several[:1]))
+
+
+def test_labels_of_each_cloud_obey_the_axioms():
+    action = Piecewise(SE3(), OWN)
+    g, h, z = drawn(action.group, 4), drawn(action.group, 8)[4:], normal(4, 5, 3)
+    torch.testing.assert_close(action(g @ h, z), action(g, action(h, z)))
+    torch.testing.assert_close(action(action.group.identity(), z), z)
+    torch.testing.assert_close(action(action.group.inverse(g), action(g, z)), z)
+
+
+def test_gradients_reach_elements_through_labels_of_each_cloud():
+    action = Piecewise(SO3(), OWN)
+    g, z = drawn(action.group, 4).requires_grad_(), normal(4, 5, 3).requires_grad_()
+    assert torch.autograd.gradcheck(action, (g, z))
+
+
+def test_refusals_of_labels_of_each_cloud():
+    lacking = torch.tensor([[0, 1], [1, 1]])
+    with pytest.raises(ConventionError, match="count"):
+        Piecewise(SO3(), lacking)
+    assert len(Piecewise(SO3(), lacking, count=3).group.factors) == 3
+    for wrong in (lacking - 1, lacking + 1):
+        with pytest.raises(ConventionError, match=r"\[0, 2\)"):
+            Piecewise(SO3(), wrong, count=2)
+    action = Piecewise(SO3(), OWN)
+    for shape in ((4, 6, 3), (3, 5, 3), (4, 5, 2)):
+        with pytest.raises(ShapeError, match="4, 5, 3"):
+            action(action.group.identity(), torch.zeros(shape, dtype=torch.float64))
