@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from datasets3d.molecules.files import read_isolated_atoms, read_molecules, read_rmd17, read_xyz
     from datasets3d.molecules.graphs import MolecularGraph, MoleculeGraphs
     from datasets3d.molecules.molecules import Molecules
+    from datasets3d.motion.motion import Motion, read_motion
+    from datasets3d.motion.skeleton import Skeleton
     from datasets3d.pairs.cloud_pairs import PointPairs
     from datasets3d.pairs.elements import ElementConvention
     from datasets3d.pairs.shape_pairs import ShapePairs
@@ -42,10 +44,12 @@ _MODULES_WITH_TENSORS = {
     "MolecularGraph": "molecules.graphs",
     "MoleculeGraphs": "molecules.graphs",
     "Molecules": "molecules.molecules",
+    "Motion": "motion.motion",
     "PointClouds": "clouds.surface_points",
     "PointPairs": "pairs.cloud_pairs",
     "RotationLaw": "digits.laws",
     "ShapePairs": "pairs.shape_pairs",
+    "Skeleton": "motion.skeleton",
     "TransformPairs": "pairs.view_pairs",
     "TransformedClouds": "clouds.transformed_clouds",
     "TransformedDigits": "digits.transformed",
@@ -55,6 +59,7 @@ _MODULES_WITH_TENSORS = {
     "read_isolated_atoms": "molecules.files",
     "read_mnist": "digits.idx",
     "read_molecules": "molecules.files",
+    "read_motion": "motion.motion",
     "read_rmd17": "molecules.files",
     "read_xyz": "molecules.files",
     "transformed_clouds": "clouds.transformed_clouds",
@@ -74,11 +79,13 @@ __all__ = [
     "MolecularGraph",
     "MoleculeGraphs",
     "Molecules",
+    "Motion",
     "PointClouds",
     "PointPairs",
     "ProceduralMeshes",
     "RotationLaw",
     "ShapePairs",
+    "Skeleton",
     "ThreeDIEBench",
     "TransformPairs",
     "TransformedClouds",
@@ -92,6 +99,7 @@ __all__ = [
     "read_isolated_atoms",
     "read_mnist",
     "read_molecules",
+    "read_motion",
     "read_rmd17",
     "read_xyz",
     "transformed_clouds",
