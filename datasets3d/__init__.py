@@ -28,8 +28,10 @@ if TYPE_CHECKING:
     from datasets3d.molecules.files import read_isolated_atoms, read_molecules, read_rmd17, read_xyz
     from datasets3d.molecules.graphs import MolecularGraph, MoleculeGraphs
     from datasets3d.molecules.molecules import Molecules
+    from datasets3d.motion.folder import read_motions, split_motions
     from datasets3d.motion.motion import Motion, read_motion
     from datasets3d.motion.skeleton import Skeleton
+    from datasets3d.motion.windows import MotionWindows, motion_windows
     from datasets3d.pairs.cloud_pairs import PointPairs
     from datasets3d.pairs.elements import ElementConvention
     from datasets3d.pairs.shape_pairs import ShapePairs
@@ -45,6 +47,7 @@ _MODULES_WITH_TENSORS = {
     "MoleculeGraphs": "molecules.graphs",
     "Molecules": "molecules.molecules",
     "Motion": "motion.motion",
+    "MotionWindows": "motion.windows",
     "PointClouds": "clouds.surface_points",
     "PointPairs": "pairs.cloud_pairs",
     "RotationLaw": "digits.laws",
@@ -55,13 +58,16 @@ _MODULES_WITH_TENSORS = {
     "TransformedDigits": "digits.transformed",
     "TruncatedHaarLaw": "digits.laws",
     "WideAffineLaw": "digits.laws",
+    "motion_windows": "motion.windows",
     "read_affnist": "digits.affnist",
     "read_isolated_atoms": "molecules.files",
     "read_mnist": "digits.idx",
     "read_molecules": "molecules.files",
     "read_motion": "motion.motion",
+    "read_motions": "motion.folder",
     "read_rmd17": "molecules.files",
     "read_xyz": "molecules.files",
+    "split_motions": "motion.folder",
     "transformed_clouds": "clouds.transformed_clouds",
     "transformed_digits": "digits.transformed",
 }
@@ -80,6 +86,7 @@ __all__ = [
     "MoleculeGraphs",
     "Molecules",
     "Motion",
+    "MotionWindows",
     "PointClouds",
     "PointPairs",
     "ProceduralMeshes",
@@ -95,13 +102,16 @@ __all__ = [
     "WideAffineLaw",
     "build",
     "estimate",
+    "motion_windows",
     "read_affnist",
     "read_isolated_atoms",
     "read_mnist",
     "read_molecules",
     "read_motion",
+    "read_motions",
     "read_rmd17",
     "read_xyz",
+    "split_motions",
     "transformed_clouds",
     "transformed_digits",
     "verify",
