@@ -1,5 +1,12 @@
 """Networks, and the learned action."""
 
+from equivariant.nn.apen import (
+    Partition,
+    PiecewiseLayer,
+    close_islands,
+    farthest_point_partition,
+    voronoi_partition,
+)
 from equivariant.nn.canonical.canonicalizer import (
     CanonicalizedNetwork,
     CanonicalizerConfig,
@@ -84,6 +91,8 @@ __all__ = [
     "LieNetworkConfig",
     "LieSamples",
     "LiftConv",
+    "Partition",
+    "PiecewiseLayer",
     "PointEncoder",
     "PointEncoderConfig",
     "PointNet",
@@ -109,12 +118,15 @@ __all__ = [
     "VectorNeuronEncoder",
     "VectorNeuronEncoderConfig",
     "VectorNorm",
+    "close_islands",
     "cloud_frames",
     "element_features",
     "expressivity_report",
+    "farthest_point_partition",
     "fit_energy",
     "gaunt_product",
     "load_sie_encoder",
     "nearest_neighbors",
     "pull_back",
+    "voronoi_partition",
 ]

@@ -131,7 +131,23 @@ def cloud_frames(
 
     Source: Puny et al. 2022.
     """
-    axes = principal_axes(centered)
+    return signed_frames(principal_axes(centered), group)
+
+
+def signed_frames(axes: Rotation, group: Group) -> Float[Tensor, "batch frames 3 3"]:
+    """Axes with every choice of signs that stays in the group.
+
+    Args:
+        axes: Orthogonal matrices, shape (batch, 3, 3).
+        group: SO3() or O3().
+
+    Returns:
+        Shape (batch, 4, 3, 3) for SO3, all of determinant 1, or (batch, 8, 3, 3) for O3.
+
+    Example:
+        >>> signed_frames(torch.eye(3)[None], SO3())[0, -1].diagonal().tolist()
+        [-1.0, -1.0, 1.0]
+    """
     signs = torch.cartesian_prod(*[torch.tensor([1.0, -1.0])] * 3).to(axes)
     if group == SO3():
         signs = signs[signs.prod(-1) > 0]

@@ -34,7 +34,28 @@ def principal_axes(centered: Float[Tensor, "batch points 3"]) -> Rotation:
     with torch.autocast(centered.device.type, enabled=False):
         wide = centered if centered.dtype == torch.float64 else centered.float()
         covariance = wide.transpose(1, 2) @ wide / wide.shape[1]
-    axes: Tensor = _Eigenvectors.apply(covariance)  # type: ignore[no-untyped-call]
+    return symmetric_axes(covariance)
+
+
+def symmetric_axes(symmetric: Matrix) -> Rotation:
+    """Orthonormal eigenvectors of symmetric matrices, by ascending eigenvalue.
+
+    Their derivative is that of :func:`principal_axes`: components between eigenvalues that agree
+    within rounding are left out.
+
+    Args:
+        symmetric: Shape (..., 3, 3), float32 or float64.
+
+    Returns:
+        Columns are unit axes, each up to its sign. Differentiable once.
+
+    Example:
+        >>> symmetric_axes(torch.diag(torch.tensor([2.0, 1.0, 3.0]))).abs()
+        tensor([[0., 1., 0.],
+                [1., 0., 0.],
+                [0., 0., 1.]])
+    """
+    axes: Tensor = _Eigenvectors.apply(symmetric)  # type: ignore[no-untyped-call]
     return axes
 
 
