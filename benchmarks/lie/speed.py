@@ -75,9 +75,10 @@ def work(way, count=SAMPLES):
     values = torch.randn(PICTURES, CHANNELS, count, SIDE, SIDE, requires_grad=True)
     field = LieField(values, samples(count), PlaneGrid((SIDE, SIDE), 0.1))
     weights = [values, *made.parameters()]
+    cotangent = torch.randn(PICTURES, CHANNELS, count, SIDE, SIDE)
 
     def run():
-        torch.autograd.grad(made(field).values.square().mean(), weights)
+        torch.autograd.grad(made(field).values, weights, cotangent)
 
     return run
 

@@ -8,11 +8,12 @@ from torch import Tensor, nn
 from equivariant.errors import ConventionError, ShapeError
 from equivariant.groups import Group
 from equivariant.nn.lie.coordinates import LieCoordinates
-from equivariant.nn.lie.fields import CloudPlaces, LieField, PlaneGrid
-from equivariant.nn.lie.integrals import cloud_weights, convolve_plane
+from equivariant.nn.lie.fields import LieField, PlaneGrid
+from equivariant.nn.lie.integrals import convolve_places, plane_kernels
 from equivariant.nn.lie.kernels import KernelName, KernelNetwork, PlaceKernel
 from equivariant.nn.lie.lifting import check_group
 from equivariant.nn.lie.samples import LieSamples, RelativeSamples
+from equivariant.nn.lie.separable_convolution import convolve_separably
 from equivariant.shapes import Float
 
 
@@ -39,7 +40,8 @@ class GroupConv(nn.Module):
     weights depend on u_k alone, and the layer commutes with the group for any number of them.
 
     The cost per place is N² R C + N R C taps + N R C² for N samples, R terms, C channels, in
-    place of N² C² taps of a kernel that does not factor.
+    place of N² C² taps of a kernel that does not factor. On images only the input is kept for
+    the gradient (:func:`equivariant.nn.lie.separable_convolution.convolve_separably`).
 
     Args:
         group: H, linear maps of the plane or of space.
@@ -128,14 +130,11 @@ class GroupConv(nn.Module):
         if isinstance(samples, RelativeSamples):
             _check_relative(field, samples)
             outputs = samples.base.to(device)
-            mixed = self._mix_steps(field.values, samples)
+            values = self._joined(self._mix_steps(field.values, samples), field, outputs)
         else:
             outputs = (field.samples if samples is None else samples).to(device)
             check_group(outputs, self.group)
-            matrix = self.mixing(field.samples.to(device), outputs).to(field.values.dtype)
-            mixed = self._mix(field.values, matrix)
-        moved = self._convolve(mixed, field, outputs)
-        values = torch.einsum("ot,bt...->bo...", self.channels.to(moved.dtype), moved)
+            values = self._mixed_and_joined(field, outputs)
         return LieField(values, outputs, field.places)
 
     def mixing(
@@ -149,13 +148,21 @@ class GroupConv(nn.Module):
         values: Tensor = self.group_kernel(self.coordinates(steps))
         return (values * window.to(values.dtype)[..., None]).movedim(-1, 0)
 
-    def _mix(self, values: Tensor, matrix: Tensor) -> Tensor:
-        """M_rc = Σ_j matrix[rc, i, j] F_c[j], shape (batch, rank · inputs, outputs, *places)."""
-        places = values.shape[3:]
+    def _mixed_and_joined(self, field: LieField, outputs: LieSamples) -> Tensor:
+        """All three steps."""
+        values = field.values
+        matrix = self.mixing(field.samples.to(values.device), outputs).to(values.dtype)
         by_term = matrix.unflatten(0, (self.rank, self.inputs))
+        if isinstance(field.places, PlaneGrid):
+            kernels = plane_kernels(self.place_kernel, outputs, field.places.spacing)
+            of_input = kernels.unflatten(0, (self.rank, self.inputs, len(outputs))).transpose(0, 1)
+            channels = self.channels.unflatten(1, (self.rank, self.inputs)).transpose(1, 2)
+            return convolve_separably(
+                values, by_term.transpose(0, 1), of_input.flatten(0, 2).to(values.dtype),
+                channels.flatten(1).to(values.dtype),
+            )  # fmt: skip
         mixed = (by_term @ values.flatten(3).unsqueeze(1)).flatten(1, 2)
-        found: Tensor = mixed.reshape(*mixed.shape[:3], *places)
-        return found
+        return self._joined(mixed, field, outputs)
 
     def _mix_steps(self, values: Tensor, samples: RelativeSamples) -> Tensor:
         """The same where the weights depend on the step from each output alone."""
@@ -167,12 +174,10 @@ class GroupConv(nn.Module):
         by_step = values.unflatten(2, (len(samples.base), len(steps)))
         return torch.einsum("krc,bcsk...->brcs...", by_term, by_step).flatten(1, 2)
 
-    def _convolve(self, mixed: Tensor, field: LieField, outputs: LieSamples) -> Tensor:
-        if isinstance(field.places, PlaneGrid):
-            return convolve_plane(mixed, self.place_kernel, outputs, field.places.spacing)
-        places: CloudPlaces = field.places
-        weights = cloud_weights(self.place_kernel, outputs, read=places, written=places)
-        return torch.einsum("bsxyt,btsy->btsx", weights.to(mixed.dtype), mixed)
+    def _joined(self, mixed: Tensor, field: LieField, outputs: LieSamples) -> Tensor:
+        """The steps in space and on channels."""
+        moved = convolve_places(mixed, self.place_kernel, outputs, field.places)
+        return torch.einsum("ot,bt...->bo...", self.channels.to(moved.dtype), moved)
 
     def extra_repr(self) -> str:
         return f"{self.group}, {self.inputs} -> {self.outputs}, rank={self.rank}"

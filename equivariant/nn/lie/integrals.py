@@ -93,19 +93,32 @@ def lift_image(
     return y.reshape(len(y), outputs, count, *y.shape[2:])
 
 
-def convolve_plane(
-    values: Float[Tensor, "batch channels samples height width"],
+def plane_kernels(
+    kernel: PlaceKernel, samples: LieSamples, spacing: float
+) -> Float[Tensor, "outputs_samples 1 taps taps"]:
+    """Kernels of ∫ k_c(h_i⁻¹ (y - x)) F_c(y, h_i) dy / |det h_i|, one for each channel and sample.
+
+    Shape (outputs · samples, 1, taps, taps): of a convolution of each channel by itself.
+    """
+    taps = plane_taps(kernel, samples, spacing)
+    return taps.permute(3, 0, 1, 2).reshape(-1, 1, *taps.shape[1:3])
+
+
+def convolve_places(
+    values: Float[Tensor, "batch channels samples ..."],
     kernel: PlaceKernel,
     samples: LieSamples,
-    spacing: float,
-) -> Float[Tensor, "batch channels samples height width"]:
-    """∫ k_c(h_i⁻¹ (y - x)) F_c(y, h_i) dy / |det h_i|: each channel and sample by itself."""
-    channels, count = values.shape[1:3]
-    taps = plane_taps(kernel, samples, spacing)
-    size = taps.shape[1]
-    weight = taps.permute(3, 0, 1, 2).reshape(channels * count, 1, size, size).to(values.dtype)
-    y = convolve_channels(values.flatten(1, 2), weight)
-    return y.reshape(len(y), channels, count, *y.shape[2:])
+    places: PlaneGrid | CloudPlaces,
+) -> Float[Tensor, "batch channels samples ..."]:
+    """∫ k_c(h_i⁻¹ (y - x)) F_c(y, h_i) dy / |det h_i|: each channel and sample by itself.
+
+    On clouds the mean over points in the moved window, see :func:`cloud_weights`.
+    """
+    if isinstance(places, PlaneGrid):
+        kernels = plane_kernels(kernel, samples, places.spacing).to(values.dtype)
+        return convolve_channels(values.flatten(1, 2), kernels).reshape(values.shape)
+    weights = cloud_weights(kernel, samples, read=places, written=places)
+    return torch.einsum("bsxyt,btsy->btsx", weights.to(values.dtype), values)
 
 
 def cloud_weights(

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from equivariant.errors import ConventionError, check_option
 from equivariant.groups import Group
-from equivariant.nn.lie.fields import CloudPlaces, LieField, PlaneGrid
+from equivariant.nn.lie.fields import LieField
 from equivariant.nn.lie.group_convolution import check_channels
-from equivariant.nn.lie.integrals import cloud_weights, convolve_plane
+from equivariant.nn.lie.integrals import convolve_places
 from equivariant.nn.lie.kernels import KernelName, PlaceKernel
 from equivariant.nn.lie.lifting import check_group
 from equivariant.shapes import Float
@@ -158,11 +158,6 @@ class ProjectConv(nn.Module):
         check_group(field.samples, self.group)
         check_channels(field, self.inputs)
         samples = field.samples.to(field.values.device)
-        if isinstance(field.places, PlaneGrid):
-            moved = convolve_plane(field.values, self.place_kernel, samples, field.places.spacing)
-        else:
-            places: CloudPlaces = field.places
-            weights = cloud_weights(self.place_kernel, samples, read=places, written=places)
-            moved = torch.einsum("bsxyc,bcsy->bcsx", weights.to(field.values.dtype), field.values)
+        moved = convolve_places(field.values, self.place_kernel, samples, field.places)
         summed = torch.einsum("s,bcs...->bc...", samples.weights.to(moved.dtype), moved)
         return torch.einsum("oc,bc...->bo...", self.channels.to(moved.dtype), summed)

@@ -8,10 +8,10 @@ from equivariant.nn.lie import channel_convolution
 from equivariant.nn.lie.channel_convolution import convolve_channels
 
 
-@pytest.fixture(autouse=True, params=[1, 11])
-def own_gradient_from(request, monkeypatch):
-    """Both gradients, whatever the number of taps."""
-    monkeypatch.setattr(channel_convolution, "OWN_GRADIENT_FROM", request.param)
+@pytest.fixture(autouse=True, params=[1, 15])
+def large_kernel_from(request, monkeypatch):
+    """Both orders in memory, whatever the number of taps."""
+    monkeypatch.setattr(channel_convolution, "LARGE_KERNEL_FROM", request.param)
 
 
 def draw(batch, channels, size, taps):
