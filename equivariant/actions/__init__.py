@@ -3,11 +3,14 @@
 from equivariant.actions.base import Action, DirectSum, Factor
 from equivariant.actions.cartesian import CartesianTensors
 from equivariant.actions.declaration import Declaration, Declares
+from equivariant.actions.dual import Dual
+from equivariant.actions.equivariant_maps import EquivariantMaps, equivariant_basis
 from equivariant.actions.fields import Fields
 from equivariant.actions.irreps import IrrepsAction
 from equivariant.actions.permute import Permute, PermutePairs
 from equivariant.actions.piecewise import Piecewise
 from equivariant.actions.points import Points, Vectors
+from equivariant.actions.tensors import Tensors
 from equivariant.actions.trivial import Trivial
 from equivariant.actions.warps.image_warp import ImageWarp
 from equivariant.actions.warps.volume_warp import VolumeWarp
@@ -20,6 +23,8 @@ __all__ = [
     "Declaration",
     "Declares",
     "DirectSum",
+    "Dual",
+    "EquivariantMaps",
     "Factor",
     "Fields",
     "ImageWarp",
@@ -28,9 +33,11 @@ __all__ = [
     "PermutePairs",
     "Piecewise",
     "Points",
+    "Tensors",
     "Trivial",
     "Vectors",
     "VolumeWarp",
     "Warp",
+    "equivariant_basis",
     "wigner_d",
 ]

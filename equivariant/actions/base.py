@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from equivariant.errors import ConventionError, ShapeError
 from equivariant.groups import Group
-from equivariant.shapes import Matrix, RepresentationMatrix, Vector
+from equivariant.shapes import Float, Matrix, RepresentationMatrix, Vector
 
 
 class Action(nn.Module, ABC):
@@ -73,11 +73,53 @@ class Action(nn.Module, ABC):
         columns: Tensor = self(g.unsqueeze(-3), eye)
         return columns.transpose(-1, -2)
 
+    def pieces(self) -> list[tuple[Action, int]]:
+        """Actions, each with a number of copies, whose direct sum this is.
+
+        The copies of a piece stand one after another. Linear maps are solved for piece by piece,
+        see :func:`equivariant_basis`. By default the action itself, once.
+        """
+        return [(self, 1)]
+
+    def under(self, group: Group) -> Action:
+        """The same kind of action of another group, of the same dim.
+
+        Raises:
+            ConventionError: The action cannot be said of another group.
+        """
+        raise ConventionError(
+            expected=f"an action of {self.group} only", got=str(group), argument="group",
+            advice="Tensors, Vectors, Trivial, IrrepsAction and sums of them can change groups.",
+        )  # fmt: skip
+
+    def algebra(self) -> Float[Tensor, "d dim dim"] | None:
+        """dρ(X) of each basis element X of the algebra, where a closed form is known, float64.
+
+        None by default: :func:`equivariant.actions.intertwiners.algebra_matrices` differentiates.
+        """
+        return None
+
     def __add__(self, other: Action) -> DirectSum:
         return DirectSum([self, other])
 
+    def __mul__(self, count: int) -> Action:
+        """Copies side by side, ``3 * action``."""
+        return DirectSum([self] * count)
+
+    def __rmul__(self, count: int) -> Action:
+        return self * count
+
     def extra_repr(self) -> str:
         return f"{self.group}, dim={self.dim}"
+
+    def check_same_size(self, group: Group, own: Group) -> None:
+        """Raise ConventionError unless elements of both groups are matrices of one size."""
+        if group.matrix_size != own.matrix_size:
+            raise ConventionError(
+                expected=f"a group of {own.matrix_size} x {own.matrix_size} matrices, as {own}",
+                got=str(group), argument="group",
+                advice="Embedded(group, size, axes) lets a group act on some axes of a larger one.",
+            )  # fmt: skip
 
     def check_element(self, g: Tensor) -> None:
         """Raise ShapeError unless g is a batch of matrices of this action's group."""
@@ -136,6 +178,12 @@ class DirectSum(Action):
     def orthogonal(self) -> bool:
         return all(part.orthogonal for part in self.summands)
 
+    def pieces(self) -> list[tuple[Action, int]]:
+        return [piece for part in self.summands for piece in part.pieces()]
+
+    def under(self, group: Group) -> DirectSum:
+        return DirectSum([part.under(group) for part in self.summands])
+
     @property
     def slices(self) -> list[slice]:
         """Which entries of z each part acts on."""
@@ -184,10 +232,17 @@ class Factor(Action):
         self.event_dim = action.event_dim
         start = sum(factor.matrix_size for factor in factors[: index % len(factors)])
         self._block = slice(start, start + factors[index].matrix_size)
+        self._product, self._index = product, index
 
     @property
     def orthogonal(self) -> bool:
         return self.action.orthogonal
+
+    def pieces(self) -> list[tuple[Action, int]]:
+        return [
+            (Factor(piece, self._product, self._index) if piece.group else piece, count)
+            for piece, count in self.action.pieces()
+        ]
 
     def forward(self, g: Matrix, z: Vector) -> Vector:
         self.check_element(g)

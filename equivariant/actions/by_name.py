@@ -62,9 +62,10 @@ def group_names() -> dict[str, Callable[[], Group]]:
 
     Example:
         >>> sorted(group_names())[:4]
-        ['Affine2', 'Affine3', 'E2', 'E3']
+        ['Affine2', 'Affine3', 'CubeFaces', 'Cyclic2']
     """
     found: dict[str, Callable[[], Group]] = {}
+    sized: dict[str, Callable[[], Group]] = {}
     for name in groups.__all__:
         kind = getattr(groups, name)
         if not isclass(kind) or not issubclass(kind, Group) or isabstract(kind):
@@ -74,8 +75,8 @@ def group_names() -> dict[str, Callable[[], Group]]:
         if not settings:
             found[name] = build
         elif settings == {"size"} and kind is not Permutation:
-            found |= {f"{name}{size}": partial(build, size) for size in (2, 3)}
-    return found
+            sized |= {f"{name}{size}": partial(build, size) for size in (2, 3)}
+    return sized | found  # closed forms, SO2, go before SO(2)
 
 
 def named_group(name: str, *, rows: int = 0) -> Group:

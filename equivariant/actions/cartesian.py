@@ -47,6 +47,14 @@ class CartesianTensors(Action):
     def orthogonal(self) -> bool:
         return self.group is not None and self.group.preserves_lengths
 
+    def pieces(self) -> list[tuple[Action, int]]:
+        if self.group is None:
+            return [(self, 1)]
+        return [(CartesianTensors(self.group, self.rank), self.channels)]
+
+    def under(self, group: Group) -> CartesianTensors:
+        return CartesianTensors(group, self.rank, self.channels)
+
     def forward(self, g: Matrix, z: Vector) -> Vector:
         self.check_element(g)
         self.check_vector(z)

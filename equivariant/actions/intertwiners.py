@@ -143,6 +143,9 @@ def check_weights(W: Float[Tensor, "outputs inputs"], act_in: Action, act_out: A
 
 def algebra_matrices(action: Action, group: Group) -> Matrices:
     """dρ(X) of each basis element X of the algebra, shape (group.dim, action.dim, action.dim)."""
+    closed = action.algebra()
+    if closed is not None:
+        return closed.double().cpu().numpy()
     action = deepcopy(action).double().cpu()
     found = [np.zeros((0, action.dim, action.dim))]
 

@@ -59,6 +59,14 @@ class IrrepsAction(Action):
     def orthogonal(self) -> bool:
         return True
 
+    def pieces(self) -> list[tuple[Action, int]]:
+        if self.group is None:
+            return [(self, 1)]
+        return [(IrrepsAction(str(irrep), self.group), n) for n, irrep in self.irreps if n]
+
+    def under(self, group: Group) -> IrrepsAction:
+        return IrrepsAction(self.irreps, group)
+
     def forward(self, g: Matrix, z: Vector) -> Vector:
         self.check_element(g)
         self.check_vector(z)

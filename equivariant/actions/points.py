@@ -55,6 +55,9 @@ class Points(Action):
         group = self.group
         return group is not None and group.preserves_lengths and group.matrix_size == self.dim
 
+    def under(self, group: Group) -> Points:
+        return Points(group)
+
     def forward(self, g: Matrix, z: Float[Tensor, "... points dim"]) -> Tensor:
         """Args:
             g: Elements, shape (..., n, n).
@@ -104,6 +107,12 @@ class Vectors(Action):
     @property
     def orthogonal(self) -> bool:
         return self.group is not None and self.group.preserves_lengths
+
+    def pieces(self) -> list[tuple[Action, int]]:
+        return [(self, 1)] if self.group is None else [(Vectors(self.group), self.channels)]
+
+    def under(self, group: Group) -> Vectors:
+        return Vectors(group, self.channels)
 
     def forward(self, g: Matrix, z: Vector) -> Vector:
         self.check_element(g)

@@ -28,6 +28,12 @@ class Trivial(Action):
     def orthogonal(self) -> bool:
         return True
 
+    def pieces(self) -> list[tuple[Action, int]]:
+        return [(Trivial(1, self.group), self.dim)]
+
+    def under(self, group: Group) -> Trivial:
+        return Trivial(self.dim, group)
+
     def forward(self, g: Matrix, z: Vector) -> Vector:
         self.check_element(g)
         self.check_vector(z)

@@ -3,7 +3,18 @@
 from equivariant.groups.affine import Affine, plane_directions
 from equivariant.groups.algebra import haar_density, structure_constants
 from equivariant.groups.base import Group
+from equivariant.groups.bilinear_forms import IndefiniteOrthogonal, Symplectic
 from equivariant.groups.decompositions import KAK, Decomposition, Iwasawa, Polar
+from equivariant.groups.embedded import Embedded
+from equivariant.groups.finite import (
+    CubeFaces,
+    Cyclic,
+    Dihedral,
+    Finite,
+    Generated,
+    Octahedral,
+    TrivialGroup,
+)
 from equivariant.groups.linear import GL
 from equivariant.groups.logarithm import principal_log
 from equivariant.groups.lorentz import Lorentz
@@ -12,7 +23,7 @@ from equivariant.groups.permutation import Permutation
 from equivariant.groups.polar_samplers import LogNormalSampler, TruncatedHaarSampler
 from equivariant.groups.product import Product
 from equivariant.groups.reductive import Reductive
-from equivariant.groups.reflections import E2, E3, O2
+from equivariant.groups.reflections import E2, E3, O2, O
 from equivariant.groups.samplers import (
     BallSampler,
     Elements,
@@ -23,6 +34,7 @@ from equivariant.groups.samplers import (
     effective_sample_size,
 )
 from equivariant.groups.scaled_rotations import ScaledRotations
+from equivariant.groups.scaling import Scaling
 from equivariant.groups.se2 import SE2
 from equivariant.groups.se3 import SE3
 from equivariant.groups.semidirect import Semidirect
@@ -43,6 +55,7 @@ from equivariant.groups.so3 import (
     rotation_vector_from_quaternion_xyzw,
 )
 from equivariant.groups.special_linear import SL
+from equivariant.groups.special_orthogonal import SO
 from equivariant.groups.spin3 import Spin3
 from equivariant.groups.torus import Torus
 from equivariant.groups.translation import Translation
@@ -57,30 +70,43 @@ __all__ = [
     "SE2",
     "SE3",
     "SL",
+    "SO",
     "SO2",
     "SO3",
     "Affine",
     "BallSampler",
+    "CubeFaces",
+    "Cyclic",
     "Decomposition",
+    "Dihedral",
     "Elements",
+    "Embedded",
+    "Finite",
+    "Generated",
     "Group",
     "HaarSampler",
+    "IndefiniteOrthogonal",
     "Iwasawa",
     "LogNormalSampler",
     "Lorentz",
     "NormalSampler",
+    "O",
+    "Octahedral",
     "Permutation",
     "Polar",
     "Product",
     "Reductive",
     "Sampler",
     "ScaledRotations",
+    "Scaling",
     "Semidirect",
     "SemidirectSampler",
     "Sim",
     "Spin3",
+    "Symplectic",
     "Torus",
     "Translation",
+    "TrivialGroup",
     "TruncatedHaarSampler",
     "Weighted",
     "effective_sample_size",

@@ -1,4 +1,4 @@
-"""Groups with reflections: O(2), E(2) and E(3), each two copies of the group of rotations."""
+"""Groups with reflections: O(n), E(2) and E(3), each two copies of the group of rotations."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from equivariant.groups.reductive import Reductive
 from equivariant.groups.se2 import SE2
 from equivariant.groups.se3 import SE3
 from equivariant.groups.so2 import SO2
+from equivariant.groups.special_orthogonal import SO
 from equivariant.shapes import Coordinates, Float, Matrix, Scalar
 
 
@@ -173,6 +174,41 @@ class O2(_WithReflections, Reductive):
 
     def stretches(self) -> Float[Tensor, "k n"]:
         return torch.zeros(0, 2, dtype=torch.float64)
+
+
+@dataclass(frozen=True)
+class O(_WithReflections, Reductive):  # noqa: E742
+    """Orthogonal n x n matrices; coordinates are those of :class:`SO`.
+
+    :class:`O2` and :class:`O3` are the same groups with closed forms.
+
+    Args:
+        size: n, at least 2.
+
+    Raises:
+        ConventionError: n is less than 2.
+
+    Example:
+        >>> bool(O(4).contains(-torch.eye(4))), O(4).dim
+        (True, 6)
+    """
+
+    size: int
+    compact: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        SO(self.size)
+
+    @property
+    def proper(self) -> Group:
+        return SO(self.size)
+
+    @property
+    def orthogonal_subgroup(self) -> Group:
+        return self
+
+    def stretches(self) -> Float[Tensor, "k n"]:
+        return torch.zeros(0, self.size, dtype=torch.float64)
 
 
 @dataclass(frozen=True)
