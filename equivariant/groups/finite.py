@@ -63,7 +63,8 @@ class Finite(Group):
         """
         g = numbers(self.discrete_generators)
         listed = _products(g.tobytes(), len(g), self.matrix_size)
-        return torch.tensor(listed.tolist(), dtype=torch.float64)
+        found: Tensor = torch.tensor(listed.tolist(), dtype=torch.float64)
+        return found
 
     @property
     def order(self) -> int:
@@ -132,7 +133,8 @@ class Finite(Group):
         self.check_member(a, "a")
         self.check_member(b, "b")
         apart: Tensor = torch.linalg.matrix_norm((a - b).detach())
-        return apart / (2 * self.matrix_size**0.5)
+        share: Tensor = apart / (2 * self.matrix_size**0.5)
+        return share
 
 
 class Generated(Finite):
