@@ -16,6 +16,11 @@ from datasets3d.views.latents import ViewLaw
 from datasets3d.views.verify import verify
 
 if TYPE_CHECKING:
+    from datasets3d.bodies.body import Body
+    from datasets3d.bodies.body_clouds import body_clouds
+    from datasets3d.bodies.splits import split_frames
+    from datasets3d.bodies.subjects import synthetic_subjects
+    from datasets3d.clouds.piece_clouds import PieceClouds
     from datasets3d.clouds.surface_points import PointClouds
     from datasets3d.clouds.transformed_clouds import TransformedClouds, transformed_clouds
     from datasets3d.digits.affnist import read_affnist
@@ -39,6 +44,7 @@ if TYPE_CHECKING:
 
 _MODULES_WITH_TENSORS = {
     "AffNistLaw": "digits.laws",
+    "Body": "bodies.body",
     "DigitPairs": "digits.digit_pairs",
     "Digits": "digits.digits",
     "ElementConvention": "pairs.elements",
@@ -48,6 +54,7 @@ _MODULES_WITH_TENSORS = {
     "Molecules": "molecules.molecules",
     "Motion": "motion.motion",
     "MotionWindows": "motion.windows",
+    "PieceClouds": "clouds.piece_clouds",
     "PointClouds": "clouds.surface_points",
     "PointPairs": "pairs.cloud_pairs",
     "RotationLaw": "digits.laws",
@@ -58,6 +65,7 @@ _MODULES_WITH_TENSORS = {
     "TransformedDigits": "digits.transformed",
     "TruncatedHaarLaw": "digits.laws",
     "WideAffineLaw": "digits.laws",
+    "body_clouds": "bodies.body_clouds",
     "motion_windows": "motion.windows",
     "read_affnist": "digits.affnist",
     "read_isolated_atoms": "molecules.files",
@@ -67,13 +75,16 @@ _MODULES_WITH_TENSORS = {
     "read_motions": "motion.folder",
     "read_rmd17": "molecules.files",
     "read_xyz": "molecules.files",
+    "split_frames": "bodies.splits",
     "split_motions": "motion.folder",
+    "synthetic_subjects": "bodies.subjects",
     "transformed_clouds": "clouds.transformed_clouds",
     "transformed_digits": "digits.transformed",
 }
 
 __all__ = [
     "AffNistLaw",
+    "Body",
     "BuildConfig",
     "BuildEstimate",
     "BuildReport",
@@ -87,6 +98,7 @@ __all__ = [
     "Molecules",
     "Motion",
     "MotionWindows",
+    "PieceClouds",
     "PointClouds",
     "PointPairs",
     "ProceduralMeshes",
@@ -100,6 +112,7 @@ __all__ = [
     "TruncatedHaarLaw",
     "ViewLaw",
     "WideAffineLaw",
+    "body_clouds",
     "build",
     "estimate",
     "motion_windows",
@@ -111,7 +124,9 @@ __all__ = [
     "read_motions",
     "read_rmd17",
     "read_xyz",
+    "split_frames",
     "split_motions",
+    "synthetic_subjects",
     "transformed_clouds",
     "transformed_digits",
     "verify",

@@ -135,6 +135,37 @@ def sample_surface(
 
     Source: Osada et al. 2002, Shape distributions.
     """
+    return sample_faces(vertices, faces, count, generator=generator)[0]
+
+
+def sample_faces(
+    vertices: NDArray[np.float64],
+    faces: NDArray[np.int32],
+    count: int,
+    *,
+    generator: np.random.Generator,
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """The points of :func:`sample_surface`, and the face that each lies on.
+
+    Args:
+        vertices: Positions, shape (V, 3), float64, any unit.
+        faces: Vertex indices, shape (F, 3), integers in [0, V).
+        count: Points, at least 1.
+        generator: Source of the draws: three uniform numbers per point.
+
+    Returns:
+        Points (count, 3), float64, and indices of faces (count,), int64.
+
+    Raises:
+        DataFormatError: The mesh has no area.
+
+    Example:
+        >>> square = np.array([[0.0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]])
+        >>> faces = np.array([[0, 1, 2], [0, 2, 3]], np.int32)
+        >>> x, face = sample_faces(square, faces, 50, generator=np.random.default_rng(0))
+        >>> bool(((x[:, 1] > x[:, 0]) == (face == 1)).all())
+        True
+    """
     a, b, c = (vertices[faces[:, k]] for k in range(3))
     ends = np.cumsum(np.linalg.norm(np.cross(b - a, c - a), axis=1))
     if not len(ends) or not ends[-1] > 0.0:
@@ -152,7 +183,7 @@ def sample_surface(
     points: NDArray[np.float64] = (
         (1.0 - root) * a[chosen] + root * (1.0 - share) * b[chosen] + root * share * c[chosen]
     )
-    return points
+    return points, chosen.astype(np.int64)
 
 
 def to_unit_sphere(cloud: NDArray[np.float64]) -> NDArray[np.float64]:
