@@ -1,10 +1,16 @@
 """Networks, and the learned action."""
 
 from equivariant.nn.apen import (
+    APENClassifier,
+    APENConfig,
+    APENEncoder,
+    APENSegmenter,
+    MixturePartition,
     Partition,
     PiecewiseLayer,
     close_islands,
     farthest_point_partition,
+    layer_loss,
     voronoi_partition,
 )
 from equivariant.nn.canonical.canonicalizer import (
@@ -67,6 +73,10 @@ from equivariant.nn.vectors.layers import (
 )
 
 __all__ = [
+    "APENClassifier",
+    "APENConfig",
+    "APENEncoder",
+    "APENSegmenter",
     "CanonicalizedNetwork",
     "CanonicalizerConfig",
     "Classifier",
@@ -91,6 +101,7 @@ __all__ = [
     "LieNetworkConfig",
     "LieSamples",
     "LiftConv",
+    "MixturePartition",
     "Partition",
     "PiecewiseLayer",
     "PointEncoder",
@@ -125,6 +136,7 @@ __all__ = [
     "farthest_point_partition",
     "fit_energy",
     "gaunt_product",
+    "layer_loss",
     "load_sie_encoder",
     "nearest_neighbors",
     "pull_back",

@@ -118,6 +118,12 @@ class Partition:
         return self._cloud_of_cell
 
     @property
+    def label_of_cell(self) -> Int[Tensor, " cells"]:
+        """Number of each cell within its cloud."""
+        starts = self._counts.cumsum(0) - self._counts
+        return torch.arange(self.cells, device=self.device) - starts[self._cloud_of_cell]
+
+    @property
     def cells(self) -> int:
         """Number of cells of all clouds together."""
         return len(self._sizes)
