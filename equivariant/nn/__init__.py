@@ -55,6 +55,7 @@ from equivariant.nn.points.dgcnn import DynamicGraphNetwork, EdgeConvolution
 from equivariant.nn.points.encoder import PointEncoder, PointEncoderConfig
 from equivariant.nn.points.neighbors import nearest_neighbors
 from equivariant.nn.points.point_net import PointNet
+from equivariant.nn.points.segmenter import PointSegmenter
 from equivariant.nn.projector import Projector, SharedProjector, SplitProjector
 from equivariant.nn.split_model import SplitModel
 from equivariant.nn.vectors.encoder import (
@@ -107,6 +108,7 @@ __all__ = [
     "PointEncoder",
     "PointEncoderConfig",
     "PointNet",
+    "PointSegmenter",
     "PoseEnergy",
     "PoseEnergyConfig",
     "ProjectConv",

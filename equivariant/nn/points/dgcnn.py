@@ -101,10 +101,23 @@ class DynamicGraphNetwork(nn.Module):
         Raises:
             ShapeError: There are fewer points than neighbours.
         """
+        return self.point_features(clouds)[1].amax(1)
+
+    def point_features(self, clouds: Float[Tensor, "batch points 3"]) -> tuple[Tensor, Tensor]:
+        """What the maximum is taken of, and what comes before.
+
+        Args:
+            clouds: Shape (batch, points, 3).
+
+        Returns:
+            The results of all convolutions side by side, (batch, points, sum of widths), and of
+            the last layer, (batch, points, dim).
+        """
         features = []
         x: Tensor = clouds
         for convolution in self.convolutions:
             x = convolution(x)
             features.append(x)
-        joined: Tensor = self.norm(self.linear(torch.cat(features, -1)))
-        return leaky_relu(joined, SLOPE).amax(1)
+        local = torch.cat(features, -1)
+        joined: Tensor = self.norm(self.linear(local))
+        return local, leaky_relu(joined, SLOPE)

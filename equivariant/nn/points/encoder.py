@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+import torch
 from torch import Tensor, nn
 
 from equivariant.errors import ConventionError
@@ -55,7 +56,6 @@ class PointEncoder(nn.Module):
         ConventionError: Width, dim or neighbours below 1, or an unknown architecture or norm.
 
     Example:
-        >>> import torch
         >>> encoder = PointEncoderConfig(width=8, dim=32, neighbors=4).build()
         >>> encoder(torch.randn(2, 100, 3)).shape, encoder.dim
         (torch.Size([2, 32]), 32)
@@ -83,8 +83,9 @@ class PointEncoder(nn.Module):
             )
         self.config = config
         self.dim = config.dim
+        self.point_dim = config.dim + (2 if config.architecture == "pointnet" else 8) * config.width
         width, norm = config.width, config.norm
-        self.network: nn.Module
+        self.network: PointNet | DynamicGraphNetwork
         if config.architecture == "pointnet":
             self.network = PointNet((width, width, width, 2 * width, config.dim), norm)
         else:
@@ -106,7 +107,24 @@ class PointEncoder(nn.Module):
             ShapeError: The last axis is not 3, there are too few points, or batch statistics are
                 asked for of a single vector, in training mode.
         """
-        dgcnn = self.config.architecture == "dgcnn"
-        check_clouds(clouds, least=self.config.neighbors if dgcnn else 1)
+        self._check(clouds)
         y: Tensor = self.network(clouds)
         return y
+
+    def point_features(
+        self, clouds: Float[Tensor, "batch points xyz"]
+    ) -> Float[Tensor, "batch points point_dim"]:
+        """Features of every point, of the last layer and those before, for segmentation.
+
+        Args:
+            clouds: As in :meth:`forward`.
+
+        Returns:
+            Shape (batch, points, point_dim).
+        """
+        self._check(clouds)
+        return torch.cat(self.network.point_features(clouds), -1)
+
+    def _check(self, clouds: Tensor) -> None:
+        dgcnn = self.config.architecture == "dgcnn"
+        check_clouds(clouds, least=self.config.neighbors if dgcnn else 1)

@@ -50,5 +50,18 @@ class PointNet(nn.Module):
         Returns:
             Shape (batch, dim), not negative.
         """
-        features: Tensor = self.shared(clouds)
-        return features.amax(1)
+        return self.point_features(clouds)[1].amax(1)
+
+    def point_features(self, clouds: Float[Tensor, "batch points 3"]) -> tuple[Tensor, Tensor]:
+        """What the maximum is taken of, and what comes one layer before.
+
+        Args:
+            clouds: Shape (batch, points, 3).
+
+        Returns:
+            Shapes (batch, points, last width but one; 3 with one layer) and (batch, points, last
+            width).
+        """
+        local: Tensor = self.shared[:-3](clouds)
+        last: Tensor = self.shared[-3:](local)
+        return local, last

@@ -175,7 +175,7 @@ class VectorNeuronEncoder(nn.Module):
         after = [sum(widths[1:]), channels] if deep else [width, width, 2 * width, channels]
         self.shared = nn.Sequential(*(VectorBlock(i, o, norm) for i, o in pairwise(after)))
         self.pool = _pool(config.pooling, channels)
-        self.dim = config.dim if config.invariant else 3 * channels
+        self.dim = self.point_dim = config.dim if config.invariant else 3 * channels
         if config.invariant:
             self.invariant = VectorInvariant(2 * channels, norm)
             self.linear = nn.Linear(6 * channels, config.dim, bias=norm != "batch")
@@ -195,19 +195,44 @@ class VectorNeuronEncoder(nn.Module):
             ShapeError: The last axis is not 3, there are too few points, or batch statistics are
                 asked for of a single entry, in training mode.
         """
+        if self.config.invariant:
+            return self.point_features(clouds).amax(1)
+        vectors: Tensor = self.pool(self._point_vectors(clouds))
+        return vectors
+
+    def point_features(
+        self, clouds: Float[Tensor, "batch points xyz"]
+    ) -> Float[Tensor, "batch points dim"]:
+        """Numbers of every point that do not turn, for segmentation; of invariant encoders only.
+
+        Args:
+            clouds: As in :meth:`forward`.
+
+        Returns:
+            Shape (batch, points, dim): what an invariant representation is the maximum of.
+
+        Raises:
+            ConventionError: The encoder returns vectors.
+        """
+        if not self.config.invariant:
+            raise ConventionError(
+                expected="an encoder with invariant=True", got="one that returns vectors",
+                argument="config", advice="Only numbers that do not turn can say a class.",
+            )  # fmt: skip
+        x = self._point_vectors(clouds)
+        mean = x.mean(1, keepdim=True).expand_as(x)
+        numbers: Tensor = self.norm(self.linear(self.invariant(torch.cat([x, mean], 2))))
+        return leaky_relu(numbers, 0.2)
+
+    def _point_vectors(self, clouds: Tensor) -> Float[Tensor, "batch points channels 3"]:
         check_clouds(clouds, least=self.config.neighbors)
         x = (clouds - clouds.mean(1, keepdim=True)).unsqueeze(2)
         features = []
         for convolution in self.convolutions:
             x = convolution(x)
             features.append(x)
-        x = self.shared(torch.cat(features, 2))
-        if not self.config.invariant:
-            vectors: Tensor = self.pool(x)
-            return vectors
-        mean = x.mean(1, keepdim=True).expand_as(x)
-        numbers: Tensor = self.norm(self.linear(self.invariant(torch.cat([x, mean], 2))))
-        return leaky_relu(numbers, 0.2).amax(1)
+        shared: Tensor = self.shared(torch.cat(features, 2))
+        return shared
 
 
 def _pool(pooling: Pooling, channels: int) -> nn.Module:
