@@ -7,7 +7,7 @@ render and write files, and loading torch there would cost each of them seconds 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from datasets3d.meshes import MeshFolder, ProceduralMeshes
+from datasets3d.meshes import ArticulatedMeshes, JointLaw, MeshFolder, ProceduralMeshes
 from datasets3d.pairs.threediebench import ThreeDIEBench
 from datasets3d.views.build import BuildReport, build
 from datasets3d.views.config import BuildConfig
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from datasets3d.bodies.body_clouds import body_clouds
     from datasets3d.bodies.splits import split_frames
     from datasets3d.bodies.subjects import synthetic_subjects
+    from datasets3d.clouds.articulated_clouds import ArticulatedClouds
     from datasets3d.clouds.piece_clouds import PieceClouds
     from datasets3d.clouds.surface_points import PointClouds
     from datasets3d.clouds.transformed_clouds import TransformedClouds, transformed_clouds
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from datasets3d.motion.motion import Motion, read_motion
     from datasets3d.motion.skeleton import Skeleton
     from datasets3d.motion.windows import MotionWindows, motion_windows
+    from datasets3d.pairs.articulated_pairs import ArticulatedPairs
     from datasets3d.pairs.cloud_pairs import PointPairs
     from datasets3d.pairs.elements import ElementConvention
     from datasets3d.pairs.shape_pairs import ShapePairs
@@ -44,6 +46,8 @@ if TYPE_CHECKING:
 
 _MODULES_WITH_TENSORS = {
     "AffNistLaw": "digits.laws",
+    "ArticulatedClouds": "clouds.articulated_clouds",
+    "ArticulatedPairs": "pairs.articulated_pairs",
     "Body": "bodies.body",
     "DigitPairs": "digits.digit_pairs",
     "Digits": "digits.digits",
@@ -84,6 +88,9 @@ _MODULES_WITH_TENSORS = {
 
 __all__ = [
     "AffNistLaw",
+    "ArticulatedClouds",
+    "ArticulatedMeshes",
+    "ArticulatedPairs",
     "Body",
     "BuildConfig",
     "BuildEstimate",
@@ -92,6 +99,7 @@ __all__ = [
     "Digits",
     "ElementConvention",
     "HomographyLaw",
+    "JointLaw",
     "MeshFolder",
     "MolecularGraph",
     "MoleculeGraphs",

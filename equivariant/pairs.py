@@ -25,6 +25,8 @@ class PairBatch:
         pose_b: The same of the second view.
         relative_xyzw: Quaternion of the relative rotation, its sign that of the angles that were
             recorded, shape (batch, 4); None if unknown.
+        parts: Of clouds of rigid pieces the piece of every point, shape (batch, points), int64:
+            ``Piecewise(group, parts, count=n)(g, a)`` is b; None for everything else.
 
     Raises:
         ShapeError: The first axes differ, or g is not square.
@@ -43,6 +45,7 @@ class PairBatch:
     pose_a: Tensor | None = None
     pose_b: Tensor | None = None
     relative_xyzw: Tensor | None = None
+    parts: Tensor | None = None
 
     def __post_init__(self) -> None:
         for name, value in self.tensors().items():

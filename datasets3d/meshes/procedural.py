@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
-from collections.abc import Sequence
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,8 +11,7 @@ from numpy.typing import NDArray
 from datasets3d.meshes.designs import DESIGNS
 from datasets3d.meshes.normalize import normalize
 from datasets3d.meshes.solids import Assembly
-from datasets3d.meshes.source import MeshEntry, MeshSource
-from equivariant.errors import ConventionError, DataFormatError
+from datasets3d.meshes.source import MeshEntry, NumberedMeshes
 from renderers.scene import Mesh
 
 VERSION = 1  # raise it whenever a design or a draw changes: manifests tell meshes apart by it
@@ -22,7 +20,7 @@ COLORS = 8
 STRETCH = 0.25  # each axis by up to this share, either way
 
 
-class ProceduralMeshes(MeshSource):
+class ProceduralMeshes(NumberedMeshes):
     """Multi-part objects with drawn proportions and colors; none looks the same after a rotation.
 
     Instance i of class c is drawn from a counter-based generator keyed by (seed, c, i) alone: more
@@ -48,22 +46,11 @@ class ProceduralMeshes(MeshSource):
         1.0
     """
 
-    def __init__(
-        self,
-        *,
-        instances: int,
-        classes: Sequence[str] | None = None,
-        seed: int = 0,
-        val_fraction: float = 0.2,
-    ) -> None:
-        _check(instances, classes, seed=seed, val_fraction=val_fraction)
-        self._instances = instances
-        self._classes = tuple(sorted(DESIGNS if classes is None else set(classes)))
-        self._seed = seed
-        self._val_fraction = val_fraction
+    kind: ClassVar[str] = "procedural"
+    version: ClassVar[int] = VERSION
 
-    @staticmethod
-    def all_classes() -> list[str]:
+    @classmethod
+    def all_classes(cls) -> list[str]:
         """Names of every kind there is, sorted.
 
         Example:
@@ -72,29 +59,13 @@ class ProceduralMeshes(MeshSource):
         """
         return sorted(DESIGNS)
 
-    def entries(self) -> list[MeshEntry]:
-        """All objects, sorted by (label, object_id)."""
-        return sorted(
-            self._entry(label, index) for label in self._classes for index in range(self._instances)
-        )
-
     def load(self, entry: MeshEntry) -> Mesh:
         """Put the object together, normalized.
 
         Raises:
             DataFormatError: The entry is not one of this source.
         """
-        number = entry.object_id.rpartition("-")[2]
-        index = int(number) if number.isascii() and number.isdigit() else -1
-        known = entry.label in self._classes and 0 <= index < self._instances
-        if not known or entry.object_id != self._entry(entry.label, index).object_id:
-            raise DataFormatError(
-                expected="an entry of this source",
-                got=f"{entry.label}/{entry.object_id}",
-                argument="entry",
-                advice="Take it from entries() of a source with the same classes and instances.",
-            )
-        generator = self._generator(entry.label, index)
+        generator = self._draws(entry)
         colors = palette(generator)
         assembly = Assembly(generator, colors)
         DESIGNS[entry.label](assembly)
@@ -102,32 +73,6 @@ class ProceduralMeshes(MeshSource):
         return normalize(
             assembly.triangles(stretch=stretch), name=entry.path, up="z", crease_rad=CREASE_RAD
         )
-
-    def describe(self) -> dict[str, str | int | float | bool]:
-        """Settings that determine the meshes."""
-        return {
-            "source": "procedural",
-            "version": VERSION,
-            "instances": self._instances,
-            "classes": ",".join(self._classes),
-            "seed": self._seed,
-            "val_fraction": self._val_fraction,
-        }
-
-    def _entry(self, label: str, index: int) -> MeshEntry:
-        fraction = self._val_fraction
-        held_out = math.floor((index + 1) * fraction) > math.floor(index * fraction)
-        return MeshEntry(
-            label=label,
-            object_id=f"{label}-{index:06d}",
-            split="val" if held_out else "train",
-            path=f"procedural:{label}:{self._seed}:{index}",
-        )
-
-    def _generator(self, label: str, index: int) -> np.random.Generator:
-        name = int.from_bytes(hashlib.sha256(label.encode()).digest()[:8], "little")
-        key = np.random.SeedSequence([self._seed, name, index])
-        return np.random.Generator(np.random.Philox(key))
 
 
 def palette(generator: np.random.Generator) -> NDArray[np.uint8]:
@@ -154,24 +99,3 @@ def palette(generator: np.random.Generator) -> NDArray[np.uint8]:
     rgb = value[:, None] * (1.0 - saturation[:, None] * (1.0 - share))
     colors: NDArray[np.uint8] = np.rint(rgb * 255.0).astype(np.uint8)
     return colors
-
-
-def _check(
-    instances: int, classes: Sequence[str] | None, *, seed: int, val_fraction: float
-) -> None:
-    if instances < 1:
-        raise _refuse("instances", "at least 1", str(instances))
-    if seed < 0:
-        raise _refuse("seed", "an integer of at least 0", str(seed))
-    if not 0.0 <= val_fraction <= 1.0:
-        raise _refuse("val_fraction", "a share in [0, 1]", str(val_fraction))
-    if classes is not None:
-        unknown = sorted(set(classes) - set(DESIGNS))
-        if unknown or not classes:
-            raise _refuse("classes", f"names among {', '.join(sorted(DESIGNS))}", str(unknown))
-
-
-def _refuse(argument: str, expected: str, got: str) -> ConventionError:
-    return ConventionError(
-        expected=expected, got=got, argument=argument, advice="Choose a value in that range."
-    )

@@ -1,0 +1,8 @@
+"""Objects of rigid parts with hinges and slides, and the laws of their states."""
+
+from datasets3d.meshes.articulated.articulated_meshes import ArticulatedMeshes
+from datasets3d.meshes.articulated.articulated_object import ArticulatedObject
+from datasets3d.meshes.articulated.joint_law import JointLaw
+from datasets3d.meshes.articulated.mechanism import Joint, Mechanism
+
+__all__ = ["ArticulatedMeshes", "ArticulatedObject", "Joint", "JointLaw", "Mechanism"]
