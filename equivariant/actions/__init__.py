@@ -12,6 +12,7 @@ from equivariant.actions.piecewise import Piecewise
 from equivariant.actions.points import Points, Vectors
 from equivariant.actions.tensors import Tensors
 from equivariant.actions.trivial import Trivial
+from equivariant.actions.uniform import uniform_tensors
 from equivariant.actions.warps.image_warp import ImageWarp
 from equivariant.actions.warps.volume_warp import VolumeWarp
 from equivariant.actions.warps.warp import Warp
@@ -39,5 +40,6 @@ __all__ = [
     "VolumeWarp",
     "Warp",
     "equivariant_basis",
+    "uniform_tensors",
     "wigner_d",
 ]

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections import OrderedDict
 from dataclasses import dataclass
+from functools import cached_property
 from threading import Lock
 
 import numpy as np
@@ -19,7 +20,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from equivariant.actions.base import Action
-from equivariant.actions.intertwiners import algebra_matrices, common_group, element_matrices
+from equivariant.actions.intertwiners import (
+    Intertwiners,
+    algebra_matrices,
+    common_group,
+    element_matrices,
+)
 from equivariant.actions.null_spaces import null_space
 from equivariant.errors import ConventionError, ShapeError
 from equivariant.groups import Group
@@ -82,6 +88,8 @@ class EquivariantMaps:
         act_out: Linear action on outputs, of the same group.
         elements: Further discrete elements, shape (k, n, n), beside those that the group names
             itself: the maps commute with the group that all of them generate.
+        merged: Whether neighbouring pieces that move alike become copies of one, which is faster.
+            Without it blocks depend on the kinds of the actions only, not on the group.
 
     Raises:
         ConventionError: The actions have no group or two, are not linear, or the rank is not
@@ -95,7 +103,14 @@ class EquivariantMaps:
         ((1152, 1152), 49152)
     """
 
-    def __init__(self, act_in: Action, act_out: Action, *, elements: Matrix | None = None) -> None:
+    def __init__(
+        self,
+        act_in: Action,
+        act_out: Action,
+        *,
+        elements: Matrix | None = None,
+        merged: bool = True,
+    ) -> None:
         self.group = common_group(act_in, act_out)
         self.act_in, self.act_out = act_in, act_out
         discrete = self.group.discrete_generators()
@@ -103,12 +118,19 @@ class EquivariantMaps:
             self.group.check_element(elements, "elements")
             given = elements.detach().cpu().double().reshape(-1, *discrete.shape[1:])
             discrete = torch.cat([discrete, given])
-        outs, ins = (_Pieces.of(action, self.group, discrete) for action in (act_out, act_in))
+        outs, ins = (_pieces(action, self.group, discrete) for action in (act_out, act_in))
+        if merged:
+            outs, ins = _merged(outs), _merged(ins)
         self.blocks = tuple(
             Block(rows, columns, (c, k), _pair_basis(left, right))
-            for rows, c, left in outs.found
-            for columns, k, right in ins.found
+            for rows, c, left in outs
+            for columns, k, right in ins
         )
+
+    @cached_property
+    def conditions(self) -> Intertwiners:
+        """The conditions on a map, at the Lie algebra and the group's own discrete generators."""
+        return Intertwiners.of(self.act_in, self.act_out)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -211,36 +233,35 @@ def equivariant_basis(act_in: Action, act_out: Action) -> Float[Tensor, "outputs
     return EquivariantMaps(act_in, act_out).basis()
 
 
-@dataclass(frozen=True)
-class _Pieces:
-    """The pieces of an action: where they stand, copies, and what the group's generators do."""
+_Piece = tuple[slice, int, NDArray[np.float64]]
+"""Where the copies of a piece stand, how many, and what the group's generators do to one."""
 
-    found: list[tuple[slice, int, NDArray[np.float64]]]
 
-    @classmethod
-    def of(cls, action: Action, group: Group, discrete: Tensor) -> _Pieces:
-        merged: list[tuple[int, int, NDArray[np.float64]]] = []
-        for piece, count in action.pieces():
-            if piece.group is None:
-                matrices = np.concatenate([
-                    np.zeros((group.dim, piece.dim, piece.dim)),
-                    np.tile(np.eye(piece.dim), (len(discrete), 1, 1)),
-                ])  # fmt: skip
-            else:
-                _check_identity(piece, group)
-                matrices = np.concatenate(
-                    [algebra_matrices(piece, group), element_matrices(piece, discrete)]
-                )
-            if merged and np.array_equal(merged[-1][2], matrices):
-                dim, before, same = merged.pop()
-                merged.append((dim, before + count, same))
-            else:
-                merged.append((piece.dim, count, matrices))
-        found, start = [], 0
-        for dim, count, matrices in merged:
-            found.append((slice(start, start + dim * count), count, matrices))
-            start += dim * count
-        return cls(found)
+def _pieces(action: Action, group: Group, discrete: Tensor) -> list[_Piece]:
+    found, start = [], 0
+    for piece, count in action.pieces():
+        if piece.group is None:
+            still = np.zeros((group.dim, piece.dim, piece.dim))
+            matrices = np.concatenate([still, np.tile(np.eye(piece.dim), (len(discrete), 1, 1))])
+        else:
+            _check_identity(piece, group)
+            parts = [algebra_matrices(piece, group), element_matrices(piece, discrete)]
+            matrices = np.concatenate(parts)
+        end = start + piece.dim * count
+        found.append((slice(start, end), count, matrices))
+        start = end
+    return found
+
+
+def _merged(pieces: list[_Piece]) -> list[_Piece]:
+    """Neighbours with the same matrices as copies of one piece."""
+    found: list[_Piece] = []
+    for where, count, matrices in pieces:
+        if found and np.array_equal(found[-1][2], matrices):
+            before, copies, _ = found.pop()
+            where, count = slice(before.start, where.stop), copies + count
+        found.append((where, count, matrices))
+    return found
 
 
 def _check_identity(action: Action, group: Group) -> None:
