@@ -170,14 +170,20 @@ class APENEncoder(nn.Module):
 
         Args:
             clouds: Shape (batch, points, 3), about one unit in size.
-            known: True parts, where they are known: first cells stay within them, every partition
-                is cut along them, and the last one is them. Then the network is exactly
-                equivariant to their motions.
+            known: True parts, where they are known: first cells stay within them, votes of each
+                are merged among themselves, and the last partition is them. Then the network is
+                exactly equivariant to their motions, wherever they go.
 
         Raises:
             ShapeError: The last axis is not 3, there is no point, or parts of other points.
         """
         check_clouds(clouds)
+        if known is not None and known.labels.shape != clouds.shape[:2]:
+            raise ShapeError(
+                expected=f"parts of points of shape {tuple(clouds.shape[:2])}",
+                got=f"{tuple(known.labels.shape)}", argument="known",
+                advice="Give labels of shape (batch, points).",
+            )  # fmt: skip
         partition = self.first_partition(clouds, known)
         features: Tensor | None = None
         vectors: Tensor | None = None
@@ -185,10 +191,8 @@ class APENEncoder(nn.Module):
         for layer, mixture in zip(self.layers, self.mixtures, strict=False):
             features, moved = layer(clouds, partition, features, vectors=vectors)
             vote = clouds + moved[:, :, 0]
-            coarsening = mixture(vote, partition)
+            coarsening = mixture(vote, partition, within=known)
             partition = coarsening.partition
-            if known is not None:
-                partition = partition.meet(known)
             vectors = torch.stack([vote - clouds, partition.means(vote) - clouds], 2)
             collected.append(features)
             votes.append(vote)
@@ -211,16 +215,9 @@ class APENEncoder(nn.Module):
             clouds: Shape (batch, points, 3).
             known: True parts, which no cell leaves.
         """
-        reach = self.config.islands
-        islands = known if reach is None else close_islands(clouds, reach)
-        if known is not None and reach is not None:
-            if known.labels.shape != clouds.shape[:2]:
-                raise ShapeError(
-                    expected=f"parts of points of shape {tuple(clouds.shape[:2])}",
-                    got=f"{tuple(known.labels.shape)}", argument="known",
-                    advice="Give labels of shape (batch, points).",
-                )  # fmt: skip
-            islands = islands.meet(known) if islands is not None else known
+        islands, reach = known, self.config.islands
+        if known is None and reach is not None:
+            islands = close_islands(clouds, reach)
         return farthest_point_partition(clouds, self.config.cells, islands=islands)
 
     def declaration(self, signal: Tensor) -> Declaration:

@@ -98,12 +98,20 @@ class MixturePartition:
                 advice="20 iterations and a reach of 1.5 are the defaults.",
             )  # fmt: skip
 
-    def __call__(self, votes: Float[Tensor, "batch points 3"], finer: Partition) -> Coarsening:
+    def __call__(
+        self,
+        votes: Float[Tensor, "batch points 3"],
+        finer: Partition,
+        *,
+        within: Partition | None = None,
+    ) -> Coarsening:
         """The coarser partition.
 
         Args:
             votes: Where each point sees the centre of its part, shape (batch, points, 3).
             finer: The cells to be merged, labels of shape (batch, points).
+            within: A partition that ``finer`` refines: each of its cells has a mixture of its
+                own, so no cell is merged with one of another. None for one mixture per cloud.
 
         Raises:
             ShapeError: Votes and cells of different points.
@@ -114,14 +122,15 @@ class MixturePartition:
                 got=f"{tuple(votes.shape)}", argument="votes",
                 advice="Each point of the partition has one vote.",
             )  # fmt: skip
-        means, mass = cell_votes(votes, finer)
+        owner, place = _places(finer, within)
+        means, mass = cell_votes(votes, finer, owner=owner, place=place)
         energy = MixtureEnergy(self.sigma, self.merging)
         mixture = self.settled(energy, means.detach(), mass)
         if means.requires_grad:
             mixture = energy.differentiable(mixture, means, mass, gradient=self.gradient)
         joint = energy.log_joint(mixture, means)
-        probabilities = joint.softmax(-1)[finer.cloud_of_cell, finer.label_of_cell]
-        chosen = probabilities.detach().argmax(-1)
+        probabilities = joint.softmax(-1)[owner, place]
+        chosen = probabilities.detach().argmax(-1) + owner * probabilities.shape[1]
         return Coarsening(Partition(finer.gather(chosen)), finer, probabilities, mixture)
 
     def settled(self, energy: MixtureEnergy, votes: Tensor, mass: Tensor) -> Mixture:
@@ -156,20 +165,38 @@ def _chosen(first: Bool[Tensor, " batch"], one: Mixture, other: Mixture) -> Mixt
 
 
 def cell_votes(
-    votes: Float[Tensor, "batch points 3"], cells: Partition
-) -> tuple[Float[Tensor, "batch most 3"], Float[Tensor, "batch most"]]:
-    """Mean vote and share of points of each cell, clouds padded to the most cells by mass zero.
+    votes: Float[Tensor, "batch points 3"],
+    cells: Partition,
+    *,
+    owner: Int[Tensor, " cells"],
+    place: Int[Tensor, " cells"],
+) -> tuple[Float[Tensor, "mixtures most 3"], Float[Tensor, "mixtures most"]]:
+    """Mean vote and share of points of each cell, mixtures padded to the most cells by mass zero.
 
     Args:
         votes: Shape (batch, points, 3).
         cells: Their cells.
+        owner: Mixture that each cell belongs to.
+        place: Its place there, from 0.
     """
-    batch, points = cells.labels.shape
     means = cells.scatter(votes, reduce="mean")
-    places = cells.cloud_of_cell, cells.label_of_cell
-    padded = means.new_zeros(batch, cells.k, 3).index_put(places, means)
-    share = cells.sizes.to(votes.dtype) / points
-    return padded, share.new_zeros(batch, cells.k).index_put(places, share)
+    mixtures, most = int(owner.max()) + 1, int(place.max()) + 1
+    padded = means.new_zeros(mixtures, most, 3).index_put((owner, place), means)
+    size = cells.sizes.to(votes.dtype)
+    mass = size.new_zeros(mixtures, most).index_put((owner, place), size)
+    return padded, mass / mass.sum(1, keepdim=True)
+
+
+def _places(finer: Partition, within: Partition | None) -> tuple[Tensor, Tensor]:
+    """Mixture of each cell, and its place there: by cloud, or by the coarser cell around it."""
+    if within is None:
+        return finer.cloud_of_cell, finer.label_of_cell
+    owner = finer.scatter(within.index.reshape(finer.labels.shape), reduce="max")
+    ordered, order = owner.sort(stable=True)
+    starts = torch.searchsorted(ordered, owner)
+    place = torch.empty_like(owner)
+    place[order] = torch.arange(len(owner), device=owner.device)
+    return owner, place - starts
 
 
 def merged(mixture: Mixture, distance: float) -> Mixture:

@@ -271,9 +271,28 @@ def test_components_of_graphs_against_a_search():
 
 def test_votes_of_cells_are_means_and_shares():
     votes, cells = normal(2, 4, 3), Partition(torch.tensor([[0, 0, 1, 0], [0, 1, 2, 2]]))
-    means, mass = cell_votes(votes, cells)
+    means, mass = cell_votes(votes, cells, owner=cells.cloud_of_cell, place=cells.label_of_cell)
     torch.testing.assert_close(means[0, 0], votes[0, [0, 1, 3]].mean(0))
     torch.testing.assert_close(mass, torch.tensor([[0.75, 0.25, 0], [0.25, 0.25, 0.5]]).double())
+
+
+def test_mixtures_within_groups_are_those_of_the_groups_alone():
+    votes = normal(2, 30, 3)
+    draw = torch.Generator().manual_seed(0)
+    finer = Partition(torch.randint(0, 12, (2, 30), generator=draw))
+    within = Partition(finer.labels % 3)
+    predict = MixturePartition(0.5)
+    found = predict(votes, finer, within=within)
+    assert found.partition.refines(within)
+    assert finer.refines(found.partition)
+    certain = torch.zeros(2).double()
+    for b in range(2):
+        for group in range(3):
+            own = within.labels[b] == group
+            alone = predict(votes[b, own][None], Partition(finer.labels[b, own][None]))
+            assert Partition(found.partition.labels[b, own]) == Partition(alone.partition.labels[0])
+            certain[b] += alone.log_certainty[0]
+    torch.testing.assert_close(found.log_certainty, certain)
 
 
 def test_refusals():
