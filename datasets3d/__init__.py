@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from datasets3d.meshes import ArticulatedMeshes, JointLaw, MeshFolder, ProceduralMeshes
+from datasets3d.pairs.articulated_views import ArticulatedViews
 from datasets3d.pairs.threediebench import ThreeDIEBench
 from datasets3d.views.build import BuildReport, build
 from datasets3d.views.config import BuildConfig
@@ -91,6 +92,7 @@ __all__ = [
     "ArticulatedClouds",
     "ArticulatedMeshes",
     "ArticulatedPairs",
+    "ArticulatedViews",
     "Body",
     "BuildConfig",
     "BuildEstimate",

@@ -21,6 +21,9 @@ class Renderer(ABC):
 
     name: ClassVar[str]
 
+    names_faces: ClassVar[bool] = False
+    """Whether ``render`` says which face each pixel sees."""
+
     @abstractmethod
     def render(self, scene: Scene, size_px: int) -> Rendering:
         """Render one square image.

@@ -89,6 +89,7 @@ class EmbreeRenderer(Renderer):
     """
 
     name: ClassVar[str] = "embree"
+    names_faces: ClassVar[bool] = True
 
     def __init__(
         self, samples_per_side: int = 3, *, adaptive: bool = True, edge_threshold: int = 8
@@ -131,7 +132,7 @@ class EmbreeRenderer(Renderer):
         Raises:
             RendererError: The size is not positive.
         """
-        image, _ = self._picture(scene, size_px)
+        image, _, _ = self._picture(scene, size_px)
         return image
 
     def render(self, scene: Scene, size_px: int) -> Rendering:
@@ -147,7 +148,7 @@ class EmbreeRenderer(Renderer):
         Raises:
             RendererError: The size is not positive.
         """
-        image, first = self._picture(scene, size_px)
+        image, first, hits = self._picture(scene, size_px)
         square = (size_px, size_px)
         world = first.normal @ scene.rotation.T.astype(np.float32)
         return Rendering(
@@ -156,15 +157,17 @@ class EmbreeRenderer(Renderer):
             normals=world.reshape(*square, 3),
             mask=(first.kind == OBJECT).reshape(square),
             shadow=(first.state >= HIDDEN).reshape(square),
+            faces=_faces(first, hits).reshape(square),
         )
 
-    def _picture(self, scene: Scene, size_px: int) -> tuple[NDArray[np.uint8], Samples]:
+    def _picture(self, scene: Scene, size_px: int) -> tuple[NDArray[np.uint8], Samples, Hits]:
+        """The picture, and what the pixels' centers see."""
         check_size(size_px)
         prepared = self._prepare(scene.mesh)
         view = _view(scene, prepared)
         pixels = np.arange(size_px * size_px)
         image = np.empty((size_px * size_px, 3), np.uint8)
-        first = _sample(prepared, view, pixels, 1, size_px)
+        first, hits = _sample(prepared, view, pixels, 1, size_px)
         light = glow(first, view.spot_color)
         develop(light, light, pixels, self._encode, image)
         side = self.samples_per_side
@@ -174,9 +177,9 @@ class EmbreeRenderer(Renderer):
             step = max(BATCH_SAMPLES // side**2, 1)
             for start in range(0, pixels.size, step):
                 batch = pixels[start : start + step]
-                samples = _sample(prepared, view, batch, side, size_px)
+                samples, _ = _sample(prepared, view, batch, side, size_px)
                 develop(glow(samples, view.spot_color), light, batch, self._encode, image)
-        return image.reshape(size_px, size_px, 3), first
+        return image.reshape(size_px, size_px, 3), first, hits
 
     def _prepare(self, mesh: Mesh) -> _Prepared:
         prepared = self._prepared
@@ -292,8 +295,8 @@ def _point(vector: NDArray[np.float64]) -> Position:
 
 def _sample(
     prepared: _Prepared, view: View, pixels: NDArray[np.int64], side: int, size: int
-) -> Samples:
-    """Trace the samples of some pixels: primary rays, then shadow rays."""
+) -> tuple[Samples, Hits]:
+    """Trace the samples of some pixels: primary rays, then shadow rays; and what the first hit."""
     x, y = spread(pixels, side, size)
     count = x.size
     samples = Samples(
@@ -325,4 +328,12 @@ def _sample(
             query="OCCLUDED",
         )
         hide(samples, shadow, occluded)
-    return samples
+    return samples, hits
+
+
+def _faces(samples: Samples, hits: Hits) -> NDArray[np.int32]:
+    """The face that each sample sees; -1 where it sees the floor or nothing."""
+    faces = np.full(samples.kind.size, -1, np.int32)
+    faces[hits.sample] = hits.face
+    faces[samples.kind != OBJECT] = -1
+    return faces

@@ -247,8 +247,10 @@ class Rendering:
         mask: Where the object is, shape (size, size), bool.
         shadow: Where the floor or the object is inside the spot's cone yet hidden from it, also
             by facing away from it; shape (size, size), bool.
+        faces: Which face of the mesh is seen, shape (size, size), int32, -1 where none is; None
+            from renderers that do not tell.
 
-    Depth, normals and masks are those of the pixel's center and are never averaged.
+    Depth, normals, faces and masks are those of the pixel's center and are never averaged.
     """
 
     rgb: NDArray[np.uint8]
@@ -256,6 +258,7 @@ class Rendering:
     normals: NDArray[np.float32]
     mask: NDArray[np.bool_]
     shadow: NDArray[np.bool_]
+    faces: NDArray[np.int32] | None = None
 
 
 @lru_cache(maxsize=64)

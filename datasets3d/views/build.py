@@ -63,6 +63,10 @@ def build(
     An object that cannot be loaded or rendered is set aside, listed with its reason in the
     manifest, and the rest is rendered; calling again tries it again.
 
+    Views of :class:`~datasets3d.ArticulatedMeshes` show the object in states drawn by the
+    source's law: the latent goes on with the state of every joint, ``parts_k.png`` says which
+    part each pixel shows, and ``mechanism.json`` names parts and joints.
+
     Args:
         source: Objects.
         out: Folder; made if missing. One that holds another build is refused.
@@ -77,8 +81,8 @@ def build(
 
     Raises:
         DataFormatError: The source is missing or empty, or no object could be rendered.
-        ConventionError: The folder holds a build with other settings, and says which differ; or
-            an argument is out of its range.
+        ConventionError: The folder holds a build with other settings, and says which differ; an
+            argument is out of its range; or the renderer makes no masks of parts.
         MissingExtraError: Ray is asked for and not installed.
         RendererError: The renderer is unknown, or a package or library it needs is missing.
 
@@ -100,7 +104,7 @@ def build(
             advice="Number the jobs of an array from 0.",
         )  # fmt: skip
     if engine == "local":
-        check_renderer(config)
+        check_renderer(config, source)
     entries = plan(source, root, config)
     own = [entry for index, entry in enumerate(entries) if index % num_shards == shard]
     unfinished = [entry for entry in own if not (root / key_of(entry)).is_dir()]

@@ -10,7 +10,7 @@ import numpy as np
 from datasets3d.meshes.source import MeshEntry, MeshSource
 from datasets3d.views.config import BuildConfig
 from datasets3d.views.engines import check_workers
-from datasets3d.views.storage import jpeg_bytes, npy_bytes
+from datasets3d.views.storage import view_files
 from datasets3d.views.work import reason_of, render_object
 from equivariant.errors import ConventionError, DataFormatError
 from renderers import RendererUnavailableError
@@ -98,9 +98,11 @@ def _try(
     with_one = time.monotonic() - started
     rendered = render_object(source, entry, config, views=views)
     sizes = [
-        len(jpeg_bytes(view.image, quality=config.quality)) + len(npy_bytes(view.latent))
-        for view in rendered
-    ]
+        sum(map(len, view_files(
+            index, view, quality=config.quality, channel_order=config.channel_order
+        ).values()))
+        for index, view in enumerate(rendered)
+    ]  # fmt: skip
     with_all = time.monotonic() - started - with_one
     per_image = max(0.0, with_all - with_one) / (views - 1) if views > 1 else 0.0
     return max(0.0, with_one - per_image), per_image, sum(sizes) / views

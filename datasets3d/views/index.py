@@ -13,6 +13,7 @@ from datasets3d.meshes.source import MeshEntry
 from datasets3d.pairs.fixed_pairs import FIXED_PAIRS_PER_OBJECT, draw_fixed_pairs
 from datasets3d.views.config import BuildConfig
 from datasets3d.views.contact_sheet import contact_sheet
+from datasets3d.views.parts import columns_of, conventions_of
 from datasets3d.views.plan import key_of
 from datasets3d.views.schema import (
     COLUMNS,
@@ -76,8 +77,11 @@ def write_index(
         config=plan["config"],
         source=plan["source"],
         versions=plan["versions"],
-        conventions=CONVENTIONS,
-        latent_columns=[{**asdict(column), "range": list(span)} for column, span in ranges],
+        conventions=CONVENTIONS | conventions_of(plan["source"]),
+        latent_columns=[
+            *({**asdict(column), "range": list(span)} for column, span in ranges),
+            *columns_of(plan["source"]),
+        ],
         labels=labels,
         splits=splits,
         digests={key: digests.get(key) or digest(root / key) for key in splits},

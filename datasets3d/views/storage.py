@@ -30,15 +30,23 @@ class RenderedView:
 
     Args:
         image: sRGB, shape (size, size, 3), uint8.
-        latent: Shape (7,), float64.
+        latent: Shape (7 or more,), float64.
+        parts: Of articulated objects the part that each pixel sees plus 1, shape (size, size),
+            uint8; else None.
     """
 
     image: NDArray[np.uint8]
     latent: NDArray[np.float64]
+    parts: NDArray[np.uint8] | None = None
 
 
 def write_object(
-    folder: Path, views: list[RenderedView], *, quality: int, channel_order: ChannelOrder
+    folder: Path,
+    views: list[RenderedView],
+    *,
+    quality: int,
+    channel_order: ChannelOrder,
+    extra: dict[str, bytes] | None = None,
 ) -> str:
     """Write all views of one object and rename the folder into place.
 
@@ -51,17 +59,16 @@ def write_object(
         quality: Of the JPEGs, 1 to 100; chroma is not subsampled, since hues are labels.
         channel_order: "rgb" writes true colors; "bgr" exchanges red and blue, as the published
             images probably do.
+        extra: Further files of the object, by name.
 
     Returns:
         Digest of the folder, as :func:`digest` gives it.
     """
     partial = folder.parent / f"{PARTIAL}{uuid.uuid4().hex}"
     partial.mkdir(parents=True)
-    files: dict[str, bytes] = {}
+    files: dict[str, bytes] = dict(extra or {})
     for index, view in enumerate(views):
-        image = view.image if channel_order == "rgb" else view.image[..., ::-1]
-        files[f"image_{index}.jpg"] = jpeg_bytes(image, quality=quality)
-        files[f"latent_{index}.npy"] = npy_bytes(view.latent)
+        files |= view_files(index, view, quality=quality, channel_order=channel_order)
     for name, content in files.items():
         (partial / name).write_bytes(content)
     try:
@@ -71,6 +78,34 @@ def write_object(
         if not folder.is_dir():  # else another process was faster, with the same bytes
             raise
     return _digest(files)
+
+
+def view_files(
+    index: int, view: RenderedView, *, quality: int, channel_order: ChannelOrder
+) -> dict[str, bytes]:
+    """The files of one view, by name.
+
+    Args:
+        index: Which view of its object.
+        view: What it shows.
+        quality: Of the JPEG, 1 to 100.
+        channel_order: Order of colors on disk.
+    """
+    image = view.image if channel_order == "rgb" else view.image[..., ::-1]
+    files = {
+        f"image_{index}.jpg": jpeg_bytes(image, quality=quality),
+        f"latent_{index}.npy": npy_bytes(view.latent),
+    }
+    if view.parts is not None:
+        files[f"parts_{index}.png"] = mask_bytes(view.parts)
+    return files
+
+
+def mask_bytes(mask: NDArray[np.uint8]) -> bytes:
+    """The bytes of a grey PNG file; the same mask gives the same bytes."""
+    buffer = io.BytesIO()
+    Image.fromarray(mask).save(buffer, format="PNG")
+    return buffer.getvalue()
 
 
 def jpeg_bytes(image: NDArray[np.uint8], *, quality: int) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from datasets3d.views.parts import names_of
 from datasets3d.views.schema import MANIFEST, PLAN, Manifest
 from datasets3d.views.storage import digest, file_digest
 
@@ -31,7 +32,7 @@ def verify(root: Path | str) -> list[str]:
         if not folder.is_dir():
             problems.append(f"{key} is missing")
         elif digest(folder) != checksum:
-            problems.append(f"{key} is damaged{_names(folder, views)}")
+            problems.append(f"{key} is damaged{_names(folder, views, manifest.source)}")
     for name, checksum in manifest.files.items():
         if not (root / name).is_file():
             problems.append(f"{name} is missing")
@@ -40,9 +41,10 @@ def verify(root: Path | str) -> list[str]:
     return problems + _foreign(root, manifest)
 
 
-def _names(folder: Path, views: int) -> str:
+def _names(folder: Path, views: int, source: dict[str, Any]) -> str:
     """Which files of an object are too few or too many."""
     expected = {f"image_{k}.jpg" for k in range(views)} | {f"latent_{k}.npy" for k in range(views)}
+    expected |= names_of(source, views)
     present = {path.name for path in folder.iterdir()}
     parts = [
         f"{word} {', '.join(sorted(names))}"

@@ -7,11 +7,16 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
+from datasets3d.meshes.articulated import ArticulatedMeshes
 from datasets3d.meshes.source import MeshEntry, MeshSource
 from datasets3d.views.config import BuildConfig
+from datasets3d.views.parts import files_of, part_mask, with_state
 from datasets3d.views.plan import key_of
 from datasets3d.views.storage import RenderedView, write_object
-from equivariant.errors import EquivariantError
+from equivariant.errors import ConventionError, EquivariantError
 from renderers import Renderer, RendererError, RendererUnavailableError, get
 
 _ABSOLUTE = re.compile(r"(?<![\w.])(?:[A-Za-z]:)?[/\\][^\s'\"`(),;]*[/\\]([^\s'\"`(),;:/\\]+)")
@@ -63,18 +68,26 @@ def _outcome(task: Task, entry: MeshEntry) -> Outcome:
     except Exception as error:  # whatever a mesh provokes must not stop the others
         return Outcome(key, "", reason_of(error, entry))
     digest = write_object(
-        task.root / key, views, quality=config.quality, channel_order=config.channel_order
-    )
+        task.root / key, views, quality=config.quality, channel_order=config.channel_order,
+        extra=files_of(task.source, entry),
+    )  # fmt: skip
     return Outcome(key, digest, None)
 
 
-def check_renderer(config: BuildConfig) -> None:
+def check_renderer(config: BuildConfig, source: MeshSource) -> None:
     """Make the renderer of a build, to learn now whether it works here.
 
     Raises:
         RendererError: It is unknown, or a package or library it needs is missing.
+        ConventionError: Masks of parts are to be made, and it names no faces.
     """
-    _renderer(config.renderer, config.samples_per_side)
+    renderer = _renderer(config.renderer, config.samples_per_side)
+    if isinstance(source, ArticulatedMeshes) and not renderer.names_faces:
+        raise ConventionError(
+            expected="a renderer that names the faces it shows, for masks of parts",
+            got=repr(config.renderer), argument="config.renderer",
+            advice='Use "embree" for articulated objects.',
+        )  # fmt: skip
 
 
 def render_object(
@@ -97,9 +110,26 @@ def render_object(
     rendered = []
     for view in range(config.views if views is None else views):
         latent = config.law.sample(config.seed, key_of(entry), view=view)
+        if isinstance(source, ArticulatedMeshes):
+            rendered.append(_view_in_a_state(renderer, source, entry, config, view, latent))
+            continue
         image = renderer.render_rgb(config.law.scene(mesh, latent), config.size_px)
         rendered.append(RenderedView(image, latent))
     return rendered
+
+
+def _view_in_a_state(
+    renderer: Renderer, source: ArticulatedMeshes, entry: MeshEntry, config: BuildConfig,
+    view: int, latent: NDArray[np.float64],
+) -> RenderedView:  # fmt: skip
+    """A view of an articulated object; state k of its joints belongs to view k."""
+    thing, state = source.object(entry), source.state(entry, view)
+    rendering = renderer.render(config.law.scene(thing.posed(state), latent), config.size_px)
+    return RenderedView(
+        rendering.rgb,
+        with_state(latent, state, source.joint_count),
+        part_mask(rendering, thing.face_parts),
+    )
 
 
 def reason_of(error: Exception, entry: MeshEntry) -> str:

@@ -9,9 +9,18 @@ from typing import Annotated, Literal
 
 import tyro
 
-from datasets3d import BuildConfig, ProceduralMeshes, ViewLaw, build, estimate
+from datasets3d import (
+    ArticulatedMeshes,
+    BuildConfig,
+    JointLaw,
+    ProceduralMeshes,
+    ViewLaw,
+    build,
+    estimate,
+)
 from datasets3d.meshes import MeshFolder, MeshSource, Variants
 from equivariant.commands.terminal import duration, say, size
+from equivariant.errors import ConventionError
 
 
 @dataclass(frozen=True)
@@ -28,6 +37,10 @@ class Build:
             procedural objects are made.
         up: Axis that points up in the mesh files.
         instances: Procedural objects per class, when there is no mesh folder.
+        articulated: Make objects with hinges and slides instead, each view in a state of its own:
+            latents go on with the state of every joint, parts_K.png says which part each pixel
+            shows, mechanism.json names parts and joints.
+        joint_range: Share of each joint's range that states are drawn from.
         variants: Deformed and recolored versions of each object besides the original; 0 for none.
         views: Views of every object; 3DIEBench has 50.
         size: Side of the square images in pixels; 3DIEBench has 256.
@@ -58,6 +71,8 @@ class Build:
     meshes: Path | None = None
     up: Literal["x", "y", "z"] = "y"
     instances: int = 100
+    articulated: bool = False
+    joint_range: tuple[float, float] = (0.0, 1.0)
     variants: int = 0
     views: int = 50
     size: int = 128
@@ -129,6 +144,8 @@ class Build:
 
     def source(self) -> MeshSource:
         """Where the objects come from."""
+        if self.articulated:
+            return self._articulated()
         source: MeshSource = (
             ProceduralMeshes(
                 instances=self.instances, seed=self.seed, val_fraction=self.val_fraction
@@ -139,3 +156,17 @@ class Build:
         if self.variants:
             source = Variants(source, count=self.variants + 1, seed=self.seed)
         return source
+
+    def _articulated(self) -> MeshSource:
+        """Objects with hinges and slides."""
+        if self.meshes is not None or self.variants:
+            raise ConventionError(
+                expected="--articulated without --meshes and --variants",
+                got=f"meshes {self.meshes}, variants {self.variants}",
+                argument="--articulated",
+                advice="Joints are known of the objects made here alone.",
+            )
+        return ArticulatedMeshes(
+            instances=self.instances, seed=self.seed, val_fraction=self.val_fraction,
+            law=JointLaw(*self.joint_range),
+        )  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
@@ -136,10 +137,17 @@ class ArticulatedMeshes(NumberedMeshes):
             )  # fmt: skip
         return self.law.draw(self.object(entry).mechanism, self._draws(entry, 1, draw))
 
+    @cached_property
+    def joint_count(self) -> int:
+        """The largest number of joints of an object of this source."""
+        first = [self._entry(label, 0) for label in self._classes]
+        return max(len(self._made(entry).mechanism.joints) for entry in first)
+
     def describe(self) -> dict[str, str | int | float | bool]:
         """Settings that determine the meshes and the states."""
         return {
             **super().describe(),
+            "joints": self.joint_count,
             "from_share": float(self.law.from_share),
             "to_share": float(self.law.to_share),
         }
