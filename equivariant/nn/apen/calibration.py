@@ -21,7 +21,7 @@ class Calibration(nn.Module):
     is used for nothing else; the rest is counted. Split conformal prediction then gives, within
     each group and without any assumption on the network,
 
-        Pr[error of a new scene ≠ 0] <= E[(1 + failures) / (1 + scenes)]
+        Pr[failure of a new scene] <= E[(1 + failures) / (1 + scenes)]
 
     if calibration scenes and the new one are exchangeable: the new scene is equally likely to be
     any of them. What is stated as probability is the right side before the expectation. It is a
@@ -38,7 +38,7 @@ class Calibration(nn.Module):
     Example:
         >>> calibration = Calibration(groups=1)
         >>> failed = torch.zeros(99)
-        >>> calibration.fit(torch.zeros(99), failed, failed, refinement=failed, level=0.9)
+        >>> calibration.fit(torch.zeros(99), failed, failed, refinement=failed, change=failed)
         >>> calibration.bound(torch.zeros(2), delta=torch.zeros(2)).probability
         tensor([0.0100, 0.0100])
 
@@ -50,6 +50,8 @@ class Calibration(nn.Module):
     scenes: Tensor
     shares: Tensor
     refinements: Tensor
+    changes: Tensor
+    tolerance: Tensor
     level: Tensor
 
     def __init__(self, groups: int = 3) -> None:
@@ -64,6 +66,8 @@ class Calibration(nn.Module):
         self.register_buffer("failures", torch.zeros(groups, dtype=torch.int64))
         self.register_buffer("scenes", torch.zeros(groups, dtype=torch.int64))
         self.register_buffer("shares", one)
+        self.register_buffer("changes", PROBABILITIES_APART * one)
+        self.register_buffer("tolerance", torch.tensor(0.0, dtype=torch.float64))
         self.register_buffer("refinements", torch.zeros(groups, dtype=torch.float64))
         self.register_buffer("level", torch.tensor(0.9, dtype=torch.float64))
 
@@ -74,25 +78,29 @@ class Calibration(nn.Module):
         shares: Float[Tensor, " scenes"],
         *,
         refinement: Float[Tensor, " scenes"],
+        change: Float[Tensor, " scenes"],
+        tolerance: float = 0.0,
         level: float = 0.9,
     ) -> None:
         """Count what happened on calibration scenes.
 
         Args:
             scores: Of each scene, without its labels.
-            failed: 1 where the output may change as parts move, else 0.
+            failed: 1 where the output changed by more than the tolerance, else 0.
             shares: Share of points where it may, in [0, 1].
             refinement: λ of each scene, in [0, 1].
-            level: Of ``share`` and ``confident``, in (0, 1).
+            change: Mean over points of the change of probabilities, in [0, √2].
+            tolerance: That failures are about, not negative.
+            level: Of ``share``, ``change`` and ``confident``, in (0, 1).
 
         Raises:
             ShapeError: Not one number per scene, or no scene.
             ConventionError: A level or number out of range.
         """
-        _check(scores, (failed, shares, refinement), level)
+        _check(scores, (failed, shares, refinement, change / PROBABILITIES_APART), level)
         groups, count = len(self.scenes), len(scores)
-        scores, failed, shares, refinement = (
-            values.detach().to(self.shares) for values in (scores, failed, shares, refinement)
+        scores, failed, shares, refinement, change = (
+            v.detach().to(self.shares) for v in (scores, failed, shares, refinement, change)
         )
         used = count // 3 if groups > 1 else 0
         with torch.no_grad():
@@ -100,6 +108,7 @@ class Calibration(nn.Module):
                 levels = torch.arange(1, groups, dtype=torch.float64, device=scores.device) / groups
                 self.edges.copy_(torch.quantile(scores[:used], levels))
             self.level.fill_(level)
+            self.tolerance.fill_(tolerance)
             group = self.group(scores[used:])
             for k in range(groups):
                 own = group == k
@@ -107,9 +116,10 @@ class Calibration(nn.Module):
                 self.scenes[k] = number
                 self.failures[k] = int((failed[used:][own] > 0).sum())
                 self.refinements[k] = refinement[used:][own].sum()
-                rank = math.ceil((number + 1) * level - 1e-9)
-                ordered = shares[used:][own].sort().values
-                self.shares[k] = ordered[rank - 1] if rank <= number else 1.0
+                self.shares[k] = _quantile(shares[used:][own], level, otherwise=1.0)
+                self.changes[k] = _quantile(
+                    change[used:][own], level, otherwise=PROBABILITIES_APART
+                )
 
     def group(self, scores: Float[Tensor, " batch"]) -> Tensor:
         """Group of each score, int64; a score on an edge belongs to the lower group."""
@@ -131,6 +141,7 @@ class Calibration(nn.Module):
         return ErrorBound(
             probability=probability[group].to(dtype), refinement=refinement[group].to(dtype),
             delta=delta.detach(), share=self.shares[group].to(dtype),
+            change=self.changes[group].to(dtype), tolerance=float(self.tolerance),
             level=float(self.level), largest=PROBABILITIES_APART,
         )  # fmt: skip
 
@@ -148,6 +159,12 @@ class Calibration(nn.Module):
         ]
         values = torch.tensor(limits, dtype=scores.dtype, device=scores.device)
         return values[self.group(scores)]
+
+
+def _quantile(values: Tensor, level: float, *, otherwise: float) -> float:
+    """The ⌈(n + 1) level⌉-th smallest of n values."""
+    rank = math.ceil((len(values) + 1) * level - 1e-9)
+    return float(values.sort().values[rank - 1]) if rank <= len(values) else otherwise
 
 
 def _check(scores: Tensor, values: tuple[Tensor, ...], level: float) -> None:

@@ -52,16 +52,21 @@ class ErrorBound:
     Then E[b] <= E[(1 + Σ b_i) / (n + 1)]; and b is at most the ⌈(n + 1) level⌉-th smallest b_i
     with probability at least ``level``, over scenes and calibration together (b = 1 where
     that number exceeds n). *Proof*: b is equally likely to be any of the n + 1. With b = 1 for
-    s > 0 it bounds the probability of any error, with b = λ it bounds λ, with b = s the share.
-    It holds within groups of scenes that are made without looking at the b_i.
+    s > 0 it bounds the probability of any error, with b = λ it bounds λ, with b = s the share, with
+    b = 1 where the measured error exceeds a tolerance the probability of that, with b = error / M
+    the error. It holds within groups of scenes that are made without looking at the b_i.
 
     Args:
-        probability: Bound on the probability that the error is not exactly zero, shape (batch,),
-            of Proposition 4 with b = 1 where s > 0, in the group of each input; 1 where nothing
-            was calibrated.
+        probability: Bound on the probability that the mean error exceeds ``tolerance``, shape
+            (batch,), of Proposition 4 in the group of each input; with tolerance 0, b = 1 where
+            s > 0. 1 where nothing was calibrated.
         refinement: λ of Proposition 4 with b = λ, of the group, shape (batch,); 1 likewise.
         delta: δ of the last layer for each input, shape (batch,).
         share: Bound on s that holds with probability ``level``, shape (batch,); 1 likewise.
+        change: Bound on the mean over points of the error that holds with probability ``level``,
+            of Proposition 4 with the measured errors, shape (batch,); M where nothing was
+            calibrated. Usually far below ``share`` times M.
+        tolerance: Error that ``probability`` allows.
         level: See Proposition 4.
         largest: M: √2 for vectors of probabilities.
 
@@ -78,6 +83,8 @@ class ErrorBound:
     refinement: Float[Tensor, " batch"]
     delta: Float[Tensor, " batch"]
     share: Float[Tensor, " batch"]
+    change: Float[Tensor, " batch"]
+    tolerance: float
     level: float
     largest: float
 
@@ -88,12 +95,13 @@ class ErrorBound:
 
     @property
     def mean_error(self) -> Float[Tensor, " batch"]:
-        """Bound on the expected error, ``probability`` times M."""
-        return self.probability * self.largest
+        """Bound on the expected mean error: probability times M, and the tolerance else."""
+        return self.probability * (self.largest - self.tolerance) + self.tolerance
 
     @property
     def error(self) -> Float[Tensor, " batch"]:
-        """Bound on the mean over points of the error, which holds with probability ``level``."""
+        """Share times M: a bound on the mean error that holds with probability ``level`` and
+        rests on partitions alone, so it holds for every head on the same encoder."""
         return self.share * self.largest
 
 

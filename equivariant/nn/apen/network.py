@@ -13,6 +13,7 @@ from equivariant.errors import ConventionError, ShapeError
 from equivariant.nn.apen.calibration import Calibration
 from equivariant.nn.apen.encoder import APENConfig, APENEncoder, Encoding
 from equivariant.nn.apen.error_bound import (
+    PROBABILITIES_APART,
     ErrorBound,
     affected_points,
     parts_of_cells,
@@ -59,9 +60,10 @@ class Prediction:
 
     @property
     def certificate(self) -> Float[Tensor, " batch"]:
-        """Bound on the probability that the prediction changes at all as parts move, in (0, 1].
+        """Bound on the probability that the prediction changes as parts move, in (0, 1].
 
-        1, which says nothing, until the network is calibrated.
+        By more than ``bound.tolerance``, 0 if not set otherwise. 1, which says nothing, until the
+        network is calibrated.
         """
         return self.bound.probability
 
@@ -102,6 +104,7 @@ class _Certified(nn.Module):
         moved: Float[Tensor, "scenes points 3"],
         parts: Int[Tensor, "scenes points"],
         *,
+        tolerance: float = 0.0,
         level: float = 0.9,
         draws: int = 200,
         batch: int = 16,
@@ -111,18 +114,21 @@ class _Certified(nn.Module):
         Scenes should be none that the weights were trained on, and exchangeable with those that
         certificates are for, states included: drawn by the same law, in any order. Then see
         :class:`equivariant.nn.apen.calibration.Calibration` for what holds. A scene fails where
-        :func:`equivariant.nn.apen.error_bound.affected_points` finds a point.
+        probabilities change by more than ``tolerance``, in the mean over points of |p - p'|₂; with
+        tolerance 0, where :func:`equivariant.nn.apen.error_bound.affected_points` finds a point.
 
         Args:
             clouds: Scenes, shape (scenes, points, 3).
             moved: The same points after their parts have moved.
             parts: True part of each point.
-            level: Of the bound on the share of points, in (0, 1).
+            tolerance: Change that the certificate allows, in [0, √2).
+            level: Of the bounds on the share of points and on the change, in (0, 1).
             draws: For λ of each scene.
             batch: Scenes at a time; no result depends on it.
 
         Raises:
             ShapeError: Clouds, states and parts that do not fit.
+            ConventionError: A tolerance or level out of range.
         """
         if moved.shape != clouds.shape or parts.shape != clouds.shape[:2] or len(clouds) < 3:
             raise ShapeError(
@@ -130,35 +136,26 @@ class _Certified(nn.Module):
                 got=f"shapes {[tuple(v.shape) for v in (clouds, moved, parts)]}",
                 argument="moved", advice="Row i of both states is the same point.",
             )  # fmt: skip
+        if not 0 <= tolerance < PROBABILITIES_APART:
+            raise ConventionError(
+                expected="a tolerance in [0, √2)", got=str(tolerance), argument="tolerance",
+                advice="0 asks that nothing changes; 0.1 is a visible change.",
+            )  # fmt: skip
         was_training = self.training
         self.eval()
         found = []
         with torch.no_grad():
             for start in range(0, len(clouds), batch):
                 rows = slice(start, start + batch)
-                found.append(
-                    self._failures(clouds[rows], moved[rows], Partition(parts[rows]), draws)
-                )
+                states = self(clouds[rows]), self(moved[rows])
+                found.append(_outcomes(*states, Partition(parts[rows]), draws))
         self.train(was_training)
-        scores, shares, refinement = (torch.cat(values) for values in zip(*found, strict=True))
-        failed = (shares > 0).double()
-        if not self.local:
-            shares = failed
-        self.calibration.fit(scores, failed, shares, refinement=refinement, level=level)
-
-    def _failures(
-        self, clouds: Tensor, moved: Tensor, parts: Partition, draws: int
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        before, after = self.encoder(clouds), self.encoder(moved)
-        affected = affected_points(before.partitions, after.partitions, parts)
-        coarsening = before.coarsenings[-1]
-        owner = parts_of_cells(coarsening.finer, parts)
-        refinement = [
-            refinement_failure(coarsening.probabilities[own], owner[own], draws=draws)
-            for own in (coarsening.finer.cloud_of_cell == k for k in range(len(clouds)))
-        ]
-        score = -coarsening.log_certainty.double()
-        return score, affected.double().mean(1), torch.tensor(refinement).to(score)
+        scores, shares, refinement, change = (torch.cat(v) for v in zip(*found, strict=True))
+        failed = (change > tolerance if tolerance else shares > 0).double()
+        self.calibration.fit(
+            scores, failed, shares if self.local else (shares > 0).double(),
+            refinement=refinement, change=change, tolerance=tolerance, level=level,
+        )  # fmt: skip
 
     def _bound(self, encoding: Encoding) -> ErrorBound:
         coarsening = encoding.coarsenings[-1]
@@ -181,6 +178,24 @@ class _Certified(nn.Module):
             signal: An input; only its presence matters.
         """
         return Declaration(Points(self.config.group), {"logits": Trivial(self.classes)})
+
+
+def _outcomes(
+    before: Prediction, after: Prediction, parts: Partition, draws: int
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Of each scene: score, share of points that may change, λ, and how much changed."""
+    affected = affected_points(before.partitions, after.partitions, parts)
+    coarsening = before.encoding.coarsenings[-1]
+    owner = parts_of_cells(coarsening.finer, parts)
+    cloud = coarsening.finer.cloud_of_cell
+    refinement = [
+        refinement_failure(coarsening.probabilities[cloud == k], owner[cloud == k], draws=draws)
+        for k in range(len(affected))
+    ]
+    score = -coarsening.log_certainty.double()
+    change = (after.probabilities - before.probabilities).double().norm(dim=-1)
+    change = (change.mean(1) if change.ndim == 2 else change).clamp(max=PROBABILITIES_APART)
+    return score, affected.double().mean(1), torch.tensor(refinement).to(score), change
 
 
 class APENSegmenter(_Certified):

@@ -181,13 +181,15 @@ def test_calibrated_bounds_hold_for_new_scenes(groups):
         share = share * torch.rand(count + 1, generator=draw, dtype=torch.float64)
         fails = (share > 0).double()
         calibration = Calibration(groups)
-        calibration.fit(score[:-1], fails[:-1], share[:-1], refinement=fails[:-1], level=0.8)
+        calibration.fit(
+            score[:-1], fails[:-1], share[:-1], refinement=fails[:-1], change=share[:-1], level=0.8
+        )
         bound = calibration.bound(score[-1:], delta=torch.zeros(1).double())
         group = calibration.group(score[-1:])
         failed.append(float(fails[-1]))
         promised.append(float(bound.probability))
         naive.append(float(calibration.failures[group] / calibration.scenes[group].clamp(min=1)))
-        below.append(float(share[-1] <= bound.share))
+        below.append(float(share[-1] <= bound.share and share[-1] <= bound.change))
     mean = torch.tensor(failed).mean()
     noise = 3 * torch.tensor(failed).std() / math.sqrt(repeats)
     assert torch.tensor(promised).mean() >= mean - noise
@@ -199,14 +201,20 @@ def test_calibrated_bounds_hold_for_new_scenes(groups):
 def test_conformal_numbers_by_hand():
     calibration = Calibration(1)
     share = torch.arange(9).double() / 10
-    calibration.fit(share, (share > 0.55).double(), share, refinement=share, level=0.5)
+    calibration.fit(
+        share, (share > 0.55).double(), share, refinement=share, change=share / 2, level=0.5
+    )
     bound = calibration.bound(torch.zeros(1).double(), delta=torch.tensor([0.25]).double())
     assert bound.probability.item() == pytest.approx(4 / 10)  # three failures of nine
     assert bound.share.item() == pytest.approx(0.4)  # the fifth smallest of nine
+    assert bound.change.item() == pytest.approx(0.2)
     assert bound.refinement.item() == pytest.approx((1 + 3.6) / 10)
     assert bound.theorem.item() == pytest.approx((0.46 + 0.25) * math.sqrt(2))
     assert bound.mean_error.item() == pytest.approx(0.4 * math.sqrt(2))
     assert bound.error.item() == pytest.approx(0.4 * math.sqrt(2))
+    calibration.tolerance.fill_(0.1)
+    allowed = calibration.bound(torch.zeros(1).double(), delta=torch.zeros(1).double())
+    assert allowed.mean_error.item() == pytest.approx(0.4 * math.sqrt(2) + 0.6 * 0.1)
     # Clopper and Pearson: 3 or fewer of 9 have probability 1 - level at the limit
     limit = calibration.confident(torch.zeros(1).double()).item()
     tail = sum(math.comb(9, k) * limit**k * (1 - limit) ** (9 - k) for k in range(4))
@@ -217,6 +225,7 @@ def test_before_calibration_nothing_is_promised():
     calibration = Calibration()
     bound = calibration.bound(torch.zeros(2), delta=torch.zeros(2))
     assert bound.probability.tolist() == bound.share.tolist() == bound.refinement.tolist() == [1, 1]
+    torch.testing.assert_close(bound.change, torch.full((2,), math.sqrt(2)))
     assert calibration.confident(torch.zeros(2)).tolist() == [1, 1]
 
 
@@ -225,10 +234,10 @@ def test_refusals():
         Calibration(0)
     ones = torch.ones(4)
     with pytest.raises((ShapeError, TypeCheckError)):
-        Calibration(1).fit(ones, ones[:2], ones, refinement=ones)
+        Calibration(1).fit(ones, ones[:2], ones, refinement=ones, change=ones)
     for wrong in ({"level": 1.0}, {"refinement": 2 * ones}):
         with pytest.raises(ConventionError, match="level"):
-            Calibration(1).fit(ones, ones, ones, **{"refinement": ones, **wrong})
+            Calibration(1).fit(ones, ones, ones, **{"refinement": ones, "change": ones, **wrong})
     with pytest.raises((ShapeError, TypeCheckError)):
         refinement_failure(torch.eye(3), torch.zeros(2).long())
     with pytest.raises(ConventionError, match="draws"):

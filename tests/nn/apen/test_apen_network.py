@@ -222,6 +222,12 @@ def test_measured_errors_lie_below_what_calibration_promised():
     assert failed.double().mean() <= before.certificate.mean() + noise
     assert (share <= before.bound.share).double().mean() >= 0.9 - noise
     assert error.mean() <= before.bound.mean_error.mean()
+    assert (error <= before.bound.change).double().mean() >= 0.9 - noise
+    assert before.bound.change.mean() <= before.bound.error.mean()
+    model.calibrate(a[:150], b[:150], parts[:150], tolerance=0.05)
+    allowed = model(a[150:])
+    assert (error > 0.05).double().mean() <= allowed.certificate.mean() + noise
+    assert allowed.certificate.mean() < before.certificate.mean()
     # per input: where the certificate is low, failures are rarer
     assert before.certificate.std() > 0
 
@@ -293,6 +299,8 @@ def test_refusals():
         model(x, Partition.single_cell(11, 2))
     with pytest.raises(ShapeError, match="three scenes"):
         model.calibrate(x, x, torch.zeros(2, 10).long())
+    with pytest.raises(ConventionError, match="tolerance"):
+        model.calibrate(*[normal(3, 10, 3)] * 2, torch.zeros(3, 10).long(), tolerance=-1.0)
     found = model(x)
     with pytest.raises(ShapeError, match="labels"):
         layer_loss(found, torch.zeros(2).long(), x)
