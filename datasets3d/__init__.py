@@ -44,6 +44,8 @@ if TYPE_CHECKING:
     from datasets3d.pairs.elements import ElementConvention
     from datasets3d.pairs.shape_pairs import ShapePairs
     from datasets3d.pairs.view_pairs import TransformPairs
+    from datasets3d.rooms.room import Room, make_rooms
+    from datasets3d.rooms.room_clouds import room_clouds, scan_room
 
 _MODULES_WITH_TENSORS = {
     "AffNistLaw": "digits.laws",
@@ -62,6 +64,7 @@ _MODULES_WITH_TENSORS = {
     "PieceClouds": "clouds.piece_clouds",
     "PointClouds": "clouds.surface_points",
     "PointPairs": "pairs.cloud_pairs",
+    "Room": "rooms.room",
     "RotationLaw": "digits.laws",
     "ShapePairs": "pairs.shape_pairs",
     "Skeleton": "motion.skeleton",
@@ -71,6 +74,7 @@ _MODULES_WITH_TENSORS = {
     "TruncatedHaarLaw": "digits.laws",
     "WideAffineLaw": "digits.laws",
     "body_clouds": "bodies.body_clouds",
+    "make_rooms": "rooms.room",
     "motion_windows": "motion.windows",
     "read_affnist": "digits.affnist",
     "read_isolated_atoms": "molecules.files",
@@ -80,6 +84,8 @@ _MODULES_WITH_TENSORS = {
     "read_motions": "motion.folder",
     "read_rmd17": "molecules.files",
     "read_xyz": "molecules.files",
+    "room_clouds": "rooms.room_clouds",
+    "scan_room": "rooms.room_clouds",
     "split_frames": "bodies.splits",
     "split_motions": "motion.folder",
     "synthetic_subjects": "bodies.subjects",
@@ -112,6 +118,7 @@ __all__ = [
     "PointClouds",
     "PointPairs",
     "ProceduralMeshes",
+    "Room",
     "RotationLaw",
     "ShapePairs",
     "Skeleton",
@@ -125,6 +132,7 @@ __all__ = [
     "body_clouds",
     "build",
     "estimate",
+    "make_rooms",
     "motion_windows",
     "read_affnist",
     "read_isolated_atoms",
@@ -134,6 +142,8 @@ __all__ = [
     "read_motions",
     "read_rmd17",
     "read_xyz",
+    "room_clouds",
+    "scan_room",
     "split_frames",
     "split_motions",
     "synthetic_subjects",
