@@ -19,9 +19,11 @@ from datasets3d.views.verify import verify
 if TYPE_CHECKING:
     from datasets3d.bodies.body import Body
     from datasets3d.bodies.body_clouds import body_clouds
+    from datasets3d.bodies.registrations import Registrations
     from datasets3d.bodies.splits import split_frames
     from datasets3d.bodies.subjects import synthetic_subjects
     from datasets3d.clouds.articulated_clouds import ArticulatedClouds
+    from datasets3d.clouds.labelled_clouds import LabelledClouds
     from datasets3d.clouds.piece_clouds import PieceClouds
     from datasets3d.clouds.surface_points import PointClouds
     from datasets3d.clouds.transformed_clouds import TransformedClouds, transformed_clouds
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
     from datasets3d.pairs.view_pairs import TransformPairs
     from datasets3d.rooms.room import Room, make_rooms
     from datasets3d.rooms.room_clouds import room_clouds, scan_room
+    from datasets3d.rooms.scanned_scenes import read_dynlab, read_multibody
 
 _MODULES_WITH_TENSORS = {
     "AffNistLaw": "digits.laws",
@@ -56,6 +59,7 @@ _MODULES_WITH_TENSORS = {
     "Digits": "digits.digits",
     "ElementConvention": "pairs.elements",
     "HomographyLaw": "digits.homography",
+    "LabelledClouds": "clouds.labelled_clouds",
     "MolecularGraph": "molecules.graphs",
     "MoleculeGraphs": "molecules.graphs",
     "Molecules": "molecules.molecules",
@@ -64,6 +68,7 @@ _MODULES_WITH_TENSORS = {
     "PieceClouds": "clouds.piece_clouds",
     "PointClouds": "clouds.surface_points",
     "PointPairs": "pairs.cloud_pairs",
+    "Registrations": "bodies.registrations",
     "Room": "rooms.room",
     "RotationLaw": "digits.laws",
     "ShapePairs": "pairs.shape_pairs",
@@ -77,11 +82,13 @@ _MODULES_WITH_TENSORS = {
     "make_rooms": "rooms.room",
     "motion_windows": "motion.windows",
     "read_affnist": "digits.affnist",
+    "read_dynlab": "rooms.scanned_scenes",
     "read_isolated_atoms": "molecules.files",
     "read_mnist": "digits.idx",
     "read_molecules": "molecules.files",
     "read_motion": "motion.motion",
     "read_motions": "motion.folder",
+    "read_multibody": "rooms.scanned_scenes",
     "read_rmd17": "molecules.files",
     "read_xyz": "molecules.files",
     "room_clouds": "rooms.room_clouds",
@@ -108,6 +115,7 @@ __all__ = [
     "ElementConvention",
     "HomographyLaw",
     "JointLaw",
+    "LabelledClouds",
     "MeshFolder",
     "MolecularGraph",
     "MoleculeGraphs",
@@ -118,6 +126,7 @@ __all__ = [
     "PointClouds",
     "PointPairs",
     "ProceduralMeshes",
+    "Registrations",
     "Room",
     "RotationLaw",
     "ShapePairs",
@@ -135,11 +144,13 @@ __all__ = [
     "make_rooms",
     "motion_windows",
     "read_affnist",
+    "read_dynlab",
     "read_isolated_atoms",
     "read_mnist",
     "read_molecules",
     "read_motion",
     "read_motions",
+    "read_multibody",
     "read_rmd17",
     "read_xyz",
     "room_clouds",

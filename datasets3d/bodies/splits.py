@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sized
 from typing import Literal
 
 import numpy as np
 
 from datasets3d.motion.folder import split_motions
-from datasets3d.motion.motion import Motion
 from datasets3d.views.latents import generator
 from equivariant.errors import ConventionError, check_option
 
@@ -31,7 +30,7 @@ CMU_ACTIONS: Mapping[str, str] = {
 
 
 def split_frames(
-    motions: Mapping[str, Motion],
+    motions: Mapping[str, Sized],
     kind: SplitKind,
     *,
     every: int = 12,
@@ -48,7 +47,7 @@ def split_frames(
       motions into training and validation. In all three no frame is in two splits.
 
     Args:
-        motions: By name.
+        motions: By name; their lengths count: ``Registrations.frames`` will do.
         kind: Which way.
         every: Every n-th frame is used, at least 1; 12 is ten per second of CMU's.
         shares: Relative sizes of "train", "val" and "test".
@@ -101,7 +100,7 @@ def _each_frame(
 
 
 def _by_action(
-    motions: Mapping[str, Motion], shares: tuple[int, int, int], actions: Mapping[str, str],
+    motions: Mapping[str, Sized], shares: tuple[int, int, int], actions: Mapping[str, str],
     held_out: str, seed: int,
 ) -> dict[str, list[str]]:  # fmt: skip
     unknown = sorted(set(motions) - set(actions))

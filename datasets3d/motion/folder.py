@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Sized
 from pathlib import Path
 
 import numpy as np
@@ -68,7 +68,7 @@ def subject_of(name: str) -> str:
 
 
 def split_motions(
-    names: Sequence[str] | Mapping[str, Motion],
+    names: Sequence[str] | Mapping[str, Sized],
     *,
     shares: tuple[int, int, int] = (11, 6, 6),
     seed: int = 0,
