@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from datasets3d.pairs.articulated_pairs import ArticulatedPairs
     from datasets3d.pairs.cloud_pairs import PointPairs
     from datasets3d.pairs.elements import ElementConvention
+    from datasets3d.pairs.piece_pairs import PiecePairs
     from datasets3d.pairs.shape_pairs import ShapePairs
     from datasets3d.pairs.view_pairs import TransformPairs
     from datasets3d.rooms.room import Room, make_rooms
@@ -66,6 +67,7 @@ _MODULES_WITH_TENSORS = {
     "Motion": "motion.motion",
     "MotionWindows": "motion.windows",
     "PieceClouds": "clouds.piece_clouds",
+    "PiecePairs": "pairs.piece_pairs",
     "PointClouds": "clouds.surface_points",
     "PointPairs": "pairs.cloud_pairs",
     "Registrations": "bodies.registrations",
@@ -123,6 +125,7 @@ __all__ = [
     "Motion",
     "MotionWindows",
     "PieceClouds",
+    "PiecePairs",
     "PointClouds",
     "PointPairs",
     "ProceduralMeshes",

@@ -14,11 +14,16 @@ from torch import Tensor
 
 from datasets3d.bodies.capsules import capsule
 from datasets3d.clouds.surface_points import sample_faces
+from datasets3d.meshes.articulated import moved_mesh
+from datasets3d.meshes.normals import corner_normals
+from datasets3d.meshes.procedural import CREASE_RAD
 from datasets3d.motion.motion import Motion
 from datasets3d.motion.skeleton import Skeleton
 from datasets3d.views.latents import generator
 from equivariant.errors import ConventionError
 from equivariant.shapes import Float, Int
+from renderers.color import rgb_from_hsv
+from renderers.scene import Mesh
 
 UPRIGHT = torch.tensor([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]], dtype=torch.float64)
 """From the axes of recorded motions, +y up, to +z up: (x, y, z) ↦ (x, -z, y)."""
@@ -136,6 +141,25 @@ class Body:
             count += len(found)
         return np.concatenate(vertices), np.concatenate(faces), np.concatenate(owners)
 
+    def mesh(self, elements: Float[Tensor, "parts 4 4"] | None = None) -> Mesh:
+        """The body as one mesh to be rendered, each part in a color of its own.
+
+        Args:
+            elements: What moves each part, from :meth:`elements`; None leaves it at rest.
+
+        Returns:
+            Faces in the order of ``surface``, so that its third array says which part each pixel
+            of a rendering shows.
+        """
+        vertices, faces, parts = self.surface
+        still = Mesh(
+            vertices=vertices,
+            faces=faces,
+            corner_normals=corner_normals(vertices, faces, crease_rad=CREASE_RAD),
+            face_colors=part_colors(len(self.parts))[parts],
+        )
+        return still if elements is None else moved_mesh(still, parts, elements.numpy())
+
     def sample(
         self, points: int, *, seed: int, draw: int = 0
     ) -> tuple[Float[Tensor, "points 3"], Int[Tensor, " points"]]:
@@ -185,6 +209,18 @@ class Body:
         if centred:
             found[..., :2, 3] -= (own.root_m @ UPRIGHT.mT)[:, None, :2]
         return found
+
+
+def part_colors(count: int) -> NDArray[np.uint8]:
+    """A color per part, hues a golden section apart: sRGB, shape (count, 3).
+
+    Example:
+        >>> part_colors(3).shape
+        (3, 3)
+    """
+    hues = (0.618033988749895 * np.arange(count)) % 1.0
+    colors = [rgb_from_hsv(float(hue), 0.55, 0.9) for hue in hues]
+    return np.rint(255.0 * np.array(colors)).astype(np.uint8)
 
 
 def reach(skeleton: Skeleton) -> float:

@@ -35,18 +35,14 @@ def array_shape(path: Path, name: str) -> tuple[int, ...]:
     """
     try:
         with zipfile.ZipFile(path) as archive, archive.open(f"{name}.npy") as file:
-            return _shape_in_header(file)
+            version = np.lib.format.read_magic(file)
+            if version == (1, 0):
+                return np.lib.format.read_array_header_1_0(file)[0]
+            if version == (2, 0):
+                return np.lib.format.read_array_header_2_0(file)[0]
+            raise ValueError(f"array format {version}")
     except _BROKEN as error:
         raise _damaged(path, f"an array {name!r}", error) from error
-
-
-def _shape_in_header(file: zipfile.ZipExtFile) -> tuple[int, ...]:
-    version = np.lib.format.read_magic(file)
-    if version == (1, 0):
-        return np.lib.format.read_array_header_1_0(file)[0]
-    if version == (2, 0):
-        return np.lib.format.read_array_header_2_0(file)[0]
-    raise ValueError(f"array format {version}")
 
 
 def load_array(path: Path, name: str) -> NDArray[np.generic]:

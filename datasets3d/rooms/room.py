@@ -8,6 +8,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from datasets3d.meshes.articulated import moved_mesh
 from datasets3d.meshes.procedural import palette
 from datasets3d.meshes.source import MeshSource
 from datasets3d.rooms.arrangement import arrange
@@ -106,20 +107,15 @@ class Room:
             places: x, y and turn of every object, shape (objects, 3).
         """
         vertices, faces, parts = self.surface
-        elements = self.elements(places)
-        owner = np.zeros(len(vertices), np.int64)
-        owner[faces.reshape(-1)] = np.repeat(parts, 3)
-        own = elements[owner]
         up = np.tile(np.array([0.0, 0.0, 1.0], np.float32), (2, 3, 1))
-        normals = np.concatenate((up, *(mesh.corner_normals for mesh in self.meshes)))
-        turned = np.einsum("fij,fkj->fki", elements[parts][:, :3, :3], normals)
         floor = np.tile(np.array(FLOOR_COLOR, np.uint8), (2, 1))
-        return Mesh(
-            vertices=np.einsum("vij,vj->vi", own[:, :3, :3], vertices) + own[:, :3, 3],
+        still = Mesh(
+            vertices=vertices,
             faces=faces,
-            corner_normals=turned.astype(np.float32),
+            corner_normals=np.concatenate((up, *(mesh.corner_normals for mesh in self.meshes))),
             face_colors=np.concatenate((floor, *(_colors(mesh) for mesh in self.meshes))),
         )
+        return moved_mesh(still, parts, self.elements(places))
 
 
 def make_rooms(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from datasets3d.meshes.articulated.mechanism import Mechanism
+from datasets3d.meshes.articulated.moved_mesh import moved_mesh, vertex_parts
 from datasets3d.meshes.normals import face_normals
 from equivariant.errors import ShapeError
 from renderers.scene import Mesh
@@ -54,9 +55,7 @@ class ArticulatedObject:
     @cached_property
     def vertex_parts(self) -> NDArray[np.int64]:
         """Part of every vertex, shape (V,), int64."""
-        parts = np.zeros(len(self.mesh.vertices), np.int64)
-        parts[self.mesh.faces.reshape(-1)] = np.repeat(self.face_parts, 3)
-        return parts
+        return vertex_parts(self.mesh, self.face_parts)
 
     def transform(
         self, state_a: NDArray[np.float64], state_b: NDArray[np.float64]
@@ -85,12 +84,7 @@ class ArticulatedObject:
         Raises:
             ShapeError: The state has not one number per joint.
         """
-        elements = self.mechanism.elements(state)
-        own = elements[self.vertex_parts]
-        vertices = np.einsum("vij,vj->vi", own[:, :3, :3], self.mesh.vertices) + own[:, :3, 3]
-        turns = elements[self.face_parts][:, :3, :3]
-        normals = np.einsum("fij,fkj->fki", turns, self.mesh.corner_normals)
-        return replace(self.mesh, vertices=vertices, corner_normals=normals.astype(np.float32))
+        return moved_mesh(self.mesh, self.face_parts, self.mechanism.elements(state))
 
     def hidden(self, points: NDArray[np.float64], faces: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Which points of the surface at rest are inside of another solid of their part.

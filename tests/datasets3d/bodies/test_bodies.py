@@ -28,6 +28,8 @@ from datasets3d.clouds.piece_clouds import PieceClouds, join, move_pieces
 from equivariant.actions import Piecewise
 from equivariant.errors import ConventionError, ShapeError
 from equivariant.groups import SE3
+from renderers import get
+from renderers.scene import Camera, Scene
 
 UP = torch.tensor([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]], dtype=torch.float64)
 ROUND_LIMBS = [n for n, p in HUMAN.items() if p.bone[1:] in ("femur", "tibia", "humerus")]
@@ -95,6 +97,22 @@ def test_points_stay_on_their_bones(motions):
     assert error < 2e-3  # flat triangles lie up to 1.3 % of the radius below the round surface
     # wrong on purpose: frames in another order
     assert limb_error(motions, pieces, bodies, shown[::-1]) > 0.05
+
+
+def test_meshes_of_bodies_are_posed_as_their_points_are(motions):
+    (body,) = synthetic_subjects(motions["a_1"].skeleton, count=1)
+    elements = body.elements(motions["a_1"], torch.tensor([4]))[0]
+    still, moved = body.mesh(), body.mesh(elements)
+    parts = torch.from_numpy(body.surface[2]).repeat_interleave(3)
+    corners = torch.from_numpy(still.vertices[still.faces.reshape(-1)])
+    expected = move_pieces(elements, corners, parts).numpy()
+    np.testing.assert_allclose(moved.vertices[moved.faces.reshape(-1)], expected, atol=1e-13)
+    image = get("embree").render(Scene(moved, camera=Camera(position=(0.0, -4.0, 1.0))), 64)
+    assert np.array_equal(image.faces >= 0, image.mask) and image.mask.sum() > 100
+    # faces look outwards still
+    normals = np.cross(*(moved.vertices[moved.faces[:, k]] - moved.vertices[moved.faces[:, 0]]
+                         for k in (1, 2)))  # fmt: skip
+    assert (np.einsum("fi,fi->f", normals, moved.corner_normals[:, 0]) > 0).all()
 
 
 def test_motions_between_clouds_are_exact(motions):
