@@ -3,6 +3,7 @@
 import runpy
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from equivariant.training import read_metrics
@@ -60,6 +61,12 @@ def test_lie_learns_shapes_and_says_how_invariant_it_is():
     upright, turned, report = example("lie")["main"](steps=2)
     assert 0 <= turned <= 1 and 0 <= upright <= 1
     assert report.value("relative") < 0.5
+
+
+def test_pieces_are_drawn(tmp_path):
+    elements = example("pieces")["main"](tmp_path / "pieces.png", size_px=16)
+    assert len(elements) == 10 and (tmp_path / "pieces.png").exists()
+    assert all(abs(g - np.eye(len(g))).max() > 1e-3 for g in elements.values())
 
 
 class TestNewGroup(example("new_group")["TestUpright"]):
