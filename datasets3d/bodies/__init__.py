@@ -2,7 +2,7 @@
 
 from datasets3d.bodies.body import HUMAN, Body, BodyPart
 from datasets3d.bodies.body_clouds import body_clouds
-from datasets3d.bodies.capsules import capsule
+from datasets3d.bodies.capsules import capsule, inside_capsule
 from datasets3d.bodies.splits import CMU_ACTIONS, split_frames
 from datasets3d.bodies.subjects import BONE_GROUPS, synthetic_subjects
 
@@ -14,6 +14,7 @@ __all__ = [
     "BodyPart",
     "body_clouds",
     "capsule",
+    "inside_capsule",
     "split_frames",
     "synthetic_subjects",
 ]

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import NamedTuple
+from typing import NamedTuple, TypedDict
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from datasets3d.bodies.capsules import capsule
+from datasets3d.bodies.capsules import capsule, inside_capsule
 from datasets3d.clouds.surface_points import sample_faces
 from datasets3d.meshes.articulated import moved_mesh
 from datasets3d.meshes.normals import corner_normals
@@ -47,6 +47,15 @@ class BodyPart(NamedTuple):
     radius_m: float
     end_radius_m: float
     depth: float = 1.0
+
+
+class _Shape(TypedDict):
+    """Keyword arguments of a capsule."""
+
+    radius: float
+    end_radius: float
+    depth: float
+    front: tuple[float, float, float]
 
 
 def _limbs(side: str) -> dict[str, BodyPart]:
@@ -126,15 +135,9 @@ class Body:
     def surface(self) -> tuple[NDArray[np.float64], NDArray[np.int32], NDArray[np.int64]]:
         """Triangles of all parts at rest, +z up: vertices (V, 3) in metres, faces (F, 3), and the
         part of every face (F,). The surface of each part is closed."""
-        rest = (self.skeleton.rest_positions_m @ UPRIGHT.mT).numpy()
         vertices, faces, owners, count = [], [], [], 0
-        for number, (name, part) in enumerate(self.parts.items()):
-            girth = self.girths.get(name, 1.0)
-            found, triangles = capsule(
-                rest[self.skeleton.index(part.start)], rest[self.skeleton.index(part.end)],
-                radius=girth * part.radius_m, end_radius=girth * part.end_radius_m,
-                depth=part.depth, front=(0.0, -1.0, 0.0),
-            )  # fmt: skip
+        for number, name in enumerate(self.parts):
+            found, triangles = capsule(*self._ends(name), **self._shape(name))
             vertices.append(found)
             faces.append(triangles + np.int32(count))
             owners.append(np.full(len(triangles), number, np.int64))
@@ -160,8 +163,24 @@ class Body:
         )
         return still if elements is None else moved_mesh(still, parts, elements.numpy())
 
+    def hidden(self, points: NDArray[np.float64], parts: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Which points of the surface at rest are inside of another part.
+
+        Args:
+            points: Shape (N, 3), metres, +z up.
+            parts: The part of each, shape (N,).
+
+        Returns:
+            Shape (N,), bool.
+        """
+        found = np.zeros(len(points), np.bool_)
+        for number, name in enumerate(self.parts):
+            other = (parts != number) & ~found
+            found[other] = inside_capsule(points[other], *self._ends(name), **self._shape(name))
+        return found
+
     def sample(
-        self, points: int, *, seed: int, draw: int = 0
+        self, points: int, *, seed: int, draw: int = 0, inner: bool = True
     ) -> tuple[Float[Tensor, "points 3"], Int[Tensor, " points"]]:
         """Points on the surface at rest, uniform by area, and their parts.
 
@@ -169,6 +188,8 @@ class Body:
             points: How many, at least 1.
             seed: At least 0.
             draw: Which of the samples of that seed, at least 0.
+            inner: Whether to keep points that are inside of another part at rest, such as the
+                end of an arm inside of the chest; else others are drawn for them.
 
         Returns:
             Points (points, 3) in metres, float64, +z up, and parts (points,), int64.
@@ -176,7 +197,11 @@ class Body:
         vertices, faces, owners = self.surface
         draws = generator(seed, "points of a body", draw, points)
         x, chosen = sample_faces(vertices, faces, points, generator=draws)
-        return torch.from_numpy(x), torch.from_numpy(owners[chosen])
+        part = owners[chosen]
+        while not inner and (inside := self.hidden(x, part)).any():
+            again, chosen = sample_faces(vertices, faces, int(inside.sum()), generator=draws)
+            x[inside], part[inside] = again, owners[chosen]
+        return torch.from_numpy(x), torch.from_numpy(part)
 
     def elements(
         self, motion: Motion, frames: Int[Tensor, " frames"] | None = None, *, centred: bool = False
@@ -209,6 +234,22 @@ class Body:
         if centred:
             found[..., :2, 3] -= (own.root_m @ UPRIGHT.mT)[:, None, :2]
         return found
+
+    def _ends(self, name: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Where a part begins and ends at rest, +z up."""
+        rest = (self.skeleton.rest_positions_m @ UPRIGHT.mT).numpy()
+        part = self.parts[name]
+        return rest[self.skeleton.index(part.start)], rest[self.skeleton.index(part.end)]
+
+    def _shape(self, name: str) -> _Shape:
+        """The other arguments of a part's capsule."""
+        part, girth = self.parts[name], self.girths.get(name, 1.0)
+        return {
+            "radius": girth * part.radius_m,
+            "end_radius": girth * part.end_radius_m,
+            "depth": part.depth,
+            "front": (0.0, -1.0, 0.0),
+        }
 
 
 def part_colors(count: int) -> NDArray[np.uint8]:

@@ -25,6 +25,7 @@ def body_clouds(
     samples: int = 4,
     subjects: Literal["drawn", "all"] = "drawn",
     centred: bool = True,
+    inner: bool = True,
     seed: int = 0,
 ) -> PieceClouds:
     """Bodies in the poses of recorded motions.
@@ -44,6 +45,8 @@ def body_clouds(
         subjects: "drawn": one body per frame, drawn by (seed, name, frame); "all": every body in
             every frame, one after another.
         centred: Whether each cloud stands over the origin: the root's joint at x = y = 0.
+        inner: Whether to keep points that are inside of another part at rest; False draws others
+            for them.
         seed: At least 0.
 
     Returns:
@@ -56,7 +59,7 @@ def body_clouds(
     """
     check_option(subjects, ("drawn", "all"), "subjects")
     _check(motions, frames, bodies, points, samples, seed)
-    drawn = [bodies[k].sample(points, seed=seed, draw=s + samples * k)
+    drawn = [bodies[k].sample(points, seed=seed, draw=s + samples * k, inner=inner)
              for k in range(len(bodies)) for s in range(samples)]  # fmt: skip
     keys = [generator(seed, f"body|{name}", t).random(1 + len(bodies)) for name, t in frames]
     who = [

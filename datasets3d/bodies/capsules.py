@@ -54,6 +54,47 @@ def capsule(
     return np.vstack((rings.reshape(-1, 3), poles)), _faces(len(rows))
 
 
+def inside_capsule(
+    points: NDArray[np.float64],
+    start: NDArray[np.float64],
+    end: NDArray[np.float64],
+    *,
+    radius: float,
+    end_radius: float | None = None,
+    depth: float = 1.0,
+    front: tuple[float, float, float] = (0.0, 0.0, 1.0),
+) -> NDArray[np.bool_]:
+    """Which points are inside of a capsule, whose arguments are those of :func:`capsule`.
+
+    Args:
+        points: Shape (N, 3).
+        start: One end of the segment, shape (3,).
+        end: The other.
+        radius: At the start.
+        end_radius: At the end; None takes ``radius``.
+        depth: Factor of the thickness along ``front``.
+        front: Direction of the depth.
+
+    Returns:
+        Shape (N,), bool; points on the surface of the true capsule are not inside.
+
+    Example:
+        >>> middle = np.array([[0.0, 0.4, 1.0], [0.0, 0.6, 1.0]])
+        >>> inside_capsule(middle, np.zeros(3), np.array([0.0, 0, 2]), radius=0.5).tolist()
+        [True, False]
+    """
+    along, side, ahead = _frame(end - start, np.array(front))
+    far, length = radius if end_radius is None else end_radius, float(np.linalg.norm(end - start))
+    away = points - start
+    place = away @ along
+    across = np.hypot(away @ side, (away @ ahead) / depth)
+    share = np.clip(place / length, 0.0, 1.0) if length > 0.0 else np.zeros(len(points))
+    # beyond an end the distance to that end counts, between them the distance to the axis
+    beyond = place - share * length
+    found: NDArray[np.bool_] = np.hypot(across, beyond) < radius + share * (far - radius)
+    return found
+
+
 def _frame(
     axis: NDArray[np.float64], front: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:

@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from datasets3d import ArticulatedClouds, ArticulatedMeshes, ArticulatedPairs, JointLaw
-from equivariant.actions import Piecewise
+from equivariant.actions import Piecewise, Trivial
 from equivariant.errors import ConventionError, DataFormatError
 from equivariant.groups import GL, O3, SE3, SO3, HaarSampler, NormalSampler
+from equivariant.measure import equivariance_error
 
 SOURCE = ArticulatedMeshes(instances=2, classes=["door", "robot_arm", "laptop"], val_fraction=0.5)
 
@@ -139,3 +140,24 @@ def test_refusals(data):
     for pose in (HaarSampler(O3()), NormalSampler(GL(3), 0.1)):
         with pytest.raises(ConventionError, match="SO3 or SE3"):
             ArticulatedPairs(data, pose=pose)
+
+
+def test_one_call_measures_a_network_under_motions_of_parts(data):
+    """Distances to the middle of one's own part do not change; to that of the whole they do."""
+    batch = next(ArticulatedPairs(data).stream(6))
+    action = Piecewise(SE3(), batch.parts, count=data.part_count)
+    own = torch.nn.functional.one_hot(batch.parts, data.part_count).double()
+
+    def to_parts(x):
+        middles = own.mT @ x / own.sum(1).clamp(min=1)[..., None]
+        return (x - own @ middles).norm(dim=-1)
+
+    def to_the_whole(x):
+        return (x - x.mean(1, keepdim=True)).norm(dim=-1)
+
+    invariant = Trivial(batch.a.shape[1])
+    errors = [
+        equivariance_error(f, batch.a.double(), act_in=action, act_out=invariant, samples=4)
+        for f in (to_parts, to_the_whole)
+    ]
+    assert errors[0].value("relative") < 1e-13 < 1e-2 < errors[1].value("relative")

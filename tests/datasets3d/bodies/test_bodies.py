@@ -20,6 +20,7 @@ from datasets3d.bodies import (
     BodyPart,
     body_clouds,
     capsule,
+    inside_capsule,
     split_frames,
     synthetic_subjects,
 )
@@ -66,6 +67,39 @@ def test_vertices_of_a_round_capsule_are_at_its_radius():
     straight = capsule(a.numpy(), b.numpy(), radius=0.25, front=tuple((b - a).tolist()))
     gap, _ = distance_to_segment(torch.from_numpy(straight[0]), a, b)
     torch.testing.assert_close(gap, torch.full_like(gap, 0.25), atol=1e-12, rtol=0)
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 10**6), ratio=st.floats(0.4, 1.0), depth=st.floats(0.5, 1.0),
+       length=st.sampled_from([0.0, 0.3, 2.0]))  # fmt: skip
+def test_inside_of_capsules_is_below_their_surface(seed, ratio, depth, length):
+    draws = np.random.default_rng(seed)
+    start, axis = draws.normal(size=3), draws.normal(size=3)
+    end = start + length * axis / np.linalg.norm(axis)
+    shape = {"radius": 0.3, "end_radius": 0.3 * ratio, "depth": depth, "front": (0.1, 1.0, 0.2)}
+    if length == 0.0:
+        shape["end_radius"] = 0.3
+    vertices, _ = capsule(start, end, **shape)
+    # towards the nearest point of the axis, and away from it
+    along = end - start
+    share = np.clip((vertices - start) @ along / max(along @ along, 1e-30), 0.0, 1.0)
+    core = start + share[:, None] * along
+    assert inside_capsule(core + 0.98 * (vertices - core), start, end, **shape).all()
+    assert not inside_capsule(core + 1.02 * (vertices - core), start, end, **shape).any()
+
+
+def test_inner_points_are_those_inside_of_other_parts(motions):
+    (body,) = synthetic_subjects(motions["a_1"].skeleton, count=1)
+    x, parts = (t.numpy() for t in body.sample(3000, seed=0))
+    hidden = body.hidden(x, parts)
+    assert 0.05 < hidden.mean() < 0.4
+    kept, kept_parts = (t.numpy() for t in body.sample(3000, seed=0, inner=False))
+    assert not body.hidden(kept, kept_parts).any()
+    assert np.array_equal(kept[~hidden], x[~hidden])  # the others stay as they are
+    assert set(kept_parts) == set(range(14))
+    outer = body_clouds(motions, [("a_1", 0)], bodies=[body], points=500, inner=False)
+    still = [body.hidden(outer.rest[k].numpy(), outer.parts[k].numpy()).any() for k in range(4)]
+    assert not any(still)
 
 
 def limb_error(motions, pieces, bodies, shown):
