@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from datasets3d.molecules.graphs import MolecularGraph, MoleculeGraphs
     from datasets3d.molecules.molecules import Molecules
     from datasets3d.motion.folder import read_motions, split_motions
-    from datasets3d.motion.motion import Motion, read_motion
+    from datasets3d.motion.motion import RecordedMotion, read_motion
     from datasets3d.motion.skeleton import Skeleton
     from datasets3d.motion.windows import MotionWindows, motion_windows
     from datasets3d.pairs.articulated_pairs import ArticulatedPairs
@@ -64,7 +64,7 @@ _MODULES_WITH_TENSORS = {
     "MolecularGraph": "molecules.graphs",
     "MoleculeGraphs": "molecules.graphs",
     "Molecules": "molecules.molecules",
-    "Motion": "motion.motion",
+    "RecordedMotion": "motion.motion",
     "MotionWindows": "motion.windows",
     "PieceClouds": "clouds.piece_clouds",
     "PiecePairs": "pairs.piece_pairs",
@@ -122,13 +122,13 @@ __all__ = [
     "MolecularGraph",
     "MoleculeGraphs",
     "Molecules",
-    "Motion",
     "MotionWindows",
     "PieceClouds",
     "PiecePairs",
     "PointClouds",
     "PointPairs",
     "ProceduralMeshes",
+    "RecordedMotion",
     "Registrations",
     "Room",
     "RotationLaw",

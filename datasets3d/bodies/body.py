@@ -17,7 +17,7 @@ from datasets3d.clouds.surface_points import sample_faces
 from datasets3d.meshes.articulated import moved_mesh
 from datasets3d.meshes.normals import corner_normals
 from datasets3d.meshes.procedural import CREASE_RAD
-from datasets3d.motion.motion import Motion
+from datasets3d.motion.motion import RecordedMotion
 from datasets3d.motion.skeleton import Skeleton
 from datasets3d.views.latents import generator
 from equivariant.errors import ConventionError
@@ -204,7 +204,11 @@ class Body:
         return torch.from_numpy(x), torch.from_numpy(part)
 
     def elements(
-        self, motion: Motion, frames: Int[Tensor, " frames"] | None = None, *, centred: bool = False
+        self,
+        motion: RecordedMotion,
+        frames: Int[Tensor, " frames"] | None = None,
+        *,
+        centred: bool = False,
     ) -> Float[Tensor, "frames parts 4 4"]:
         """Elements of SE3 that take each part from rest to some frames, +z up.
 

@@ -11,13 +11,13 @@ from torch import Tensor
 from datasets3d.bodies.body import Body
 from datasets3d.bodies.splits import Frame
 from datasets3d.clouds.piece_clouds import PieceClouds
-from datasets3d.motion.motion import Motion
+from datasets3d.motion.motion import RecordedMotion
 from datasets3d.views.latents import generator
 from equivariant.errors import ConventionError, check_option
 
 
 def body_clouds(
-    motions: Mapping[str, Motion],
+    motions: Mapping[str, RecordedMotion],
     frames: Sequence[Frame],
     *,
     bodies: Sequence[Body],
@@ -83,7 +83,7 @@ def body_clouds(
 
 
 def _elements(
-    motions: Mapping[str, Motion], shown: list[Frame], bodies: Sequence[Body], label: Tensor,
+    motions: Mapping[str, RecordedMotion], shown: list[Frame], bodies: Sequence[Body], label: Tensor,
     *, centred: bool,
 ) -> Tensor:  # fmt: skip
     """The element of every part of every cloud; each motion is made by each body once."""
@@ -98,7 +98,7 @@ def _elements(
 
 
 def _check(
-    motions: Mapping[str, Motion], frames: Sequence[Frame], bodies: Sequence[Body],
+    motions: Mapping[str, RecordedMotion], frames: Sequence[Frame], bodies: Sequence[Body],
     points: int, samples: int, seed: int,
 ) -> None:  # fmt: skip
     for name, value, least in (("points", points, 1), ("samples", samples, 1), ("seed", seed, 0)):

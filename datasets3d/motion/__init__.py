@@ -1,13 +1,13 @@
 """Recorded motions of skeletons, and windows of them for forecasting."""
 
 from datasets3d.motion.folder import read_motions, split_motions
-from datasets3d.motion.motion import Motion, read_motion
+from datasets3d.motion.motion import RecordedMotion, read_motion
 from datasets3d.motion.skeleton import Skeleton
 from datasets3d.motion.windows import MotionWindows, motion_windows
 
 __all__ = [
-    "Motion",
     "MotionWindows",
+    "RecordedMotion",
     "Skeleton",
     "motion_windows",
     "read_motion",

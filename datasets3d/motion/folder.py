@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from datasets3d.motion.motion import FRAME_RATE_HZ, Motion, read_motion
+from datasets3d.motion.motion import FRAME_RATE_HZ, RecordedMotion, read_motion
 from datasets3d.views.latents import generator
 from equivariant.errors import ConventionError, DataFormatError
 
@@ -17,7 +17,7 @@ def read_motions(
     *,
     subjects: Sequence[str] | None = None,
     frame_rate_hz: float = FRAME_RATE_HZ,
-) -> dict[str, Motion]:
+) -> dict[str, RecordedMotion]:
     """Read every motion of a folder that is laid out as CMU's database is.
 
     That is ``<subject>/<subject>.asf`` and ``<subject>/<subject>_<trial>.amc``.

@@ -21,7 +21,7 @@ FRAME_RATE_HZ = 120.0
 
 
 @dataclass(frozen=True, eq=False)
-class Motion:
+class RecordedMotion:
     """A skeleton in motion. Axes are those of the file: +y is up in CMU's.
 
     Args:
@@ -40,7 +40,7 @@ class Motion:
         >>> bones = {"root": ("", (0.0, 0.0, 0.0)), "shin": ("root", (0.0, -0.4, 0.0))}
         >>> leg = Skeleton.of_bones(bones)
         >>> still = torch.eye(3, dtype=torch.float64).repeat(2, 2, 1, 1)
-        >>> motion = Motion(leg, still, torch.ones(2, 3, dtype=torch.float64))
+        >>> motion = RecordedMotion(leg, still, torch.ones(2, 3, dtype=torch.float64))
         >>> positions, names = motion
         >>> positions.shape, names
         (torch.Size([2, 2, 3]), ('root', 'shin'))
@@ -106,7 +106,7 @@ class Motion:
         yield self.positions
         yield self.names
 
-    def __getitem__(self, frames: slice) -> Motion:
+    def __getitem__(self, frames: slice) -> RecordedMotion:
         """Some of the frames, every n-th if the slice says so; the frame rate follows.
 
         Raises:
@@ -118,12 +118,12 @@ class Motion:
                 expected="a slice that goes forwards", got=str(frames), argument="frames",
                 advice="Flip the positions instead.",
             )  # fmt: skip
-        return Motion(
+        return RecordedMotion(
             self.skeleton, self.rotations[frames], self.root_m[frames],
             self.frame_rate_hz / step, self.first_frame + start,
         )  # fmt: skip
 
-    def on(self, skeleton: Skeleton, *, travel: float = 1.0) -> Motion:
+    def on(self, skeleton: Skeleton, *, travel: float = 1.0) -> RecordedMotion:
         """The same rotations on a skeleton of other proportions.
 
         Args:
@@ -140,7 +140,7 @@ class Motion:
                 argument="skeleton", advice="Take skeleton.scaled(...) of this one.",
             )  # fmt: skip
         root = self.root_m * travel
-        return Motion(skeleton, self.rotations, root, self.frame_rate_hz, self.first_frame)
+        return RecordedMotion(skeleton, self.rotations, root, self.frame_rate_hz, self.first_frame)
 
 
 def read_motion(
@@ -149,7 +149,7 @@ def read_motion(
     *,
     frame_rate_hz: float = FRAME_RATE_HZ,
     unit_m: float = INCH_M,
-) -> Motion:
+) -> RecordedMotion:
     """Read a recorded motion of the Acclaim format: where every joint is in every frame.
 
     The files hold angles; forward kinematics gives, from the root outwards and with C the frame
@@ -213,7 +213,7 @@ def read_motion(
     frames = read_frames(amc, found.skeleton)
     rotations = found.skeleton.compose(_turns(found, frames))
     moved = frames.channels[:, 0, :3] * found.metres_per_unit + found.root_position_m
-    return Motion(found.skeleton, rotations, moved, frame_rate_hz, frames.first_frame)
+    return RecordedMotion(found.skeleton, rotations, moved, frame_rate_hz, frames.first_frame)
 
 
 def _turns(found: AcclaimSkeleton, frames: AcclaimFrames) -> Tensor:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from datasets3d.motion.motion import Motion
+from datasets3d.motion.motion import RecordedMotion
 from datasets3d.views.latents import generator
 from equivariant.errors import ConventionError
 from equivariant.shapes import Float, Int
@@ -36,7 +36,7 @@ class MotionWindows(NamedTuple):
 
 
 def motion_windows(
-    motions: Mapping[str, Motion],
+    motions: Mapping[str, RecordedMotion],
     *,
     past: int = 6,
     future: int = 6,
@@ -80,7 +80,7 @@ def motion_windows(
         >>> leg = Skeleton.of_bones({"root": ("", (0.0, 0.0, 0.0))})
         >>> walk = torch.arange(400.0, dtype=torch.float64)[:, None].expand(-1, 3) / 120
         >>> still = torch.eye(3, dtype=torch.float64).repeat(400, 1, 1, 1)
-        >>> found = motion_windows({"walk": Motion(leg, still, walk)}, windows=50)
+        >>> found = motion_windows({"walk": RecordedMotion(leg, still, walk)}, windows=50)
         >>> found.past.shape, found.future.shape
         (torch.Size([50, 6, 1, 3]), torch.Size([50, 6, 1, 3]))
         >>> bool(torch.allclose(found.velocity, torch.ones_like(found.velocity)))
@@ -121,7 +121,7 @@ def motion_windows(
 
 
 def _check(
-    motions: Mapping[str, Motion], past: int, future: int, every: int, gap: int, windows: int,
+    motions: Mapping[str, RecordedMotion], past: int, future: int, every: int, gap: int, windows: int,
     first_frames: int | None, seed: int,
 ) -> None:  # fmt: skip
     settings = {"past": past, "future": future, "every": every, "gap": gap, "windows": windows}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from datasets3d import Motion, Skeleton
+from datasets3d import RecordedMotion, Skeleton
 from equivariant.groups import SO3
 
 TREE = {
@@ -41,7 +41,7 @@ def invented(seed, frames):
     skeleton = Skeleton.of_bones(TREE)
     angles = 0.5 * torch.randn(frames, len(TREE), 3, generator=generator, dtype=torch.float64)
     root = torch.randn(frames, 3, generator=generator, dtype=torch.float64)
-    return Motion(skeleton, skeleton.compose(SO3().exp(angles)), root)
+    return RecordedMotion(skeleton, skeleton.compose(SO3().exp(angles)), root)
 
 
 @pytest.fixture(scope="session")

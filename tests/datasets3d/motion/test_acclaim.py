@@ -9,7 +9,7 @@ from acclaim_files import slow_positions, texts
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from datasets3d import Motion, Skeleton, read_motion
+from datasets3d import RecordedMotion, Skeleton, read_motion
 from equivariant.actions import Piecewise
 from equivariant.errors import ConventionError, DataFormatError, ShapeError
 from equivariant.groups import SE3
@@ -115,7 +115,7 @@ def test_skeletons_and_motions_refuse_what_does_not_fit(tmp_path):
     with pytest.raises(ConventionError, match="forwards"):
         motion[::-1]
     with pytest.raises(ShapeError, match="rotations"):
-        Motion(leg, motion.rotations, motion.root_m)
+        RecordedMotion(leg, motion.rotations, motion.root_m)
     with pytest.raises(ConventionError, match="frame rate"):
         read_motion(tmp_path / "a.asf", tmp_path / "a.amc", frame_rate_hz=0.0)
     with pytest.raises(ConventionError, match="unit_m"):

@@ -6,7 +6,14 @@ import pytest
 import torch
 from acclaim_files import texts
 
-from datasets3d import Motion, Skeleton, motion_windows, read_motions, split_motions
+from datasets3d import (
+    RecordedMotion,
+    Skeleton,
+    motion_windows,
+    read_motion,
+    read_motions,
+    split_motions,
+)
 from equivariant.errors import ConventionError, DataFormatError
 
 LEG = Skeleton.of_bones({"root": ("", (0.0, 0.0, 0.0)), "shin": ("root", (0.0, -0.4, 0.0))})
@@ -15,7 +22,9 @@ LEG = Skeleton.of_bones({"root": ("", (0.0, 0.0, 0.0)), "shin": ("root", (0.0, -
 def walk(frames, seed, rate=120.0):
     generator = torch.Generator().manual_seed(seed)
     root = torch.randn(frames, 3, generator=generator, dtype=torch.float64).cumsum(0)
-    return Motion(LEG, torch.eye(3, dtype=torch.float64).repeat(frames, 2, 1, 1), root, rate)
+    return RecordedMotion(
+        LEG, torch.eye(3, dtype=torch.float64).repeat(frames, 2, 1, 1), root, rate
+    )
 
 
 MOTIONS = {"b": walk(400, 1), "a": walk(350, 2), "short": walk(20, 3)}
@@ -114,11 +123,13 @@ def test_folders(tmp_path):
 
 
 def test_real_motions_make_windows(real_data):
-    folder = real_data / "cmu_mocap"
-    if not (folder / "35").is_dir():
-        pytest.skip(f"no subject 35 in {folder}")
-    motions = read_motions(folder, subjects=["35"])
+    folder = real_data / "cmu_mocap" / "35"
+    if not folder.is_dir():
+        pytest.skip(f"no motions in {folder}")
+    clips = sorted(folder.glob("*.amc"))[:4]
+    motions = {clip.stem: read_motion(folder / "35.asf", clip) for clip in clips}
     splits = split_motions(motions)
+    assert [len(names) for names in splits.values()] == [2, 1, 1]
     parts = [motion_windows({n: motions[n] for n in names}, past=1, future=1, gap=30)
              for names in splits.values()]  # fmt: skip
     assert [len(part.clip) for part in parts] == [100 * len(names) for names in splits.values()]
