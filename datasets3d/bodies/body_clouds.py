@@ -83,9 +83,13 @@ def body_clouds(
 
 
 def _elements(
-    motions: Mapping[str, RecordedMotion], shown: list[Frame], bodies: Sequence[Body], label: Tensor,
-    *, centred: bool,
-) -> Tensor:  # fmt: skip
+    motions: Mapping[str, RecordedMotion],
+    shown: list[Frame],
+    bodies: Sequence[Body],
+    label: Tensor,
+    *,
+    centred: bool,
+) -> Tensor:
     """The element of every part of every cloud; each motion is made by each body once."""
     rows: dict[tuple[str, int], list[int]] = {}
     for row, ((name, _), k) in enumerate(zip(shown, label.tolist(), strict=True)):

@@ -121,8 +121,8 @@ def motion_windows(
 
 
 def _check(
-    motions: Mapping[str, RecordedMotion], past: int, future: int, every: int, gap: int, windows: int,
-    first_frames: int | None, seed: int,
+    motions: Mapping[str, RecordedMotion], past: int, future: int, every: int, gap: int,
+    windows: int, first_frames: int | None, seed: int,
 ) -> None:  # fmt: skip
     settings = {"past": past, "future": future, "every": every, "gap": gap, "windows": windows}
     settings["first_frames"] = 1 if first_frames is None else first_frames
