@@ -3,14 +3,73 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from equivariant.errors import DataFormatError
-from renderers.scene import Camera, Rendering, camera_axes
+from equivariant.errors import ConventionError, DataFormatError
+from renderers import get
+from renderers.scene import Camera, Mesh, Rendering, Scene, camera_axes
 
 STEEP = 0.1  # a plane seen more edge-on than this within one pixel says nothing
+
+
+def scan_mesh(
+    mesh: Mesh,
+    face_parts: NDArray[np.int64],
+    cameras: Sequence[Camera],
+    *,
+    points: int,
+    generator: np.random.Generator,
+    size_px: int = 160,
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """What depth cameras see of a mesh, and the part of every point: what is hidden is absent.
+
+    Args:
+        mesh: For example ``thing.posed(state)``, ``body.mesh(elements)`` or ``room.mesh(places)``.
+        face_parts: Part of every face, shape (F,).
+        cameras: At least one.
+        points: Points drawn from all pixels that see the mesh, with a return where there are
+            fewer of these; at least 1.
+        generator: Source of the choice.
+        size_px: Side of the depth pictures, at least 1.
+
+    Returns:
+        Points (points, 3), float64, in the coordinates of the mesh, and parts (points,), int64.
+
+    Raises:
+        ConventionError: There is no camera, no point is wanted, or no camera sees the mesh.
+
+    Example:
+        >>> from datasets3d import ArticulatedMeshes
+        >>> source = ArticulatedMeshes(instances=1, classes=["door"])
+        >>> entry = source.entries()[0]
+        >>> thing, state = source.object(entry), source.state(entry, 0)
+        >>> x, part = scan_mesh(thing.posed(state), thing.face_parts, [Camera()], points=50,
+        ...     generator=np.random.default_rng(0))
+        >>> x.shape, part.shape
+        ((50, 3), (50,))
+    """
+    if not cameras or points < 1:
+        raise ConventionError(
+            expected="at least 1 camera and 1 point", got=f"{len(cameras)} and {points}",
+            argument="cameras", advice="Several cameras see more of the surface.",
+        )  # fmt: skip
+    renderer, found, owners = get("embree", samples_per_side=1), [], []
+    for camera in cameras:
+        image = renderer.render(Scene(mesh, camera=camera, floor=None, spot=None), size_px)
+        x, face = depth_points(image, camera)
+        found.append(x)
+        owners.append(face_parts[face])
+    x, part = np.concatenate(found), np.concatenate(owners)
+    if not len(x):
+        raise ConventionError(
+            expected="cameras that see the mesh", got="none that does", argument="cameras",
+            advice="Aim them at the mesh, or take more pixels.",
+        )  # fmt: skip
+    chosen = generator.choice(len(x), points, replace=len(x) < points)
+    return x[chosen], part[chosen]
 
 
 def depth_points(

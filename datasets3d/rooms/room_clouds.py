@@ -11,15 +11,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from datasets3d.clouds.partial_clouds import depth_points
+from datasets3d.clouds.partial_clouds import scan_mesh
 from datasets3d.clouds.piece_clouds import PieceClouds
 from datasets3d.clouds.surface_points import sample_faces
 from datasets3d.rooms.room import Room
 from datasets3d.views.latents import generator
 from equivariant.errors import ConventionError
 from equivariant.shapes import Float, Int
-from renderers import get
-from renderers.scene import Camera, Scene
+from renderers.scene import Camera
 
 
 def room_clouds(
@@ -122,17 +121,15 @@ def scan_room(
             got=f"{cameras} cameras, {points} points, seed {seed}", argument="cameras",
             advice="A room has four corners.",
         )  # fmt: skip
-    mesh, (_, _, parts) = room.mesh(room.arrangement(arrangement)), room.surface
-    renderer, found, owners = get("embree", samples_per_side=1), [], []
-    for camera in corner_cameras(room)[:cameras]:
-        image = renderer.render(Scene(mesh, camera=camera, floor=None, spot=None), size_px)
-        x, face = depth_points(image, camera)
-        found.append(x)
-        owners.append(parts[face])
-    x, part = np.concatenate(found), np.concatenate(owners)
-    draws = generator(seed, f"scan|{room.name}", arrangement, points)
-    chosen = draws.choice(len(x), points, replace=len(x) < points)
-    return RoomScan(torch.from_numpy(x[chosen]), torch.from_numpy(part[chosen]))
+    x, part = scan_mesh(
+        room.mesh(room.arrangement(arrangement)),
+        room.surface[2],
+        corner_cameras(room)[:cameras],
+        points=points,
+        generator=generator(seed, f"scan|{room.name}", arrangement, points),
+        size_px=size_px,
+    )
+    return RoomScan(torch.from_numpy(x), torch.from_numpy(part))
 
 
 def corner_cameras(room: Room, *, height_m: float = 2.2) -> list[Camera]:

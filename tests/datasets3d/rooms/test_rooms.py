@@ -11,15 +11,16 @@ import trimesh
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from datasets3d.clouds.partial_clouds import depth_points, seen_points
-from datasets3d.meshes import MeshFolder, ProceduralMeshes
+from datasets3d.clouds.partial_clouds import depth_points, scan_mesh, seen_points
+from datasets3d.meshes import ArticulatedMeshes, MeshFolder, ProceduralMeshes
+from datasets3d.meshes.normals import face_normals
 from datasets3d.rooms import FurnitureMeshes, arrange, make_rooms, room_clouds, scan_room
 from datasets3d.rooms.arrangement import overlap
 from datasets3d.rooms.room_clouds import corner_cameras
 from equivariant.errors import ConventionError, DataFormatError
 from equivariant.groups import SE2
 from renderers import get
-from renderers.scene import Scene
+from renderers.scene import Camera, Scene
 
 
 @pytest.fixture(scope="module")
@@ -186,6 +187,26 @@ def test_seen_points_against_rays(rooms):
     assert inside_picture.mean() > 0.8 and not seen[~inside_picture].any()
     below = np.array([0.0, 0.0, -1.0])
     assert not seen_points(x + below, image, camera)[inside_picture].any()
+
+
+def test_scans_of_other_meshes_show_their_parts():
+    source = ArticulatedMeshes(instances=1, classes=["drawer"])
+    (entry,) = source.entries()
+    thing, state = source.object(entry), source.state(entry, 0)
+    cameras = [Camera(position=(x, 0.4, 1.2)) for x in (1.8, -1.8)]
+    mesh, draws = thing.posed(state), np.random.default_rng(0)
+    x, part = scan_mesh(mesh, thing.face_parts, cameras, points=200, generator=draws)
+    distance, face = nearest(mesh.vertices[mesh.faces], x)
+    assert distance.max() < 1e-5 and (thing.face_parts[face] == part).mean() > 0.97
+    front, _ = scan_mesh(mesh, thing.face_parts, cameras[:1], points=200, generator=draws)
+    backwards = face_normals(mesh.vertices, mesh.faces)[0][:, 0] < -0.9
+    seen = nearest(mesh.vertices[mesh.faces], front)[1]
+    assert not backwards[seen].any() and backwards[face].mean() > 0.2
+    with pytest.raises(ConventionError, match="that see"):
+        away = Camera(position=(3.0, 0.0, 0.0), target=(9.0, 0.0, 0.0))
+        scan_mesh(mesh, thing.face_parts, [away], points=5, generator=draws)
+    with pytest.raises(ConventionError, match="1 camera"):
+        scan_mesh(mesh, thing.face_parts, [], points=5, generator=draws)
 
 
 def test_rooms_of_any_meshes(real_data):
