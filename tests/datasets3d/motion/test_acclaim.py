@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+
 import numpy as np
 import pytest
 import torch
@@ -268,10 +270,27 @@ def test_real_clips_against_the_slow_reader(real_data):
 
 
 def test_real_clips_are_people(real_data):
+    """Height and speed are those that another reader's forward kinematics gave."""
+    table = real_data / "cmu_mocap" / "manifest.csv"
+    known = {}
+    for row in csv.DictReader(table.read_text().splitlines()) if table.exists() else ():
+        known[row["file"].rpartition("/")[2]] = row
     for amc in clips(real_data, 6):
         motion = read_motion(amc.with_name(f"{amc.parent.name}.asf"), amc)
         up = motion.positions[..., 1]
         assert 1.4 < float((up.amax(1) - up.amin(1)).mean()) < 1.7
         assert -0.1 < float(up.min()) < 0.1
+        if amc.name in known:
+            row = known[amc.name]
+            assert float((up.amax(1) - up.amin(1)).mean()) == pytest.approx(
+                float(row["mean_height_m"]), abs=6e-4
+            )
+            steps = (motion.positions[1:, 0] - motion.positions[:-1, 0]).norm(dim=-1)
+            speed = float(steps.mean()) * motion.frame_rate_hz
+            assert speed == pytest.approx(float(row["mean_root_speed_mps"]), abs=0.02)
+            assert (motion.first_frame, len(motion)) == (
+                int(row["first_frame"]),
+                int(row["n_frames"]),
+            )
         along = motion.positions - motion.positions[:, list(motion.skeleton.start_joints)]
         assert (along.norm(dim=-1) - motion.skeleton.lengths_m).abs().max() < 1e-12
