@@ -75,3 +75,10 @@ class TestNewGroup(example("new_group")["TestUpright"]):
 
 class TestNewObjective(example("new_objective")["TestHardEquivariant"]):
     """The tests that the example inherits."""
+
+
+def test_apen_is_certified(capsys):
+    predicted, told, report = example("apen")["main"](steps=2, objects=6)
+    assert 0 <= predicted <= 1 and 0 <= told <= 1
+    assert report.errors["all"].value <= report.bound
+    assert "certificates" in capsys.readouterr().out

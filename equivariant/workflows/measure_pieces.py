@@ -29,14 +29,17 @@ class PieceReport:
         errors: By part, "all" among them: root of the mean over its points of |p(g·x) - p(x)|₂²,
             p the vector of class probabilities, at most √2; mean over clouds and motions, with
             its interval.
-        certificate: Mean over clouds of the bound on the probability that anything changes;
-            None for networks without one.
-        bound: √2 times it: the bound on "all" in expectation; None likewise.
+        certificate: Mean over clouds of the bound on the probability of a change above the
+            tolerance; None for networks without one.
+        tolerance: That the certificate is about; None likewise.
+        bound: Of the expected change of the mean over points of |p(g·x) - p(x)|₂; None likewise.
+            It is about motions by the law of calibration.
     """
 
     report: EquivarianceReport
     errors: dict[str, Estimate]
     certificate: float | None
+    tolerance: float | None
     bound: float | None
 
     def __str__(self) -> str:
@@ -45,8 +48,8 @@ class PieceReport:
             lines.append(f"{name:>8}  {found.value:.2e} [{found.low:.2e}, {found.high:.2e}]")
         if self.bound is not None:
             lines.append(
-                f"promised: at most {self.bound:.2e} for all, as anything changes with probability "
-                f"at most {self.certificate:.2f}"
+                f"promised for motions as in calibration: {self.bound:.2e} on average; more than "
+                f"{self.tolerance:g} with probability at most {self.certificate:.2f}"
             )
         return "\n".join(lines)
 
@@ -122,6 +125,7 @@ def measure_pieces(
     return PieceReport(
         report, errors,
         float(known.certificate.mean()) if certified else None,
+        known.bound.tolerance if certified else None,
         float(known.bound.mean_error.mean()) if certified else None,
     )  # fmt: skip
 

@@ -59,6 +59,7 @@ def test_known_parts_do_not_change_and_the_certificate_is_shown():
     free = measure_pieces(model, clouds(), PARTS, samples=4)
     assert 1e-6 < free.errors["all"].value <= free.bound
     assert "promised" in str(free)
+    assert free.tolerance == 0
     assert "part 1" in str(free)
 
 

@@ -38,8 +38,10 @@ class APENConfig:
         islands: Points farther apart than this many median distances to the nearest point are
             never in one first cell; None lets first cells reach anywhere.
         resolution: Length below which the size of a cell does not count.
-        norm: "layer", which keeps clouds independent of their batch, "batch", or "none".
-        stochastic: One frame drawn for each cell in training.
+        norm: "batch" learns fastest; in evaluation clouds are independent of their batch all the
+            same. "layer" is so in training too, but hides how large features are; or "none".
+        stochastic: One frame drawn for each cell in training: faster, but what is evaluated is
+            then not what was trained, and short trials learned less.
         gradient: Of the mixture: "detached" or "implicit".
         context: Give the head of a segmenter the maximum of all features over the whole cloud
             too. Still equivariant where partitions are right, but one wrong cell then
@@ -57,8 +59,8 @@ class APENConfig:
     iterations: int = 20
     islands: float | None = 5.0
     resolution: float = 0.01
-    norm: Norm = "layer"
-    stochastic: bool = True
+    norm: Norm = "batch"
+    stochastic: bool = False
     gradient: Gradient = "detached"
     context: bool = False
     hidden: int = 128

@@ -93,9 +93,10 @@ class PiecewiseLayer(nn.Module):
         group: SE3() or E3().
         resolution: Length below which the size of a cell does not count, in the unit of the
             clouds, positive.
-        norm: "layer", which keeps clouds independent of their batch, "batch", or "none".
-        stochastic: In training, use one frame of each cell drawn by its weight, four to five times
-            as fast; in evaluation all are used in any case.
+        norm: See :class:`equivariant.nn.points.layers.FeatureNorm`; "batch" is over the rows,
+            points times frames, of all clouds.
+        stochastic: In training, use one frame of each cell drawn by its weight, a fourth of the
+            rows or fewer; in evaluation all are used in any case.
 
     Raises:
         ConventionError: Sizes out of range or another group.
@@ -119,8 +120,8 @@ class PiecewiseLayer(nn.Module):
         vectors_out: int = 0,
         group: Group | None = None,
         resolution: float = 0.01,
-        norm: Norm = "layer",
-        stochastic: bool = True,
+        norm: Norm = "batch",
+        stochastic: bool = False,
     ) -> None:
         super().__init__()
         self.group = SE3() if group is None else group

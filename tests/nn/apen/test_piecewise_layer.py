@@ -265,7 +265,7 @@ def test_a_drawn_frame_is_right_on_average():
     copies = 4000
     x = one.repeat(copies, 1)[None]
     partition = Partition(torch.arange(copies).repeat_interleave(6)[None])
-    f = layer(SE3())
+    f = layer(SE3(), norm="layer", stochastic=True)
     exact = f(one[None], Partition.single_cell(6, 1))
     f.train()
     mean = f(x, partition)[0].unflatten(1, (copies, 6)).mean(1)
