@@ -91,7 +91,7 @@ class CloudStudy(Study):
             len(self.train_clouds), generator=torch.Generator().manual_seed(job.seed)
         )
         held = len(order) // 5
-        model, record = self._trained(job, rate, max(self.steps // 2, 1), order[held:])
+        model, record = self._trained(job, rate, max(self.steps // 4, 1), order[held:])
         law = law_of("sl3 0.4")
         clouds, labels, _ = transformed_clouds(self.train_clouds, law, seed=job.seed)
         rows = order[:held]

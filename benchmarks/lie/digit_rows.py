@@ -57,7 +57,7 @@ ROWS = (
 )  # fmt: skip
 LIE = {
     "width": 40, "stride": 4, "samples": 8, "radius": 0.4, "scale_radius": 0.25,
-    "lift_radius": 0.3, "conv_radius": 0.8,
+    "lift_radius": 0.3, "conv_radius": 0.5,
 }  # fmt: skip
 ENERGY = PoseEnergyConfig(widths=(8, 16), hidden=24)
 
@@ -95,7 +95,7 @@ class DigitStudy(Study):
 
     mnist: Path
     cache: Path
-    steps: int = 500
+    steps: int = 1500
     batch: int = 32
     energy_steps: int = 3000
     test: int = 1000
@@ -123,7 +123,7 @@ class DigitStudy(Study):
         return {**record, "accuracy": found}
 
     def trial(self, job: Job, rate: float) -> Record:
-        model, record = self._trained(job, rate, max(self.steps // 2, 1))
+        model, record = self._trained(job, rate, max(self.steps // 4, 1))
         return {**record, "validation": accuracy(model, *self.test_set("affnist-style", "val"))}
 
     def _trained(self, job: Job, rate: float, steps: int) -> tuple[nn.Module, Record]:

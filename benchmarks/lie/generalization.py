@@ -6,7 +6,7 @@
 
 Every run is one JSON file under --out and is skipped where that exists, so a stopped study goes
 on; several processes can share a folder with different --rows. Each method's rate is the best of
-three on validation items, after half the steps. ``--table`` writes
+three on validation items, after a quarter of the steps. ``--table`` writes
 benchmarks/results/lie/generalization_{digits,clouds}.json and prints Markdown tables.
 """
 

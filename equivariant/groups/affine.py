@@ -50,6 +50,10 @@ class Affine(Group):
         return self.size * (self.size + 1)
 
     @property
+    def linear_group(self) -> Group:
+        return GL(self.size)
+
+    @property
     def matrix_size(self) -> int:
         return self.size + 1
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -179,6 +179,11 @@ class Group(ABC):
         return n - 1 if affine else n
 
     @property
+    def linear_group(self) -> Group | None:
+        """H, where the group is that of all x ↦ h x + t with h in H; None where it is not one."""
+        return None
+
+    @property
     def preserves_lengths(self) -> bool:
         """Whether every element preserves distances of its space.
 
@@ -342,9 +347,19 @@ class Group(ABC):
         self.check_member(b, "b")
         return safe_norm(self.log(self.inverse(a) @ b))
 
-    def check_element(self, g: Tensor, argument: str = "g") -> None:
-        """Raise ShapeError unless the last two axes are (n, n)."""
+    def check_element(self, g: Any, argument: str = "g") -> None:
+        """Raise unless it is a tensor whose last two axes are (n, n).
+
+        Raises:
+            ConventionError: It is no tensor.
+            ShapeError: The last two axes are not (n, n).
+        """
         n = self.matrix_size
+        if not isinstance(g, Tensor):
+            raise ConventionError(
+                expected=f"elements of {self} as a torch tensor", got=type(g).__name__,
+                argument=argument, advice="torch.as_tensor(matrices) makes one of an array.",
+            )  # fmt: skip
         if g.ndim < 2 or tuple(g.shape[-2:]) != (n, n):
             raise ShapeError(
                 expected=f"elements of {self} as matrices of shape (..., {n}, {n})",
@@ -358,9 +373,14 @@ class Group(ABC):
 
         Raises:
             ShapeError: The last two axes are not (n, n).
-            ConventionError: A matrix is no element.
+            ConventionError: A matrix is no element, or its numbers are integers.
         """
         self.check_element(g, argument)
+        if not g.is_floating_point():
+            raise ConventionError(
+                expected="matrices of floating-point numbers", got=str(g.dtype),
+                argument=argument, advice="matrices.double() keeps all digits.",
+            )  # fmt: skip
         if not numbers_are_known(g):
             return
         member = self.contains(g)

@@ -20,6 +20,7 @@ from equivariant.groups.membership import (
     orthogonality_defect,
 )
 from equivariant.groups.nearest_orthogonal import nearest_orthogonal
+from equivariant.groups.o3 import O3
 from equivariant.groups.reductive import Reductive
 from equivariant.groups.se2 import SE2
 from equivariant.groups.se3 import SE3
@@ -226,6 +227,10 @@ class E2(_WithReflections):
     def proper(self) -> Group:
         return SE2()
 
+    @property
+    def linear_group(self) -> Group:
+        return O2()
+
 
 @dataclass(frozen=True)
 class E3(_WithReflections):
@@ -242,3 +247,7 @@ class E3(_WithReflections):
     @property
     def proper(self) -> Group:
         return SE3()
+
+    @property
+    def linear_group(self) -> Group:
+        return O3()

@@ -45,6 +45,10 @@ class SE2(Group):
     preserves_lengths: ClassVar[bool] = True
     direction_names: ClassVar[tuple[str, ...]] = ("turn", "shift x", "shift y")
 
+    @property
+    def linear_group(self) -> Group:
+        return _SO2
+
     def basis(self) -> Float[Tensor, "d n n"]:
         basis = torch.zeros(3, 3, 3, dtype=torch.float64)
         basis[0, :2, :2] = _SO2.basis()[0]

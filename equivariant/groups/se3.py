@@ -61,6 +61,10 @@ class SE3(Group):
         """Rotation (..., 3, 3) and translation (..., 3) of an element."""
         return g[..., :3, :3], g[..., :3, 3]
 
+    @property
+    def linear_group(self) -> Group:
+        return _SO3
+
     def basis(self) -> Float[Tensor, "d n n"]:
         basis = torch.zeros(6, 4, 4, dtype=torch.float64)
         basis[:3, :3, :3] = _SO3.basis()

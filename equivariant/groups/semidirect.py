@@ -70,6 +70,10 @@ class Semidirect(Group):
         return self.linear.matrix_size
 
     @property
+    def linear_group(self) -> Group:
+        return self.linear
+
+    @property
     def preserves_lengths(self) -> bool:
         return self.linear.preserves_lengths
 

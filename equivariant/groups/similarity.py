@@ -13,6 +13,7 @@ from equivariant.groups.affine import Affine
 from equivariant.groups.base import Group
 from equivariant.groups.membership import affine_defect, determinant, orthogonality_defect
 from equivariant.groups.numerics import at_least_single, axis_names, random_normal
+from equivariant.groups.scaled_rotations import ScaledRotations
 from equivariant.groups.so2 import SO2
 from equivariant.groups.so3 import SO3
 from equivariant.shapes import Coordinates, Float, Matrix, Scalar
@@ -50,6 +51,10 @@ class Sim(Group):
                 expected="2 or 3", got=str(self.size), argument="size",
                 advice="Sim(2) acts on the plane, Sim(3) on space.",
             )  # fmt: skip
+
+    @property
+    def linear_group(self) -> Group:
+        return ScaledRotations(self.size)
 
     @property
     def rotations(self) -> Group:

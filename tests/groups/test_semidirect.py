@@ -21,6 +21,8 @@ from equivariant.groups import (
     ScaledRotations,
     Semidirect,
     Sim,
+    Torus,
+    Translation,
     haar_density,
 )
 from equivariant.testing import GroupContract
@@ -118,3 +120,32 @@ def test_what_moves_no_space_linearly_is_refused():
     half_turn = Semidirect(SL(2)).special_elements()["half turn 01"]
     with pytest.raises(ConventionError, match="negative real axis"):
         Semidirect(SL(2)).log(half_turn)
+
+
+@pytest.mark.parametrize(
+    "group", [SE2(), SE3(), E2(), E3(), Sim(2), Sim(3), Affine(2), Semidirect(SL(3))], ids=str
+)
+def test_groups_with_translations_name_their_linear_part(group):
+    """Its elements with any shift are elements, and the linear parts of elements are its."""
+    linear = group.linear_group
+    generator = torch.Generator().manual_seed(0)
+    g = group.sample(6, generator=generator)
+    assert bool(linear.contains(g[:, :-1, :-1]).all())
+    assert group.dim == linear.dim + linear.matrix_size
+    joined = g.clone()
+    joined[:, :-1, :-1] = linear.sample(6, generator=generator)
+    joined[:, :-1, -1] = torch.randn(6, linear.matrix_size, generator=generator)
+    assert bool(group.contains(joined).all())
+
+
+def test_groups_without_translations_have_no_linear_part():
+    assert {group.linear_group for group in (SO2(), GL(2), SO3(), Translation(2), Torus(2))} == {
+        None
+    }
+
+
+def test_matrices_that_are_no_tensors_of_floats_are_refused():
+    with pytest.raises(ConventionError, match="torch tensor"):
+        GL(2).check_element(torch.eye(2).numpy())
+    with pytest.raises(ConventionError, match="floating-point"):
+        GL(2).check_member(torch.eye(2, dtype=torch.int64))

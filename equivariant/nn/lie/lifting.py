@@ -93,9 +93,10 @@ class LiftConv(nn.Module):
 
         Raises:
             ShapeError: The signal is neither, or empty.
-            ConventionError: Samples of another group.
+            ConventionError: Samples of another group, or a signal of integers.
         """
         check_group(samples, self.group)
+        check_floats(signal)
         samples = samples.to(signal.device)
         if self.inputs == 0:
             return self._lift_cloud(signal, samples, centers)
@@ -143,4 +144,17 @@ def check_group(samples: LieSamples, group: Group) -> None:
         raise ConventionError(
             expected=f"samples of {group}", got=f"samples of {samples.group}",
             argument="samples", advice="Draw them by a law on the layer's group.",
+        )  # fmt: skip
+
+
+def check_floats(signal: Tensor) -> None:
+    """Refuse a signal of integers, to which kernels would be rounded.
+
+    Raises:
+        ConventionError: It is one.
+    """
+    if not signal.is_floating_point():
+        raise ConventionError(
+            expected="floating-point numbers", got=str(signal.dtype), argument="signal",
+            advice="Bytes become images in [0, 1] by signal.float() / 255.",
         )  # fmt: skip

@@ -29,8 +29,9 @@ class LieNetworkConfig:
 
     Args:
         group: H: GL(2), SL(2), ScaledRotations(2), SO2() or O2() for images; these, and GL(3),
-            SL(3), ScaledRotations(3), SO3() or O3() for clouds. The network is about
-            ``Semidirect(group)``.
+            SL(3), ScaledRotations(3), SO3() or O3() for clouds. The network commutes with
+            translations too; a group that holds them (E2(), SE3(), Affine(2), Sim(3)) is taken as
+            its linear part.
         inputs: Channels of images, at least 1; 0 for clouds of points.
         outputs: Classes or other numbers that do not move; None gives the representation.
         width: Channels, at least 1.
@@ -79,6 +80,14 @@ class LieNetworkConfig:
     vectors: int = 0
     dropout: float = 0.0
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.group, Group):
+            raise ConventionError(
+                expected="a group of linear maps", got=repr(self.group), argument="config.group",
+                advice="GL(2), SL(2), ScaledRotations(2), SO2() or O2() for images, say.",
+            )  # fmt: skip
+        object.__setattr__(self, "group", self.group.linear_group or self.group)
 
     def build(self) -> LieNetwork:
         """The network, with fresh weights."""
@@ -166,7 +175,14 @@ class LieNetwork(nn.Module):
 
         Raises:
             ShapeError: The signal is neither, or does not fit the stride.
+            ConventionError: A signal of integers, or of another dtype than the weights.
         """
+        weights = self.norm.gain.dtype
+        if signal.dtype != weights:
+            raise ConventionError(
+                expected=f"the dtype of the weights, {weights}", got=str(signal.dtype),
+                argument="signal", advice="Convert the signal, or the network: network.double().",
+            )  # fmt: skip
         y = self.represent(signal, samples)
         if self.config.outputs is None:
             return y

@@ -8,10 +8,24 @@ from lie_oracles import PLANE, SPACE, draw, moved
 
 from equivariant.actions import DirectSum, ImageWarp, Points
 from equivariant.errors import ConventionError
-from equivariant.groups import GL, SL, SO2, SO3, ScaledRotations, Semidirect
+from equivariant.groups import (
+    E2,
+    GL,
+    O2,
+    SE2,
+    SE3,
+    SL,
+    SO2,
+    SO3,
+    Affine,
+    ScaledRotations,
+    Semidirect,
+    Sim,
+)
 from equivariant.measure import equivariance_error
 from equivariant.nn import LieNetwork, LieNetworkConfig
 from equivariant.nn.lie import LieSamples
+from equivariant.nn.lie.lifting import check_floats
 
 QUARTER = torch.tensor([[0.0, -1.0], [1.0, 0.0]], dtype=torch.float64)
 
@@ -189,3 +203,23 @@ def test_the_default_network_is_for_digits():
     made = LieNetwork()
     assert made.dim == 10
     assert made.eval()(torch.rand(2, 1, 40, 40)).shape == (2, 10)
+
+
+@pytest.mark.parametrize(
+    ("given", "taken"),
+    [(E2(), O2()), (SE2(), SO2()), (Affine(2), GL(2)), (Sim(2), ScaledRotations(2))],
+)
+def test_groups_with_translations_are_taken_by_their_linear_part(given, taken):
+    assert LieNetworkConfig(given).group == taken
+    assert LieNetworkConfig(SE3(), inputs=0, width=4, blocks=0).build().config.group == SO3()
+
+
+def test_signals_that_would_be_read_wrong_are_refused():
+    made = LieNetworkConfig(GL(2), width=4, blocks=1).build().eval()
+    images = torch.rand(2, 1, 8, 8)
+    with pytest.raises(ConventionError, match="dtype of the weights"):
+        made(images.double())
+    with pytest.raises(ConventionError, match="floating-point"):
+        check_floats((255 * images).byte())
+    with pytest.raises(ConventionError, match="at least 1"):
+        made(images, samples=0)
