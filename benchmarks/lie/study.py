@@ -69,7 +69,7 @@ class Study(ABC):
 
     @abstractmethod
     def trial(self, job: Job, rate: float) -> Record:
-        """Train for a quarter as long, and the accuracy on validation items under ``validation``."""
+        """Train for a quarter as long; ``validation`` is the accuracy on validation items."""
 
     @abstractmethod
     def installed(self, row: str) -> bool:
