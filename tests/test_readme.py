@@ -13,7 +13,6 @@ PAGES = [*sorted((ROOT / "docs").glob("*.md")), ROOT / "benchmarks" / "RESULTS.m
 
 def test_python_blocks_run(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(ROOT / "tests" / "measure")  # my_models: small stand-ins
     blocks = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
     assert len(blocks) >= 2
     names = {}
@@ -22,13 +21,13 @@ def test_python_blocks_run(tmp_path, monkeypatch, capsys):
     verdicts = re.findall(
         r"^(not equivariant|equivariant up to rounding): ", capsys.readouterr().out, re.M
     )
-    assert verdicts == ["not equivariant", *["equivariant up to rounding"] * 2]
+    assert verdicts == ["not equivariant"]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_python_blocks_of_pages_run(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(ROOT / "tests" / "measure")
+    monkeypatch.syspath_prepend(ROOT / "tests" / "measure")  # my_models: small stand-ins
     names = {}
     for block in re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL):
         exec(compile(block, str(page), "exec"), names)
