@@ -32,8 +32,8 @@ class PieceReport:
         certificate: Mean over clouds of the bound on the probability of a change above the
             tolerance; None for networks without one.
         tolerance: That the certificate is about; None likewise.
-        bound: Of the expected change of the mean over points of |p(g·x) - p(x)|₂; None likewise.
-            It is about motions by the law of calibration.
+        bound: Bound on the mean of "all" for clouds and motions by the law of calibration, the
+            root of √2 times ``ErrorBound.mean_error``, as |d|² <= √2 |d|; None likewise.
     """
 
     report: EquivarianceReport
@@ -126,7 +126,7 @@ def measure_pieces(
         report, errors,
         float(known.certificate.mean()) if certified else None,
         known.bound.tolerance if certified else None,
-        float(known.bound.mean_error.mean()) if certified else None,
+        float((known.bound.largest * known.bound.mean_error.mean()).sqrt()) if certified else None,
     )  # fmt: skip
 
 

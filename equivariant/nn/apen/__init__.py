@@ -8,6 +8,7 @@ from equivariant.nn.apen.error_bound import (
     delta,
     refinement_failure,
 )
+from equivariant.nn.apen.fixed_point import FixedPointSegmenter
 from equivariant.nn.apen.layer_loss import layer_loss
 from equivariant.nn.apen.mixture import Mixture, MixtureEnergy
 from equivariant.nn.apen.mixture_partition import Coarsening, MixturePartition
@@ -29,6 +30,7 @@ __all__ = [
     "Coarsening",
     "Encoding",
     "ErrorBound",
+    "FixedPointSegmenter",
     "Mixture",
     "MixtureEnergy",
     "MixturePartition",
