@@ -19,11 +19,21 @@ from pathlib import Path
 for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "NUMBA_NUM_THREADS"):
     os.environ.setdefault(variable, "1")
 
+import numpy as np  # noqa: E402
 import torch  # noqa: E402
 
 from benchmarks.lie import cloud_rows, digit_rows  # noqa: E402
-from benchmarks.lie.study import Job, Study, best_rate, markdown, run_all, summary  # noqa: E402
-from equivariant.runs import environment, write_json  # noqa: E402
+from benchmarks.lie.study import (  # noqa: E402
+    Job,
+    Record,
+    Study,
+    best_rate,
+    markdown,
+    run_all,
+    summary,
+)
+from equivariant.report import Line, plot  # noqa: E402
+from equivariant.runs import environment, write_atomically, write_json  # noqa: E402
 
 RESULTS = Path(__file__).parents[1] / "results" / "lie"
 DATA = Path(os.environ.get("EQUIVARIANT_DATA", "../shared/data"))
@@ -90,6 +100,31 @@ def _table(study: Study, folder: Path, results: Path) -> None:
     if curves:
         print()
         print(markdown(found, curves))
+        picture = results / f"generalization_{study.name}.svg"
+        write_atomically(picture, robustness(found).encode())
+
+
+def robustness(found: Record) -> str:
+    """SVG: accuracy of all methods against scale, shear and the radius of Haar measure.
+
+    Only the size of training set that most rows have; bands are one standard deviation.
+    """
+    sizes = [row["size"] for row in found["rows"]]
+    rows = [row for row in found["rows"] if row["size"] == max(sizes, key=sizes.count)]
+    panels: dict[str, dict[str, Line]] = {}
+    for kind, standing in (("scale", 1.0), ("shear", 0.0), ("haar", None)):
+        names = {float(n.split()[1]): n for n in rows[0]["accuracy"] if n.startswith(kind)}
+        if standing is not None:
+            names[standing] = "centred"
+        at = sorted(names)
+        panels[kind] = {row["row"]: _line(row, at, names) for row in rows}
+    return plot(panels, xlabel="how far it was moved", ylabels=["accuracy", "", ""])
+
+
+def _line(row: Record, at: list[float], names: dict[float, str]) -> Line:
+    mean = np.array([row["accuracy"][names[x]]["mean"] for x in at])
+    spread = np.array([row["accuracy"][names[x]]["std"] or 0.0 for x in at])
+    return Line(np.array(at), mean, mean - spread, mean + spread)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,9 @@ from equivariant.shapes import Float
 PART_NUMBERS = 2**18
 """Size of the fields between the steps that are computed at once: a megabyte in float32."""
 
+FEWEST_CHANNELS = 32
+"""Input channels that are computed at once, at least."""
+
 
 def convolve_separably(
     values: Float[Tensor, "batch inputs samples height width"],
@@ -175,7 +178,8 @@ def _parts(
     """How many pictures go together, and the channels that do."""
     inputs, rank, written = mixing.shape[:3]
     numbers = max(rank * written * math.prod(values.shape[3:]), 1)
-    some = min(max(PART_NUMBERS // numbers, 1), inputs)
+    # Each part is added to all outputs: a few channels would not be worth it.
+    some = min(max(PART_NUMBERS // numbers, FEWEST_CHANNELS), inputs)
     pictures = max(PART_NUMBERS // (inputs * numbers), 1)
     joint = mixing.flatten(1, 2)
     found = []
