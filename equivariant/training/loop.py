@@ -102,8 +102,8 @@ def fit(
         The learner, trained, in evaluation mode.
 
     Raises:
-        ConventionError: The folder holds a run with other settings, or a loss or a weight is
-            not finite.
+        ConventionError: The folder holds a run with other settings, or a loss, a gradient or a
+            weight is not finite.
         DataFormatError: The resume file is damaged or belongs to another architecture.
         StorageError: The disk is full; the last checkpoint is whole.
         TrainingStopped: A signal ended the run; a KeyboardInterrupt.
@@ -135,6 +135,7 @@ def fit(
                 _set_rate(optimizer, config, step - 1, budget.progress(step - 1))
                 total, terms = module(**batch.tensors())
                 fabric.backward(total)
+                kept.check_gradients(step)
                 _descend(module, wrapped, config, fabric)
                 if average is not None:
                     average.update(learner)

@@ -8,7 +8,13 @@ from torch.autograd import gradcheck
 
 from equivariant.errors import ConventionError, ShapeError
 from equivariant.groups import SO3
-from equivariant.losses import absolute_difference, angle_difference, geodesic_distance
+from equivariant.losses import (
+    absolute_difference,
+    angle_difference,
+    geodesic_distance,
+    preset,
+)
+from equivariant.losses.contrast.similarity import unit
 
 
 def rng(seed=0):
@@ -90,3 +96,16 @@ def test_half_precision_is_widened_and_other_matrices_refused():
     assert geodesic_distance(a, a).dtype == torch.float32
     assert absolute_difference(a[:, 0, 0], a[:, 0, 0]).dtype == torch.float32
     assert geodesic_distance(a.float(), a[:0].float()).shape == (2, 0)
+
+
+def test_rows_that_are_no_numbers_are_not_hidden():
+    z = torch.tensor([[3.0, 4.0], [torch.nan, 1.0], [torch.inf, 1.0], [3e19, 3e19], [0.0, 1e-9]])
+    found = unit(z)
+    assert torch.allclose(found[0], torch.tensor([0.6, 0.8]))
+    assert bool(found[1:4].isnan().all())
+    assert found[4].tolist() == [0.0, 0.0]
+
+
+def test_a_loss_of_embeddings_that_are_no_numbers_is_none():
+    z = torch.full((8, 4), torch.nan)
+    assert bool(preset("nt_xent").build()(a=z, b=z).total.isnan())

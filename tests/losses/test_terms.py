@@ -194,3 +194,21 @@ def test_refusals():
         alignment(one, one, power=0.0)
     with pytest.raises(ConventionError, match="above 0"):
         uniformity(torch.ones(2, 2), t=-1.0)
+
+
+@pytest.mark.parametrize("shape", [(4096, 8), (64, 256)])
+def test_covariance_in_float32_with_one_column_a_thousand_times_as_large(shape):
+    """A sum of squares of what is left beside large variances: nothing may cancel."""
+    generator = torch.Generator().manual_seed(0)
+    u = torch.randn(*shape, generator=generator)
+    u[:, 0] *= 1e3
+    exact = torch.cov(u.double().T)
+    want = (exact - torch.diag(exact.diagonal())).square().sum() / shape[1]
+    found = u.clone().requires_grad_()
+    value = covariance(found)
+    assert value.dtype == torch.float32
+    assert float(value.detach()) == pytest.approx(float(want), rel=1e-4)
+    wide = u.double().requires_grad_()
+    (expected,) = torch.autograd.grad(covariance(wide), wide)
+    (got,) = torch.autograd.grad(value, found)
+    assert float((got - expected).norm() / expected.norm()) < 1e-4

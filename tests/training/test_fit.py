@@ -169,3 +169,24 @@ def test_two_processes_train_as_one(tmp_path, free_port):
         torch.testing.assert_close(
             torch.tensor(two[key]), torch.tensor(one[key]), atol=1e-9, rtol=1e-9
         )
+
+
+class OneInfinity(Stream):
+    """A stream whose third batch has one number that is infinite."""
+
+    def stream(self, batch_size, *, start=0, rank=0, world=1):
+        batches = super().stream(batch_size, start=start, rank=rank, world=world)
+        for step, batch in enumerate(batches, 1):
+            if step == 3:
+                batch.tensors()["a"][0, 0] = float("inf")
+            yield batch
+
+
+def test_a_gradient_that_is_not_finite_stops_before_it_is_used(tmp_path):
+    learner = make_learner(batch_norm=True)
+    quiet = replace(CONFIG, log_every=100, checkpoint_every=100, probe_every=0)
+    with pytest.raises(
+        ConventionError, match=r"finite gradients.*at step 3.*still those of step 2"
+    ):
+        fit(learner, OneInfinity(), quiet, run=run_at(tmp_path / "run"), progress=False)
+    assert all(bool(p.isfinite().all()) for p in learner.parameters())

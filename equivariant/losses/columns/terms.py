@@ -75,10 +75,15 @@ def covariance(u: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
     check_rows(u)
     n, d = u.shape
     centered = u - u.mean(0)
-    # |UᵀU|² = |UUᵀ|²: the smaller of the two Gram matrices is enough for the sum over all i, j.
-    gram = centered.T @ centered if d <= n else centered @ centered.T
-    diagonal = centered.square().sum(0)
-    return (gram.square().sum() - diagonal.square().sum()) / ((n - 1) ** 2 * d)
+    if d <= n or u.device.type == "mps":  # which has no float64
+        gram = centered.T @ centered
+        others = (gram - torch.diag(gram.diagonal())).square().sum()
+    else:
+        # |UᵀU|² = |UUᵀ|², and N² numbers are fewer than D². The variances are then subtracted
+        # from the sum over all i, j, most of which they can be: in float64.
+        wide = centered.double()
+        others = (wide @ wide.T).square().sum() - wide.square().sum(0).square().sum()
+    return (others / ((n - 1) ** 2 * d)).to(u.dtype)
 
 
 @in_full_precision

@@ -250,10 +250,15 @@ def product(*sides: Side) -> Side:
 
 
 def unit(z: Tensor, eps: float = 1e-8) -> Tensor:
-    """Rows divided by their lengths; rows shorter than eps become 0, with gradient 0."""
+    """Rows divided by their lengths; rows shorter than eps become 0, with gradient 0.
+
+    Rows with NaN or infinity, and those whose squared length overflows, become NaN.
+    """
     square = z.square().sum(-1, keepdim=True)
-    long = square > eps**2
-    return torch.where(long, z * torch.where(long, square, 1.0).rsqrt(), 0.0)
+    short = square <= eps**2  # not so for NaN, which goes through
+    factor = torch.where(short, 1.0, square).rsqrt()
+    factor = torch.where(square.isinf(), torch.nan, factor)
+    return torch.where(short, 0.0, z * factor)
 
 
 def check_constant_on_irreps(factors: Tensor, irreps: str | None, argument: str) -> None:

@@ -94,11 +94,31 @@ class Checkpoints:
         if not numbers or bool(torch.stack([v.abs().amax() for v in numbers.values() if v.numel()])
                                .double().isfinite().all()):  # fmt: skip
             return
+        raise self._not_finite("weights", numbers, f"at step {step}")
+
+    def check_gradients(self, step: int) -> None:
+        """Raise ConventionError, before the weights change, if a gradient is not finite."""
+        numbers = {
+            name: p.grad for name, p in self._learner.named_parameters() if p.grad is not None
+        }
+        if not numbers:
+            return
+        sizes = torch._foreach_norm(list(numbers.values()), ord=float("inf"))
+        # One number to wait for, where all is well.
+        if bool(torch.stack([size.double() for size in sizes]).isfinite().all()):
+            return
+        raise self._not_finite(
+            "gradients",
+            numbers,
+            f"at step {step}, whose weights are still those of step {step - 1}",
+        )
+
+    def _not_finite(self, what: str, numbers: dict[str, Tensor], when: str) -> ConventionError:
         wrong = [name for name, value in numbers.items() if not _finite(value)]
         more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
-        raise ConventionError(
-            expected="finite weights",
-            got=f"NaN or infinity in {', '.join(wrong[:3])}{more} at step {step}",
+        return ConventionError(
+            expected=f"finite {what}",
+            got=f"NaN or infinity in {', '.join(wrong[:3])}{more} {when}",
             argument="learner",
             advice=f"{_last(self.step)} Look for inputs that are not finite, lower the learning "
             "rate, or train in precision 32.",
