@@ -61,15 +61,54 @@ def tensor_parts(action: Action) -> list[TensorPart]:
     return found
 
 
+@dataclass(frozen=True)
+class _Path:
+    """One way in which tensors of kind a, with those of kind c, make tensors of kind b.
+
+    Args:
+        a: Kind of the first factor, of which ``used`` tensors enter.
+        b: Kind of the product.
+        c: Kind of the second factor.
+        used: Number of tensors of kind a.
+        outer: Whether it is the tensor product; otherwise a is applied to c as a linear map.
+    """
+
+    a: TensorPart
+    b: TensorPart
+    c: TensorPart
+    used: int
+    outer: bool
+
+    def __call__(self, x: Tensor, weight: Tensor) -> Tensor:
+        """Shape (items, entries of b) of x of shape (items, inputs)."""
+        a, b, c, items = self.a, self.b, self.c, len(x)
+        rows, columns = b.size ** (b.p + b.q), c.size ** (c.p + c.q)
+        left = a.of(x)[:, : self.used]
+        right = x[:, c.rows].unflatten(-1, (c.channels, columns))
+        if self.outer:
+            first = left.reshape(items, self.used, 1, a.size ** (a.p + a.q), 1)
+            both = first * right.unsqueeze(1).unsqueeze(-2)
+            indices = both.reshape(items, self.used * c.channels, *(b.size,) * (b.p + b.q))
+            made = indices.permute(0, 1, *_outer_order(a, b, c)).flatten(2)
+        else:
+            maps = left.permute(0, 1, *_order(a, b, c)).reshape(items, self.used * rows, columns)
+            applied = (maps @ right.transpose(1, 2)).unflatten(1, (self.used, rows))
+            made = applied.transpose(2, 3).reshape(items, self.used * c.channels, rows)
+        mixed: Tensor = weight.flatten(1) @ made
+        return mixed.flatten(1)
+
+
 class TensorBilinear(nn.Module):
-    """Products of the tensors of x with one another, contracted: y = scale W(x) x.
+    """Products of the tensors of x with one another, linear maps applied and tensor products.
 
-        y_b,o = Σ_c Σ_i Σ_k w_oik a_k : x_c,i
+        y_b,o = scale Σ_a,c Σ_i Σ_k w_oki (a_k · x_c,i),   · application or ⊗
 
-    For every kind of output b and of input c a third kind a of x has just the indices of a map
-    from c to b, T(p_b + q_c, q_b + p_c), and is applied as one. Weights mix channels only, so the
-    product commutes with the group, and for groups of orthogonal matrices p and q count as one. To
-    keep weights few, of a kind with more tensors than entries only that many enter as a.
+    A third kind a of x is applied to c as a linear map where it has just the indices of one from c
+    to b, T(p_b + q_c, q_b + p_c); a ⊗ c goes to b where the indices of both are those of b. Weights
+    mix channels only, so all of it commutes with the group; for groups of orthogonal matrices p
+    and q count as one. To keep weights few, of a kind with more tensors than entries only that
+    many enter as a. The application alone is what Finzi et al. have; from vectors alone it makes
+    no tensor of rank 2.
 
     Args:
         action: On inputs, a sum of Tensors.
@@ -88,51 +127,47 @@ class TensorBilinear(nn.Module):
     Source: Finzi, Welling, Wilson 2021, bilinear layer.
     """
 
-    def __init__(self, action: Action, out: Action | None = None, *, scale: float = 0.1) -> None:
+    def __init__(self, action: Action, out: Action | None = None, *, scale: float = 0.3) -> None:
         super().__init__()
         self.action, self.out = action, action if out is None else out
         self.scale = scale
-        self._in, self._out = tensor_parts(action), tensor_parts(self.out)
+        kinds, self._out = tensor_parts(action), tensor_parts(self.out)
         same = all(isinstance(one, Trivial) or one.orthogonal for one, _ in action.pieces())
-        self._paths: list[tuple[TensorPart, TensorPart, TensorPart, int]] = []
+        self.paths: list[_Path] = []
         weights = []
         for b in self._out:
             own = [
-                (a, c, min(a.channels, a.size ** (a.p + a.q)))
-                for c in self._in
-                for a in self._in
-                if a.p + a.q and _maps(a, b, c, same)
+                _Path(a, b, c, min(a.channels, a.size ** (a.p + a.q)), outer)
+                for a in kinds
+                for c in kinds
+                for outer in (False, True)
+                if a.p + a.q and (_multiplies if outer else _maps)(a, b, c, same)
             ]
-            inputs = sum(c.channels * used for _, c, used in own)
-            for a, c, used in own:
-                self._paths.append((a, b, c, used))
-                normal = torch.randn(b.channels, used, c.channels) / inputs**0.5
-                weights.append(nn.Parameter(normal))
+            inputs = sum(path.c.channels * path.used for path in own)
+            for path in own:
+                shape = (b.channels, path.used, path.c.channels)
+                weights.append(nn.Parameter(torch.randn(shape) / inputs**0.5))
+            self.paths += own
         self.weights = nn.ParameterList(weights)
 
     def forward(self, x: Float[Tensor, "... inputs"]) -> Float[Tensor, "... outputs"]:
         """Shape (..., out.dim) of shape (..., action.dim)."""
         batch = x.shape[:-1]
         flat = x.reshape(batch.numel(), x.shape[-1])
-        y = flat.new_zeros(len(flat), self.out.dim)
-        results: dict[int, Tensor] = {}
-        for weight, (a, b, c, used) in zip(self.weights, self._paths, strict=True):
-            rows, columns = b.size ** (b.p + b.q), c.size ** (c.p + c.q)
-            left = a.of(flat)[:, :used].permute(0, 1, *_order(a, b, c))
-            matrices = left.reshape(len(flat), used * rows, columns)
-            right = flat[:, c.rows].unflatten(-1, (c.channels, columns))
-            applied = matrices @ right.transpose(1, 2)  # (items, used · rows, channels of c)
-            applied = applied.unflatten(1, (used, rows)).permute(0, 2, 1, 3).flatten(2)
-            mixed = (applied @ weight.flatten(1).T).transpose(1, 2).flatten(1)
-            at = b.rows.start
-            results[at] = results[at] + mixed if at in results else mixed
-        starts = sorted(results)
-        if starts:
-            y = torch.cat([results.get(b.rows.start, y[:, b.rows]) for b in self._out], -1)
-        return self.scale * y.reshape(*batch, self.out.dim)
+        found: dict[int, Tensor] = {}
+        for weight, path in zip(self.weights, self.paths, strict=True):
+            at, made = path.b.rows.start, path(flat, weight)
+            found[at] = found[at] + made if at in found else made
+        parts = [
+            found[b.rows.start]
+            if b.rows.start in found
+            else flat.new_zeros(len(flat), b.rows.stop - b.rows.start)
+            for b in self._out
+        ]
+        return self.scale * torch.cat(parts, -1).reshape(*batch, self.out.dim)
 
     def extra_repr(self) -> str:
-        return f"{len(self._paths)} paths, scale={self.scale}"
+        return f"{len(self.paths)} paths, scale={self.scale}"
 
 
 class TensorGate(nn.Module):
@@ -193,6 +228,25 @@ def _maps(a: TensorPart, b: TensorPart, c: TensorPart, orthogonal: bool) -> bool
     if orthogonal:
         return a.p + a.q == b.p + b.q + c.p + c.q
     return a.p == b.p + c.q and a.q == b.q + c.p
+
+
+def _multiplies(a: TensorPart, b: TensorPart, c: TensorPart, orthogonal: bool) -> bool:
+    """Whether the tensor product of kinds a and c, neither scalars, is of kind b."""
+    if not c.p + c.q:
+        return False  # the same as the application to scalars
+    if orthogonal:
+        return a.p + a.q + c.p + c.q == b.p + b.q
+    return (a.p + c.p, a.q + c.q) == (b.p, b.q)
+
+
+def _outer_order(a: TensorPart, b: TensorPart, c: TensorPart) -> list[int]:
+    """Axes of a ⊗ c, after (items, channels), those that move by g first: (p_a, p_c, q_a, q_c)."""
+    first = list(range(2, 2 + b.p + b.q))
+    if (a.p + c.p, a.q + c.q) != (b.p, b.q):
+        return first
+    pa, rest = first[: a.p], first[a.p :]
+    qa, rest = rest[: a.q], rest[a.q :]
+    return [*pa, *rest[: c.p], *qa, *rest[c.p :]]
 
 
 def _order(a: TensorPart, b: TensorPart, c: TensorPart) -> list[int]:

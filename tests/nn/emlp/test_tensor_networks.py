@@ -86,11 +86,12 @@ def test_products_by_hand():
     forms = {
         (1, 0, 1): ("oki,zkc,zic->zo", v, v), (2, 0, 2): ("oki,zkcd,zicd->zo", t, t),
         (1, 1, 0): ("oki,zkb,zi->zob", v, s), (2, 1, 1): ("oki,zkbc,zic->zob", t, v),
-        (2, 2, 0): ("oki,zkbc,zi->zobc", t, s),
+        (2, 2, 0): ("oki,zkbc,zi->zobc", t, s), (1, 2, 1): ("oki,zkb,zic->zobc", v, v),
     }  # fmt: skip
-    assert len(product._paths) == len(forms)
-    for weight, (a, b, c, _) in zip(product.weights, product._paths, strict=True):
-        form, left, right = forms[a.p, b.p, c.p]
+    assert len(product.paths) == len(forms)
+    for weight, path in zip(product.weights, product.paths, strict=True):
+        b = path.b
+        form, left, right = forms[path.a.p, b.p, path.c.p]
         expected[b.p] = expected[b.p] + torch.einsum(form, weight, left, right)
     flat = torch.cat([expected[k].flatten(1) for k in range(3)], -1)
     torch.testing.assert_close(product(x), flat)
@@ -101,9 +102,14 @@ def test_products_pair_each_index_with_its_dual():
     group = SL(2)
     act = Tensors(group, 0) + Tensors(group, 1) + Tensors(group, 0, 1) + Tensors(group, 1, 1)
     product = TensorBilinear(act).double()
-    kinds = {((a.p, a.q), (b.p, b.q), (c.p, c.q)) for a, b, c, _ in product._paths}
+    kinds = {tuple((k.p, k.q) for k in (path.a, path.b, path.c)) for path in product.paths}
     assert ((0, 1), (0, 0), (1, 0)) in kinds
     assert ((1, 1), (1, 0), (1, 0)) in kinds
+    assert (
+        (0, 1),
+        (1, 1),
+        (1, 0),
+    ) in kinds  # a tensor product, its indices in the order of T(1, 1)
     assert ((1, 0), (0, 0), (1, 0)) not in kinds
     g, x = elements(group), normal(8, act.dim)
     torch.testing.assert_close(product(act(g, x)), act(g, product(x)), atol=1e-10, rtol=1e-10)
