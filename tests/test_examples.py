@@ -63,6 +63,12 @@ def test_lie_learns_shapes_and_says_how_invariant_it_is():
     assert report.value("relative") < 0.5
 
 
+def test_soft_finds_the_turns_that_hold():
+    levels = example("soft")["main"](steps=400)
+    assert levels.ordered[0] == "turns about z"
+    assert levels["all turns"].verdict == "broken"
+
+
 def test_pieces_are_drawn(tmp_path):
     elements = example("pieces")["main"](tmp_path / "pieces.png", size_px=16)
     assert len(elements) == 10 and (tmp_path / "pieces.png").exists()

@@ -25,6 +25,11 @@ RECIPES = RecipeRegistry(
             "Digits under affine maps: a network on a linear group, or a plain one, on MNIST.",
             "equivariant.recipes.lie_affnist.recipe",
         ),
+        RecipeEntry(
+            "soft",
+            "A task whose symmetry is partly broken, learned exactly, freely, or softly.",
+            "equivariant.recipes.soft_symmetries.recipe",
+        ),
     ]
 )
 

@@ -77,6 +77,11 @@ class LayerRelaxation:
         self._steps = 0
         self.shares = torch.ones(len(self.layers), dtype=torch.float64)
 
+    @property
+    def ready(self) -> bool:
+        """Whether all declared weights have gradients."""
+        return all(_has_gradient(one.read(), self._parameters) for one in self._maps)
+
     @torch.no_grad()
     def step(self) -> None:
         """Update the shares from the gradients and apply them to the weights.
@@ -110,6 +115,12 @@ class LayerRelaxation:
         if self._steps == 1:
             return torch.ones_like(kept)
         return (self.gain * kept).clamp(max=1.0).sqrt()
+
+
+def _has_gradient(W: Tensor, parameters: dict[int, Tensor]) -> bool:
+    base = W._base if W._base is not None else W
+    parameter = parameters.get(base.data_ptr())
+    return parameter is not None and parameter.grad is not None
 
 
 def _gradient_like(W: Tensor, parameters: dict[int, Tensor]) -> Tensor:

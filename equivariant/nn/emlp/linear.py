@@ -13,7 +13,7 @@ from equivariant.errors import ConventionError
 from equivariant.groups import Group
 from equivariant.shapes import Float, Scalar
 
-Start = Literal["plain", "orthogonal", "nearly", "half"]
+Start = Literal["plain", "orthogonal", "nearly", "half", "scaled"]
 
 
 class DeclaredLinear(nn.Linear):
@@ -27,8 +27,9 @@ class DeclaredLinear(nn.Linear):
         act_in: Action on inputs.
         act_out: Action on outputs.
         start: "plain" as torch.nn.Linear; "orthogonal" W; "nearly": P W + 1e-3 W; "half":
-            ½ P W + ½ W, P on the maps that commute with the actions' group. Biases start uniform
-            in [0, 1) / √outputs.
+            ½ P W + ½ W, P on the maps that commute with the actions' group; "scaled": P W made as
+            long as W, plus 1e-3 W, which learns sooner where equivariant maps are few. Biases
+            start uniform in [0, 1) / √outputs.
 
     Raises:
         ConventionError: Another word.
@@ -44,10 +45,10 @@ class DeclaredLinear(nn.Linear):
     """
 
     def __init__(self, act_in: Action, act_out: Action, *, start: Start = "orthogonal") -> None:
-        if start not in ("plain", "orthogonal", "nearly", "half"):
+        if start not in ("plain", "orthogonal", "nearly", "half", "scaled"):
             raise ConventionError(
-                expected="plain, orthogonal, nearly or half", got=repr(start), argument="start",
-                advice="orthogonal is the paper's for small tasks.",
+                expected="plain, orthogonal, nearly, half or scaled", got=repr(start),
+                argument="start", advice="orthogonal is the paper's for small tasks.",
             )  # fmt: skip
         super().__init__(act_in.dim, act_out.dim)
         self.act_in, self.act_out = act_in, act_out
@@ -58,8 +59,11 @@ class DeclaredLinear(nn.Linear):
             elif start != "plain":
                 nearest = EquivariantMaps(act_in, act_out).projection(self.weight)
                 free = self.weight.clone()
-                mixed = nearest + 1e-3 * free if start == "nearly" else 0.5 * (nearest + free)
-                self.weight.copy_(mixed)
+                if start == "scaled" and bool((nearest != 0).any()):
+                    nearest = nearest * (free.norm() / nearest.norm())
+                self.weight.copy_(
+                    0.5 * (nearest + free) if start == "half" else nearest + 1e-3 * free
+                )
 
 
 class EquivariantLinear(nn.Module):

@@ -76,7 +76,7 @@ class TensorNetwork(nn.Module):
                 expected="actions of a group and at least 1 layer", got=f"{group}, {layers}",
                 argument="act_in", advice="Tensors(group, 1) are vectors of a group.",
             )  # fmt: skip
-        self.act_in, self.act_out = act_in, act_out
+        self.act_in, self.act_out, self.weights = act_in, act_out, weights
         leaking = weights != "exact" if leak is None else leak
 
         def connect(a: Action, b: Action) -> nn.Module:

@@ -181,7 +181,9 @@ def test_linear_layers():
     nearly = DeclaredLinear(act_in, act_out, start="nearly").double()
     half = DeclaredLinear(act_in, act_out, start="half").double()
     maps = EquivariantMaps(act_in, act_out)
-    for layer, share in ((nearly, 1e-3), (half, 0.5)):
+    scaled = DeclaredLinear(act_in, act_out, start="scaled").double()
+    assert float(scaled.weight.norm()) > 2 * float(nearly.weight.norm())
+    for layer, share in ((nearly, 1e-3), (half, 0.5), (scaled, 1e-3)):
         rest = layer.weight - maps.projection(layer.weight)
         assert float(rest.norm().detach()) < 3 * share
 

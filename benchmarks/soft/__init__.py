@@ -1,0 +1,1 @@
+"""Soft equivariance: what each way of asking for a symmetry finds, and what it costs."""

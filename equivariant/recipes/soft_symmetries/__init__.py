@@ -1,0 +1,1 @@
+"""Tasks with symmetries that hold in part, learned exactly, freely and softly."""
