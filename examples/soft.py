@@ -12,7 +12,7 @@ from equivariant.regularizers import Levels, OneShot, SoftEquivariance
 
 
 def data(items: int, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-    """Three forces on a body that is stiff along z: turns about z hold, other turns do not."""
+    """Forces on a body that is stiff along z: turns about z hold, others do not."""
     forces = torch.randn(items, 3, 3, generator=generator)
     return forces.flatten(1), forces.sum(1) * torch.tensor([1.0, 1.0, 0.4])
 
@@ -22,8 +22,7 @@ class Response(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.hidden = nn.Linear(9, 24)
-        self.out = nn.Linear(24, 3)
+        self.hidden, self.out = nn.Linear(9, 24), nn.Linear(24, 3)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         vectors = self.hidden(x).unflatten(-1, (8, 3))
@@ -44,13 +43,13 @@ def main(steps: int = 600) -> Levels:
         },
         representations={"hidden": (3 * vector, hidden), "out": (hidden, vector)},
         penalty="scale_free",
-        strengths=OneShot(0.1, at=steps // 2, power=4.0),
+        strengths=OneShot(0.3, at=3 * steps // 4, power=4.0),
     )
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
     for _ in range(steps):
         x, y = data(128, generator)
-        loss = (model(x) - y).square().mean() + term()
         optimizer.zero_grad()
+        loss = (model(x) - y).square().mean() + term()
         loss.backward()
         optimizer.step()
     print(f"loss {loss.detach():.4f}")
