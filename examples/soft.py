@@ -1,6 +1,6 @@
 """Which symmetries do my data have? A model of your own, three candidates, a table of levels.
 
-    python examples/soft.py
+python examples/soft.py
 """
 
 import torch
