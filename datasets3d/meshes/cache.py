@@ -16,9 +16,11 @@ from typing import Final
 
 import numpy as np
 
+from datasets3d.meshes.decode import Companions
+from datasets3d.meshes.formats.wavefront import companions
 from renderers.scene import Mesh
 
-VERSION: Final = 1  # of the conversion and of the file: raise it when either changes
+VERSION: Final = 2  # of the conversion and of the file: raise it when either changes
 REQUIRED: Final = ("vertices", "faces", "corner_normals")
 ARRAYS: Final = tuple(field.name for field in dataclasses.fields(Mesh))
 
@@ -108,7 +110,7 @@ def content_key(path: Path, settings: dict[str, str | int | float]) -> str:
     for name in _referred(path, data):
         digest.update(name.encode("utf-8", "replace"))
         with contextlib.suppress(OSError, ValueError):
-            digest.update(hashlib.sha256((path.parent / name).read_bytes()).digest())
+            digest.update(hashlib.sha256(Companions(path.parent).get(name)).digest())
     return digest.hexdigest()
 
 
@@ -123,14 +125,10 @@ def _referred(path: Path, data: bytes) -> list[str]:
     if suffix == ".ply":
         header = data[:4096].partition(b"end_header")[0]
         return _texts(re.findall(rb"(?i)texturefile\s+([^\r\n]+)", header))
-    if suffix != ".obj":
-        return []
-    names = []
-    for library in _texts(re.findall(rb"(?m)^\s*mtllib[ \t]+([^\r\n]+)", data)):
-        names.append(library)
-        with contextlib.suppress(OSError, ValueError):
-            material = (path.parent / library).read_bytes()
-            names += _texts(re.findall(rb"(?im)^\s*map_kd[ \t]+([^\r\n]+)", material))
+    names: list[str] = []
+    if suffix == ".obj":
+        with contextlib.suppress(OSError, ValueError):  # decoding says what is wrong
+            names = companions(data, Companions(path.parent).get)
     return names
 
 

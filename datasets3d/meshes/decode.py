@@ -7,7 +7,9 @@ import importlib.util
 import io
 import logging
 import os
+import urllib.parse
 import warnings
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -17,6 +19,9 @@ import trimesh
 from numpy.typing import NDArray
 from PIL import Image
 
+from datasets3d.meshes.formats.gltf import plain_gltf
+from datasets3d.meshes.formats.polygon_file import plain_ply
+from datasets3d.meshes.formats.wavefront import plain_obj
 from datasets3d.meshes.normalize import Triangles
 from datasets3d.meshes.surface import SurfacePiece, face_colors, join
 from datasets3d.meshes.truncation import TEXT_SUFFIXES, check_complete
@@ -42,6 +47,9 @@ def decode(path: Path, *, name: str) -> Triangles:
     - GLB, glTF: base color texture × base color factor × COLOR_0; the last two are linear there
       and are multiplied in linear light. Transparency, other maps and skins are ignored.
     - OFF, STL: grey.
+
+    What the formats allow and trimesh does not read is first rewritten by
+    :mod:`datasets3d.meshes.formats`, or refused by name.
 
     A missing material file or image leaves the color of the material, or grey. Textures larger
     than 1024 pixels are averaged down to that. Of several textures see :func:`surface.join`.
@@ -104,10 +112,12 @@ class Companions(trimesh.resolvers.Resolver):
     """Hands trimesh the files that a mesh file refers to.
 
     They may lie in the mesh's folder or anywhere below the folder above it, because ShapeNetCore
-    keeps ``images`` beside ``models``; names that lead elsewhere count as missing.
+    keeps ``images`` beside ``models``; names that lead elsewhere count as missing. Names may be
+    percent-encoded, and of another letter case than the file's.
 
     Args:
         folder: Where the mesh file lies.
+        made: Contents by name of what is no file.
 
     Example:
         >>> Companions(Path("no/such/folder")).get("../../secret.png")
@@ -116,15 +126,22 @@ class Companions(trimesh.resolvers.Resolver):
         FileNotFoundError: ../../secret.png
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, made: Mapping[str, bytes] | None = None) -> None:
         self.folder = Path(os.path.abspath(folder))
+        self.made = dict(made or {})
 
     def get(self, key: str) -> bytes:
         """Contents of a file, named relative to the folder, with either kind of slash."""
-        place = Path(os.path.normpath(self.folder / key.strip().replace("\\", "/")))
-        if not place.is_relative_to(self.folder.parent):
-            raise FileNotFoundError(key)
-        return place.read_bytes()
+        if key in self.made:
+            return self.made[key]
+        name = key.strip().replace("\\", "/")
+        for spelling in (name, urllib.parse.unquote(name)):
+            place = Path(os.path.normpath(self.folder / spelling))
+            if not place.is_relative_to(self.folder.parent):
+                raise FileNotFoundError(key)
+            if (found := _whatever_its_case(place)) is not None:
+                return found.read_bytes()
+        raise FileNotFoundError(key)
 
     def __getitem__(self, key: str) -> bytes:
         return self.get(key)
@@ -135,15 +152,32 @@ class Companions(trimesh.resolvers.Resolver):
 
     def namespaced(self, namespace: str) -> Companions:
         """The same, one folder down."""
-        return Companions(self.folder / namespace)
+        return Companions(self.folder / namespace, self.made)
 
     def keys(self) -> list[str]:
         """Names of the files in the folder itself."""
         return sorted(os.listdir(self.folder))
 
 
+def _whatever_its_case(place: Path) -> Path | None:
+    """The file of this name, or the first in order whose name differs in letter case alone."""
+    if place.is_file() or not place.parent.is_dir():
+        return place if place.is_file() else None
+    alike = [name for name in os.listdir(place.parent) if name.lower() == place.name.lower()]
+    return place.parent / min(alike) if alike else None
+
+
 def _scene(data: bytes, path: Path, suffix: str) -> Any:
-    if suffix in TEXT_SUFFIXES:
+    files = Companions(path.parent)
+    if suffix == ".obj":
+        data, made = plain_obj(data, files.get)
+        files = Companions(path.parent, made)
+    elif suffix in (".glb", ".gltf"):
+        plain = plain_gltf(data, files.get)
+        data, suffix = (data, suffix) if plain is None else (plain, ".gltf")
+    elif suffix == ".ply":
+        data = plain_ply(data) or data
+    elif suffix in TEXT_SUFFIXES:
         try:
             data.decode("utf-8")
         except UnicodeDecodeError:  # a comment in an old encoding; the numbers are ASCII
@@ -151,7 +185,7 @@ def _scene(data: bytes, path: Path, suffix: str) -> Any:
     return trimesh.load_scene(
         io.BytesIO(data),
         file_type=suffix[1:],
-        resolver=Companions(path.parent),
+        resolver=files,
         process=False,
     )
 

@@ -14,7 +14,9 @@ from datasets3d.meshes.source import MeshEntry, Split
 from equivariant.errors import DataFormatError
 
 SPLITS: Final[dict[str, Split]] = {"train": "train", "test": "val", "val": "val"}
-SHAPENET: Final = ("models/model_normalized.obj", "model_normalized.obj", "model.obj")
+MODEL_FILES: Final = (  # of ShapeNetCore 2 and 1, and of Sketchfab and Objaverse
+    "models/model_normalized.obj", "model_normalized.obj", "model.obj", "scene.gltf", "scene.glb",
+)  # fmt: skip
 Found = tuple[str, str, Split | None, str]  # class folder, stem, split, path from the root
 
 
@@ -26,10 +28,12 @@ def scan(root: Path) -> list[MeshEntry]:
     - directly, or in sub-folders ``train``, ``val`` and ``test`` (``test`` becomes "val"):
       ``chair/a.glb``, ModelNet's ``chair/train/chair_0001.off``;
     - one folder per model, ShapeNetCore's ``03001627/<model>/models/model_normalized.obj``
-      (version 2) or ``03001627/<model>/model.obj`` (version 1); the model's folder is its name.
+      (version 2) or ``03001627/<model>/model.obj`` (version 1), Sketchfab's and Objaverse's
+      ``chair/<uid>/scene.gltf``; the model's folder is its name.
 
     ``train``, ``val`` and ``test`` folders of the root that hold no mesh themselves are split
-    folders around the same layouts. Mesh files beside no class folder make one class, named after
+    folders around the same layouts, unless all that they hold are such folders with meshes: then
+    they are classes of these names. Mesh files beside no class folder make one class, named after
     the root. Everything else is ignored: other files, deeper folders, folders without a mesh.
 
     Names: characters but ASCII letters, digits, ``_ . -`` become ``_``, leading dots too. Files
@@ -58,7 +62,7 @@ def scan(root: Path) -> list[MeshEntry]:
     try:
         found = _classes(root, root)
         for folder, split in ((root / name, split) for name, split in SPLITS.items()):
-            if folder.is_dir() and not _meshes(folder):
+            if folder.is_dir() and _is_split(folder):
                 found += [(c, stem, split, p) for c, stem, _, p in _classes(folder, root)]
         if not found:
             found = [(root.resolve().name, p.stem, None, p.name) for p in _meshes(root)]
@@ -77,10 +81,17 @@ def scan(root: Path) -> list[MeshEntry]:
 def _classes(folder: Path, root: Path) -> list[Found]:
     found: list[Found] = []
     for path in _folders(folder):
-        if folder == root and path.name in SPLITS and not _meshes(path):
+        if folder == root and path.name in SPLITS and _is_split(path):
             continue
         found += _class(path, root)
     return found
+
+
+def _is_split(folder: Path) -> bool:
+    """Whether a folder with the name of a split holds classes, not the splits of a class."""
+    inner = _folders(folder)
+    splits = [path for path in inner if path.name in SPLITS and _meshes(path)]
+    return not _meshes(folder) and not (splits and len(splits) == len(inner))
 
 
 def _class(folder: Path, root: Path) -> list[Found]:
@@ -91,7 +102,7 @@ def _class(folder: Path, root: Path) -> list[Found]:
         if split is not None:
             found += [(name, p.stem, split, _from(root, p)) for p in _meshes(path)]
             continue
-        model = next((path / inner for inner in SHAPENET if (path / inner).is_file()), None)
+        model = next((path / inner for inner in MODEL_FILES if (path / inner).is_file()), None)
         if model is not None:
             found.append((name, path.name, None, _from(root, model)))
     return found

@@ -1,0 +1,196 @@
+"""OBJ and MTL text as exporters write it, rewritten in the dialect that the reader knows."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Final
+
+import numpy as np
+
+from datasets3d.meshes.formats.polygons import ear_clipped
+
+COMBINED: Final = "\x00materials.mtl"  # no file has this name
+OPTIONS: Final = {"-mm": 2, "-o": 3, "-s": 3, "-t": 3}  # of map_Kd: most numbers; others take one
+Read = Callable[[str], bytes]
+
+
+def plain_obj(data: bytes, read: Read) -> tuple[bytes, dict[str, bytes]]:
+    """An OBJ file in plain words, and the one material library that it then names.
+
+    Negative indices become absolute where they stand; tabs, indentation, byte-order marks,
+    continued lines and comments after numbers go; polygons that are not convex become triangles
+    (a reader would take a fan); all material libraries become one, in which texture names are
+    those of files that are there.
+
+    Args:
+        data: Contents of the file.
+        read: Gives the contents of a file that it names; raises OSError where there is none.
+
+    Returns:
+        The file, and its companions by name.
+
+    Raises:
+        ValueError: An index or a number is none; a texture is scaled or shifted by options.
+
+    Example:
+        >>> text = b"v 0 0 0\\nv 1 0 0\\n\\tv 0 1 0 # top\\nf -3 -2 -1\\n"
+        >>> plain_obj(text, lambda name: b"")[0].splitlines()[3]
+        b'f 1 2 3'
+    """
+    lines, libraries = _Lines(), []
+    for line in _text(data).replace("\\\r\n", " ").replace("\\\n", " ").splitlines():
+        word, _, rest = line.strip().partition(" ") if "\t" not in line else _parted(line)
+        if word == "mtllib":
+            libraries.append(rest.strip())
+        else:
+            lines.add(word, rest)
+    found = [plain_mtl(read(name), read) for line in libraries for name in _files(line, read)]
+    if not found:
+        return lines.joined(), {}
+    lines.first = f"mtllib {COMBINED}"
+    return lines.joined(), {COMBINED: b"\n".join(found)}
+
+
+def plain_mtl(data: bytes, read: Read) -> bytes:
+    """A material library whose ``map_Kd`` name files that are there, without options.
+
+    Args:
+        data: Contents of the file.
+        read: As for :func:`plain_obj`.
+
+    Raises:
+        ValueError: A texture is scaled or shifted by options.
+
+    Example:
+        >>> plain_mtl(b"newmtl a\\n\\tmap_Kd -clamp on red.png", lambda name: b"")
+        b'newmtl a\\nmap_Kd red.png'
+    """
+    lines = []
+    for line in _text(data).splitlines():
+        word, _, rest = _parted(line)
+        if word.lower() == "map_kd":
+            name = _texture(rest)
+            rest = next((n for n in _spellings(name) if _there(n, read)), name)
+            word = "map_Kd"
+        lines.append(f"{word} {rest}".strip())
+    return "\n".join(lines).encode()
+
+
+def companions(data: bytes, read: Read) -> list[str]:
+    """Names of the files that an OBJ file needs, material libraries and then their textures."""
+    names = []
+    for line in re.findall(rb"(?m)^\s*mtllib[ \t]+([^\r\n]+)", data):
+        for name in _files(_text(line).strip(), read):
+            names.append(name)
+            for texture in re.findall(rb"(?im)^\s*map_kd[ \t]+([^\r\n]+)", read(name)):
+                written = _texture(_text(texture))
+                names.append(next((n for n in _spellings(written) if _there(n, read)), written))
+    return names
+
+
+class _Lines:
+    """The lines of a plain file, as they are found."""
+
+    def __init__(self) -> None:
+        self.first, self.lines = "", list[str]()
+        self.points: list[tuple[float, ...]] = []
+        self.counts = {"v": 0, "vt": 0, "vn": 0}
+
+    def add(self, word: str, rest: str) -> None:
+        """One more line."""
+        if word in self.counts:
+            numbers = rest.partition("#")[0].split()
+            self.counts[word] += 1
+            if word == "v":
+                self.points.append(tuple(float(x) for x in numbers[:3]))
+            self.lines.append(f"{word} {' '.join(numbers)}")
+        elif word in ("f", "fo"):
+            self._face(rest.partition("#")[0].split())
+        elif word and not word.startswith("#"):
+            self.lines.append(f"{word} {rest.strip()}")
+
+    def joined(self) -> bytes:
+        """The file."""
+        return "\n".join([self.first, *self.lines] if self.first else self.lines).encode() + b"\n"
+
+    def _face(self, corners: list[str]) -> None:
+        fixed = [self._corner(corner) for corner in corners]
+        if len(fixed) > 3:
+            places = [int(corner.partition("/")[0]) - 1 for corner in fixed]
+            if max(places) < len(self.points):  # else the reader refuses it
+                triangles = ear_clipped(np.array([self.points[p] for p in places]))
+                if triangles is not None:
+                    self.lines += [f"f {fixed[a]} {fixed[b]} {fixed[c]}" for a, b, c in triangles]
+                    return
+        self.lines.append(f"f {' '.join(fixed)}")
+
+    def _corner(self, corner: str) -> str:
+        if "-" not in corner:
+            return corner
+        parts = corner.split("/")
+        for place, (part, kind) in enumerate(zip(parts, self.counts, strict=False)):
+            if part.startswith("-"):
+                index = self.counts[kind] + 1 + int(part)
+                if index < 1:
+                    raise ValueError(f"index {part} before the first {kind}")
+                parts[place] = str(index)
+        return "/".join(parts)
+
+
+def _parted(line: str) -> tuple[str, str, str]:
+    word, _, rest = line.strip().replace("\t", " ").partition(" ")
+    return word, " ", rest.strip()
+
+
+def _text(data: bytes) -> str:
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:  # a comment in an old encoding; the numbers are ASCII
+        return data.decode("latin-1").removeprefix("ï»¿")
+
+
+def _files(line: str, read: Read) -> list[str]:
+    """The libraries of a ``mtllib`` line: one name, with spaces, that is there, or several."""
+    for names in ([line], line.split()):
+        found = [next((n for n in _spellings(x) if _there(n, read)), None) for x in names]
+        if any(found):
+            return [name for name in found if name is not None]
+    return []
+
+
+def _spellings(name: str) -> list[str]:
+    """How a file may be called: as written, or by its last part alone (paths of other machines)."""
+    clean = re.sub(r"[\\/]+", "/", name.strip().strip('"'))
+    return [clean, clean.rpartition("/")[2]]
+
+
+def _there(name: str, read: Read) -> bool:
+    try:
+        read(name)
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def _texture(rest: str) -> str:
+    """The file name of a ``map_Kd`` line, behind its options."""
+    words = rest.split()
+    while len(words) > 1 and words[0].startswith("-"):
+        option, words = words[0], words[1:]
+        values: list[str] = []
+        most = OPTIONS.get(option, 1)
+        while len(values) < most and len(words) > 1 and (most == 1 or _is_number(words[0])):
+            values.append(words.pop(0))
+        plain = {"-s": 1.0, "-o": 0.0}.get(option)
+        if plain is not None and any(float(value) != plain for value in values):
+            raise ValueError(f"map_Kd {option} {' '.join(values)}: bake it into the coordinates")
+    return " ".join(words)
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True
