@@ -86,7 +86,7 @@ class GL(Reductive):
         return at_least_single(principal_log, g).flatten(-2)
 
     def defect(self, g: Matrix) -> Scalar:
-        positive = determinant(g) > 0
+        positive = determinant(g.double()) > 0  # float32 would lose the sign from cond(g) of 1e6
         return torch.where(positive, torch.zeros_like(g[..., 0, 0]), torch.inf)
 
     @property

@@ -26,8 +26,8 @@ def nearest_orthogonal(matrix: Matrix, *, special: bool) -> Matrix:
         special: Ask for determinant 1.
 
     Returns:
-        Shape (..., n, n), dtype of the input. Derivatives of any order exist, backward; works
-        under ``torch.vmap`` and ``torch.compile``.
+        Shape (..., n, n), dtype of the input. Derivatives of any order exist, in both
+        modes; works under ``torch.vmap`` and ``torch.compile``.
 
     Example:
         >>> nearest_orthogonal(3.0 * torch.eye(2), special=True)
@@ -57,13 +57,15 @@ class _NearestOrthogonal(torch.autograd.Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
         ctx.save_for_backward(inputs[0], output)
+        ctx.save_for_forward(inputs[0], output)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        matrix, nearest = ctx.saved_tensors
-        h = nearest.mT @ matrix
-        turned = nearest.mT @ grad
-        return nearest @ _turning(0.5 * (h + h.mT), turned - turned.mT), None
+        return _change_of_nearest(*ctx.saved_tensors, grad), None
+
+    @staticmethod
+    def jvp(ctx: Any, change: Tensor, _: None) -> Tensor:
+        return _change_of_nearest(*ctx.saved_tensors, change)
 
 
 class _Turning(torch.autograd.Function):
@@ -87,12 +89,28 @@ class _Turning(torch.autograd.Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
         ctx.save_for_backward(inputs[0], output)
+        ctx.save_for_forward(inputs[0], output)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
         h, turning = ctx.saved_tensors
         back = _turning(h, 0.5 * (grad - grad.mT))
         return turning @ back + back @ turning, back
+
+    @staticmethod
+    def jvp(ctx: Any, h_change: Tensor | None, z_change: Tensor | None) -> Tensor:
+        h, turning = ctx.saved_tensors
+        change = torch.zeros_like(turning) if z_change is None else z_change
+        if h_change is not None:
+            change = change - turning @ h_change - h_change @ turning
+        return _turning(h, change)
+
+
+def _change_of_nearest(matrix: Tensor, nearest: Tensor, change: Tensor) -> Tensor:
+    """dR of dM = change; the map is self-adjoint."""
+    h = nearest.mT @ matrix
+    turned = nearest.mT @ change
+    return nearest @ _turning(0.5 * (h + h.mT), turned - turned.mT)
 
 
 def _turning(h: Tensor, z: Tensor) -> Tensor:

@@ -104,11 +104,13 @@ class SL(Reductive):
 
             |det g - 1| / (|cof g| max(1, |g_ij|))
 
-        since the cofactors are the gradient of the determinant; infinite where det g <= 0.
+        since the cofactors are the gradient of the determinant; infinite where det g <= 0. In
+        float64, as narrower numbers lose the sign of the determinant from cond(g) of 1e6.
         """
-        det, size = determinant(g), g.abs().amax((-2, -1)).clamp(min=1.0)
-        distance = (det - 1).abs() / (_cofactor_norm(g) * size)
-        return torch.where(det > 0, distance, torch.inf)
+        wide = g.double()
+        det, size = determinant(wide), wide.abs().amax((-2, -1)).clamp(min=1.0)
+        distance = (det - 1).abs() / (_cofactor_norm(wide) * size)
+        return torch.where(det > 0, distance, torch.inf).to(g.dtype)
 
     def inverse(self, g: Matrix) -> Matrix:
         self.check_element(g)

@@ -11,7 +11,11 @@ from torch import Tensor
 
 from equivariant.errors import ConventionError, ShapeError
 from equivariant.groups.base import Group
-from equivariant.groups.membership import determinant
+from equivariant.groups.membership import (
+    determinant,
+    membership_tolerance,
+    numbers_are_known,
+)
 from equivariant.groups.reductive import Reductive
 from equivariant.shapes import Coordinates, Float, Matrix, Scalar
 
@@ -64,9 +68,11 @@ class Decomposition(ABC):
         Raises:
             ShapeError: There are more or fewer factors than :meth:`split` gives, or the shape of
                 one does not fit.
+            ConventionError: Factors of integers, or of different dtypes.
         """
         self.check_factors(factors)
-        return functools.reduce(torch.matmul, factors)
+        product: Matrix = functools.reduce(torch.matmul, [factor.double() for factor in factors])
+        return product.to(factors[0].dtype)
 
     @abstractmethod
     def coordinates(self, h: Matrix) -> Coordinates:
@@ -83,6 +89,7 @@ class Decomposition(ABC):
 
         Raises:
             ShapeError: The last axis is not k.
+            ConventionError: Coordinates are no tensor of floating-point numbers.
         """
 
     @abstractmethod
@@ -97,6 +104,11 @@ class Decomposition(ABC):
 
         Returns:
             Shape (...).
+
+        Raises:
+            ShapeError: Another number of factors, or the shape of one does not fit.
+            ConventionError: A factor is not what its place asks for: factors in another order, or
+                one that rounding has made indefinite.
         """
 
     @property
@@ -121,18 +133,55 @@ class Decomposition(ABC):
         return self.group
 
     def check_factors(self, factors: tuple[Tensor, ...]) -> None:
-        """Raise ShapeError unless there is one stack of matrices for each name in ``factors``."""
+        """Raise unless there is a stack of matrices for each name in ``factors``, of one dtype."""
         if len(factors) != len(self.factors):
             raise ShapeError(
                 expected=f"{len(self.factors)} factors: {', '.join(self.factors)}",
                 got=f"{len(factors)}", argument="factors",
-                advice="Pass what split(h) gives: merge(*decomposition.split(h)).",
+                advice="Pass what split(h) gives: one argument each, as in f(*split(h)).",
             )  # fmt: skip
         for name, factor in zip(self.factors, factors, strict=True):
             self.group.check_element(factor, name)
+        dtypes = {factor.dtype for factor in factors}
+        if len(dtypes) > 1 or not factors[0].is_floating_point():
+            raise ConventionError(
+                expected="factors of one floating-point dtype",
+                got=", ".join(str(factor.dtype) for factor in factors), argument="factors",
+                advice="factor.double() keeps all digits.",
+            )  # fmt: skip
+
+    def check_stretch(self, factor: Matrix, name: str, *, diagonal: bool) -> None:
+        """Raise ConventionError unless matrices are symmetric, or diagonal, and positive definite.
+
+        As far as their numbers can be looked at.
+        """
+        if not numbers_are_known(factor):
+            return
+        wide = factor.detach().double()
+        eye = torch.eye(wide.shape[-1], dtype=wide.dtype, device=wide.device)
+        away = (wide - (wide * eye if diagonal else wide.mT)).abs().amax((-2, -1))
+        fits = away <= membership_tolerance(factor.dtype) * wide.abs().amax((-2, -1))
+        even = torch.where(fits[..., None, None], 0.5 * (wide + wide.mT), eye)
+        fits &= torch.linalg.eigvalsh(even).amin(-1) > 0
+        if not bool(fits.all()):
+            raise ConventionError(
+                expected=f"{'diagonal' if diagonal else 'symmetric'} matrices with positive "
+                "eigenvalues",
+                got=f"{int((~fits).sum())} of {fits.numel()} others, the first "
+                f"{factor.detach()[~fits][0].tolist()}",
+                argument=name,
+                advice=f"The factors are {', '.join(self.factors)}, in this order; split "
+                "elements of large condition number in float64.",
+            )  # fmt: skip
 
     def check_count(self, c: Tensor, count: int) -> None:
-        """Raise ShapeError unless the last axis of coordinates has ``count`` numbers."""
+        """Raise unless coordinates are floating-point tensors whose last axis has ``count``."""
+        if not isinstance(c, Tensor) or not c.is_floating_point():
+            raise ConventionError(
+                expected="coordinates as a tensor of floating-point numbers",
+                got=str(c.dtype) if isinstance(c, Tensor) else type(c).__name__, argument="c",
+                advice="torch.as_tensor(numbers, dtype=torch.float64) makes one.",
+            )  # fmt: skip
         if c.ndim < 1 or c.shape[-1] != count:
             raise ShapeError(
                 expected=f"coordinates of {self}, shape (..., {count})",

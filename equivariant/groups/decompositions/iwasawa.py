@@ -119,9 +119,11 @@ class Iwasawa(Decomposition):
 
         Raises:
             ShapeError: There are not three factors, or the shape of one does not fit.
+            ConventionError: A is not diagonal and positive.
         """
         self.check_factors(factors)
         a = factors[self.order.index("A")]
+        self.check_stretch(a, "A", diagonal=True)
         n, sign = a.shape[-1], {"KAN": 1.0, "NAK": -1.0}.get(self.order, 0.0)
         powers = sign * (n - 1 - 2 * torch.arange(n, dtype=torch.float64, device=a.device))
         return (stretch_of(a) @ powers).to(a.dtype)

@@ -71,9 +71,9 @@ class KAK(Decomposition):
             h: Elements, shape (..., n, n).
 
         Returns:
-            Shape (..., n, n) each, in the dtype of h; det k₁ = 1. Differentiable once; where
-            singular values repeat the rotations have no derivative, and the components that do
-            not exist are zero.
+            Shape (..., n, n) each, in the dtype of h; det k₁ = 1. Derivatives of any order
+            exist, in both modes; where singular values repeat the rotations have none, and the
+            components that do not exist are zero.
 
         Raises:
             ShapeError: The last two axes are not (n, n).
@@ -94,8 +94,9 @@ class KAK(Decomposition):
 
     def from_coordinates(self, c: Coordinates) -> Matrix:
         turns = self.linear_group.orthogonal_subgroup
-        rows = self.linear_group.stretches().to(c.device)
+        rows = self.linear_group.stretches()
         self.check_count(c, 2 * turns.dim + len(rows))
+        rows = rows.to(c.device)
         first, stretch, last = c.double().split([turns.dim, len(rows), turns.dim], -1)
         middle = torch.diag_embed((stretch @ rows).exp())
         return (turns.exp(first) @ middle @ turns.exp(last)).to(c.dtype)
@@ -107,12 +108,14 @@ class KAK(Decomposition):
             *factors: k₁, exp(diag H), k₂, shape (..., n, n) each; only H matters, in any order.
 
         Returns:
-            Shape (...).
+            Shape (...). No derivative exists where singular values repeat.
 
         Raises:
             ShapeError: There are not three factors, or the shape of one does not fit.
+            ConventionError: The second is not diagonal and positive.
         """
         self.check_factors(factors)
+        self.check_stretch(factors[1], "exp H", diagonal=True)
         h = stretch_of(factors[1])
         gaps = [(h[..., i] - h[..., j]).abs() for i, j in self.linear_group.roots()]
         density = sum((log_sinh(gap) for gap in gaps), torch.zeros_like(h[..., 0]))
@@ -132,19 +135,36 @@ class _SingularVectors(torch.autograd.Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
         ctx.save_for_backward(*output)
+        ctx.save_for_forward(*output)
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, gu: Tensor, gs: Tensor, gvh: Tensor) -> Tensor:
         u, s, vh = ctx.saved_tensors
-        # dU = U Ω, dV = V Ψ:  Uᵀ dh V = Ω S + dS - S Ψ
-        row, column = s.unsqueeze(-1), s.unsqueeze(-2)
-        gap, size = column - row, column + row
-        usable = gap.abs() > 64 * torch.finfo(s.dtype).eps * size
-        inverse = torch.where(usable, 1 / torch.where(usable, gap * size, 1.0), 0.0)
+        row, column, inverse = _differences(s)
         left, right = u.mT @ gu, vh @ gvh.mT
         left, right = 0.5 * (left - left.mT), 0.5 * (right - right.mT)
         # Ω_ij = (s_j E_ij + s_i E_ji) / (s_j² - s_i²),  Ψ_ij = (s_i E_ij + s_j E_ji) / (same)
         change = 2 * inverse * (left * column + right * row)
         back: Tensor = u @ (change + torch.diag_embed(gs)) @ vh
         return back
+
+    @staticmethod
+    def jvp(ctx: Any, change: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        u, s, vh = ctx.saved_tensors
+        row, column, inverse = _differences(s)
+        seen = u.mT @ change @ vh.mT
+        left = inverse * (column * seen + row * seen.mT)
+        right = inverse * (row * seen + column * seen.mT)
+        return u @ left, seen.diagonal(dim1=-2, dim2=-1), -right @ vh
+
+
+def _differences(s: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """s_i, s_j and 1 / (s_j² - s_i²), or 0 for that, of dU = U Ω, dV = V Ψ in
+
+    Uᵀ dh V = Ω S + dS - S Ψ
+    """
+    row, column = s.unsqueeze(-1), s.unsqueeze(-2)
+    gap, size = column - row, column + row
+    usable = gap.detach().abs() > 64 * torch.finfo(s.dtype).eps * size.detach()
+    inverse = torch.where(usable, 1 / torch.where(usable, gap * size, 1.0), 0.0)
+    return row, column, inverse

@@ -111,8 +111,10 @@ class Polar(Decomposition):
 
         Raises:
             ShapeError: There are not two factors, or the shape of one does not fit.
+            ConventionError: P is not symmetric and positive definite.
         """
         self.check_factors(factors)
+        self.check_stretch(factors[0], "P", diagonal=False)
         p = factors[0].double()
         p = 0.5 * (p + p.mT)
         if p.shape[-1] == 2:

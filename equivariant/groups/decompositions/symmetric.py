@@ -48,7 +48,7 @@ def symmetric_log(p: Matrix) -> Matrix:
 
     Returns:
         Shape (..., n, n), symmetric. NaN or infinite where a matrix is not positive definite.
-        Derivatives of any order exist.
+        Derivatives of any order exist, in both modes.
 
     Example:
         >>> symmetric_log(torch.diag(torch.tensor([2.0, 0.5], dtype=torch.float64)))
@@ -115,11 +115,17 @@ class _SymmetricLog(torch.autograd.Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
         ctx.save_for_backward(output)
+        ctx.save_for_forward(output)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Tensor:
         (x,) = ctx.saved_tensors
         return _undo_exp_derivative(x, grad)
+
+    @staticmethod
+    def jvp(ctx: Any, change: Tensor) -> Tensor:
+        (x,) = ctx.saved_tensors
+        return _undo_exp_derivative(x, change)
 
 
 class _UndoExpDerivative(torch.autograd.Function):
@@ -145,12 +151,21 @@ class _UndoExpDerivative(torch.autograd.Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
         ctx.save_for_backward(inputs[0], output)
+        ctx.save_for_forward(inputs[0], output)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
         x, y = ctx.saved_tensors
         back = _undo_exp_derivative(x, grad)
         return -_second_derivative_of_exp(x, back, 0.5 * (y + y.mT)), back
+
+    @staticmethod
+    def jvp(ctx: Any, x_change: Tensor | None, g_change: Tensor | None) -> Tensor:
+        x, y = ctx.saved_tensors
+        change = torch.zeros_like(y) if g_change is None else g_change
+        if x_change is not None:
+            change = change - _second_derivative_of_exp(x, x_change, 0.5 * (y + y.mT))
+        return _undo_exp_derivative(x, change)
 
 
 def _undo_exp_derivative(x: Tensor, g: Tensor) -> Tensor:
