@@ -91,9 +91,12 @@ def _read(path: Path, pixel_order: str) -> AffNist:
     if image.dtype != np.uint8 or image.ndim != 2 or image.shape[0] != SIDE_PX**2:
         _refuse(path, "pictures of shape (1600, N), uint8", f"{image.shape}, {image.dtype}")
     number = image.shape[1]
-    whole = np.issubdtype(label.dtype, np.number) and bool((label == np.round(label)).all())
+    real = np.issubdtype(label.dtype, np.integer) or np.issubdtype(label.dtype, np.floating)
+    whole = real and bool(((label == np.round(label)) & (label >= 0) & (label < 2**31)).all())
     if label.size != number or not whole:
-        _refuse(path, f"{number} whole numbers as labels", f"{label.shape}, {label.dtype}")
+        _refuse(
+            path, f"{number} whole numbers of at least 0 as labels", f"{label.shape}, {label.dtype}"
+        )
     images = np.ascontiguousarray(image.T).reshape(number, SIDE_PX, SIDE_PX)
     if pixel_order == "column":
         images = np.ascontiguousarray(images.swapaxes(1, 2))

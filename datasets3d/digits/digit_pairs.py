@@ -13,7 +13,7 @@ from datasets3d.digits.digits import Digits
 from datasets3d.digits.laws import AffNistLaw, PlaneLaw
 from datasets3d.digits.warping import inverse, move_pictures
 from datasets3d.pairs.streams import PairsOfObjects
-from equivariant.errors import check_option
+from equivariant.errors import ConventionError, check_option
 from equivariant.pairs import PairBatch
 
 
@@ -67,6 +67,13 @@ class DigitPairs(PairsOfObjects):
         first: Literal["transformed", "centred"] = "transformed",
     ) -> None:
         check_option(first, ("transformed", "centred"), "first")
+        for name, value, kind in (("dataset", dataset, Digits), ("law", law, PlaneLaw)):
+            if not isinstance(value, kind) and not (name == "law" and value is None):
+                raise ConventionError(
+                    expected=f"{kind.__name__} of datasets3d", got=type(value).__name__,
+                    argument=name,
+                    advice='DigitPairs(Digits("mnist"), law=AffNistLaw()), for example.',
+                )  # fmt: skip
         super().__init__(len(dataset), seed=seed, pairs_per_object=pairs_per_object)
         self.dataset, self.law, self.first = dataset, law or AffNistLaw(), first
         self._labels = dataset.targets

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from numbers import Integral
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -76,7 +78,8 @@ class Digits:
 
         Raises:
             ShapeError: The arrays do not fit one another, or pictures are not square.
-            ConventionError: The frame is smaller, or of another parity.
+            ConventionError: Pictures are not bytes or labels not whole numbers; the frame is
+                smaller, or of another parity.
         """
         digits = cls.__new__(cls)
         digits._keep(images, labels, size_px)
@@ -114,6 +117,16 @@ class Digits:
         return torch.from_numpy(self.labels)
 
     def _keep(self, images: NDArray[np.uint8], labels: NDArray[np.int64], size_px: int) -> None:
+        for name, array in (("images", images), ("labels", labels)):
+            given: Any = array
+            whole = isinstance(given, np.ndarray) and np.issubdtype(given.dtype, np.integer)
+            if not whole or (name == "images" and given.dtype != np.uint8):
+                kind = "bytes, uint8" if name == "images" else "whole numbers"
+                raise ConventionError(
+                    expected=f"a NumPy array of {kind}",
+                    got=str(getattr(given, "dtype", type(given).__name__)), argument=name,
+                    advice="Pictures in [0, 1] become bytes by (255 * x).round().astype(np.uint8).",
+                )  # fmt: skip
         if images.ndim != 3 or images.shape[1] != images.shape[2] or not images.shape[1]:
             raise ShapeError(
                 expected="square pictures, shape (N, side, side)", got=f"shape {images.shape}",
@@ -125,7 +138,8 @@ class Digits:
                 got=f"shape {labels.shape}", argument="labels", advice="One row per picture.",
             )  # fmt: skip
         border, odd = divmod(size_px - images.shape[1], 2)
-        if border < 0 or odd:
+        size: Any = size_px
+        if not isinstance(size, Integral) or border < 0 or odd:
             raise ConventionError(
                 expected=f"a side of {images.shape[1]} pixels and an even number more",
                 got=str(size_px), argument="size_px",
@@ -137,7 +151,8 @@ class Digits:
 
 def _chosen(total: int, count: int, seed: int) -> NDArray[np.int64]:
     """The first ``count`` places of a random order, sorted: larger counts hold smaller ones."""
-    if not (1 <= count <= total and seed >= 0):
+    given: Any = count
+    if not (isinstance(given, Integral) and 1 <= count <= total and seed >= 0):
         raise ConventionError(
             expected=f"1 to {total} digits and a seed of at least 0",
             got=f"count {count}, seed {seed}", argument="count",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal, NoReturn
 
 import numpy as np
 import torch
@@ -336,12 +336,15 @@ def _between(limits: Range, u: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _check_range(name: str, limits: Range, *, positive: bool = False) -> None:
+    given: Any = limits
+    if not isinstance(given, (tuple, list)) or len(given) != 2:
+        _refuse(name, "two numbers (low, high)", repr(given))
     low, high = limits
     if not (-math.inf < low <= high < math.inf and (low > 0.0 or not positive)):
         _refuse(name, f"low <= high, finite{' and positive' * positive}", str(limits))
 
 
-def _refuse(argument: str, expected: str, got: str) -> None:
+def _refuse(argument: str, expected: str, got: str) -> NoReturn:
     raise ConventionError(
         expected=expected, got=got, argument=argument, advice="See the documentation of the law.",
     )  # fmt: skip

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from equivariant.errors import ShapeError
+from equivariant.errors import ConventionError, ShapeError
+from equivariant.groups.membership import determinant, numbers_are_known
 from equivariant.shapes import Float, Images, Rotation
 
 _OUTSIDE = 4.0  # in units of half a side, from the middle: no neighbour lies in the frame
@@ -30,6 +31,7 @@ def move_pictures(pictures: Images, g: Float[Tensor, "batch 3 3"]) -> Images:
 
     Raises:
         ShapeError: There is not one matrix of shape (3, 3) per picture.
+        ConventionError: Pictures of integers, or a matrix that is not finite or not invertible.
 
     Example:
         >>> picture = torch.tensor([[[[1.0, 2.0], [3.0, 4.0]]]])
@@ -43,6 +45,18 @@ def move_pictures(pictures: Images, g: Float[Tensor, "batch 3 3"]) -> Images:
             got=f"shape {tuple(g.shape)}", argument="g",
             advice="Embed linear maps of the plane as [[A, 0], [0, 1]].",
         )  # fmt: skip
+    if not pictures.is_floating_point():
+        raise ConventionError(
+            expected="floating-point numbers", got=str(pictures.dtype), argument="pictures",
+            advice="Bytes become pictures in [0, 1] by pictures.float() / 255.",
+        )  # fmt: skip
+    if numbers_are_known(g):
+        usable = g.detach().isfinite().all() & (determinant(g.detach()) != 0).all()
+        if not bool(usable):
+            raise ConventionError(
+                expected="finite matrices that have an inverse", got="others", argument="g",
+                advice="They say where each point of a picture goes.",
+            )  # fmt: skip
     if not len(pictures):
         return pictures
     height, width = pictures.shape[-2:]

@@ -61,11 +61,13 @@ class _NearestOrthogonal(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        return _change_of_nearest(*ctx.saved_tensors, grad), None
+        matrix, nearest = ctx.saved_tensors
+        return _change_of_nearest(matrix, nearest, grad), None
 
     @staticmethod
     def jvp(ctx: Any, change: Tensor, _: None) -> Tensor:
-        return _change_of_nearest(*ctx.saved_tensors, change)
+        matrix, nearest = ctx.saved_tensors
+        return _change_of_nearest(matrix, nearest, change)
 
 
 class _Turning(torch.autograd.Function):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -174,7 +175,7 @@ class Decomposition(ABC):
                 "elements of large condition number in float64.",
             )  # fmt: skip
 
-    def check_count(self, c: Tensor, count: int) -> None:
+    def check_count(self, c: Any, count: int) -> None:
         """Raise unless coordinates are floating-point tensors whose last axis has ``count``."""
         if not isinstance(c, Tensor) or not c.is_floating_point():
             raise ConventionError(

@@ -11,8 +11,7 @@ from torch.nn.functional import conv2d
 from equivariant.errors import ConventionError
 from equivariant.groups import Group
 from equivariant.nn.lie.coordinates import LieCoordinates
-from equivariant.nn.lie.fields import LieField, PlaneGrid
-from equivariant.nn.lie.group_convolution import check_channels
+from equivariant.nn.lie.fields import LieField, PlaneGrid, check_field
 from equivariant.nn.lie.integrals import tap_offsets
 from equivariant.nn.lie.kernels import KernelName, KernelNetwork
 from equivariant.nn.lie.lifting import check_group
@@ -92,8 +91,7 @@ class DenseGroupConv(nn.Module):
             ConventionError: Samples of another group, or a field on clouds.
             ShapeError: Another number of channels.
         """
-        check_group(field.samples, self.group)
-        check_channels(field, self.inputs)
+        check_field(field, self.group, self.inputs)
         if not isinstance(field.places, PlaneGrid):
             raise ConventionError(
                 expected="a field on a grid of pixels", got="one on clouds", argument="field",
@@ -102,17 +100,22 @@ class DenseGroupConv(nn.Module):
         read = field.samples.to(field.values.device)
         outputs = (field.samples if samples is None else samples).to(field.values.device)
         check_group(outputs, self.group)
-        kernel = self.kernel(read, outputs, field.places.spacing).to(field.values.dtype)
+        side = max(field.places.size)
+        kernel = self.kernel(read, outputs, field.places.spacing, side=side)
+        kernel = kernel.to(field.values.dtype)
         size = kernel.shape[-1]
         weight = kernel.reshape(self.outputs * len(outputs), self.inputs * len(read), size, size)
         y = conv2d(field.values.flatten(1, 2), weight, padding=size // 2)
         return LieField(y.unflatten(1, (self.outputs, len(outputs))), outputs, field.places)
 
     def kernel(
-        self, read: LieSamples, outputs: LieSamples, spacing: float
+        self, read: LieSamples, outputs: LieSamples, spacing: float, *, side: int | None = None
     ) -> Float[Tensor, "o i c j rows columns"]:
-        """All kernels on the pixel grid, shape (outputs, samples, inputs, samples, taps, taps)."""
-        offsets = tap_offsets(self.radius, outputs, spacing)
+        """All kernels on the pixel grid, shape (outputs, samples, inputs, samples, taps, taps).
+
+        ``side``: of the frame in pixels, beyond which there is nothing to read.
+        """
+        offsets = tap_offsets(self.radius, outputs, spacing, side=side)
         unit = torch.einsum("sij,abpj->sabpi", outputs.inverses, offsets) / self.radius
         steps = read.relative_to(outputs)
         window = read.weights * self.coordinates.window(steps)

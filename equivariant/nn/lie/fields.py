@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from equivariant.errors import ShapeError
+from equivariant.errors import ConventionError, ShapeError
+from equivariant.groups import Group
 from equivariant.nn.lie.samples import LieSamples
 from equivariant.shapes import Float
 
@@ -142,3 +144,38 @@ class LieField:
         if isinstance(self.places, PlaneGrid):
             found = found / samples.determinants
         return found.to(self.values.dtype)
+
+
+def check_field(field: Any, group: Group | None = None, channels: int | None = None) -> None:
+    """Refuse what is no field of floating-point numbers, or one of another group or width.
+
+    Args:
+        field: What a layer was given.
+        group: The layer's; None for a layer of any.
+        channels: That the layer reads; None for a layer of any.
+
+    Raises:
+        ShapeError: It has another number of channels.
+        ConventionError: It is no field, on samples of another group, or has whole numbers.
+    """
+    if not isinstance(field, LieField):
+        raise ConventionError(
+            expected="a LieField: values with the samples and places they belong to",
+            got=type(field).__name__, argument="field",
+            advice="LiftConv makes one of images or clouds.",
+        )  # fmt: skip
+    if group is not None and field.samples.group != group:
+        raise ConventionError(
+            expected=f"samples of {group}", got=f"samples of {field.samples.group}",
+            argument="field", advice="Draw them by a law on the layer's group.",
+        )  # fmt: skip
+    if channels is not None and field.channels != channels:
+        raise ShapeError(
+            expected=f"a field of {channels} channels", got=f"{field.channels}",
+            argument="field", advice="The outputs of one layer are the inputs of the next.",
+        )  # fmt: skip
+    if not field.values.is_floating_point():
+        raise ConventionError(
+            expected="floating-point numbers", got=str(field.values.dtype), argument="field",
+            advice="field.with_values(field.values.float()) has them.",
+        )  # fmt: skip

@@ -5,10 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from equivariant.errors import ConventionError, ShapeError
+from equivariant.errors import ConventionError
 from equivariant.groups import Group
+from equivariant.groups.membership import numbers_are_known
 from equivariant.nn.lie.coordinates import LieCoordinates
-from equivariant.nn.lie.fields import LieField, PlaneGrid
+from equivariant.nn.lie.fields import LieField, PlaneGrid, check_field
 from equivariant.nn.lie.integrals import convolve_places, plane_kernels
 from equivariant.nn.lie.kernels import KernelName, KernelNetwork, PlaceKernel
 from equivariant.nn.lie.lifting import check_group
@@ -32,7 +33,8 @@ class GroupConv(nn.Module):
     ω is a window of compact support (:meth:`LieCoordinates.window`). By Haar invariance
     ∫ ω(h⁻¹ h̃) dμ(h̃) does not depend on h, so dividing by its estimate changes only a constant
     in the limit; it takes most of the noise of few samples away, and keeps outputs near the edge
-    of the sampled region right for fields that vary slowly. The limit is equivariant where the
+    of the sampled region right for fields that vary slowly. Outputs whose window holds no sample
+    are 0. The limit is equivariant where the
     samples cover the window around each output; the error falls as one over the square root of
     the number of samples, faster for evenly spread ones.
 
@@ -120,12 +122,12 @@ class GroupConv(nn.Module):
             Values (batch, outputs, samples, *places), dtype of the input.
 
         Raises:
-            ConventionError: Samples of another group, or an input that was not computed at the
-                product of the relative samples.
+            ConventionError: Samples of another group; an input that is no field, or was not
+                computed at the product of the relative samples; steps that all lie outside of
+                the group kernel's window.
             ShapeError: Another number of channels.
         """
-        check_group(field.samples, self.group)
-        check_channels(field, self.inputs)
+        check_field(field, self.group, self.inputs)
         device = field.values.device
         if isinstance(samples, RelativeSamples):
             _check_relative(field, samples)
@@ -154,7 +156,7 @@ class GroupConv(nn.Module):
         matrix = self.mixing(field.samples.to(values.device), outputs).to(values.dtype)
         by_term = matrix.unflatten(0, (self.rank, self.inputs))
         if isinstance(field.places, PlaneGrid):
-            kernels = plane_kernels(self.place_kernel, outputs, field.places.spacing)
+            kernels = plane_kernels(self.place_kernel, outputs, field.places)
             of_input = kernels.unflatten(0, (self.rank, self.inputs, len(outputs))).transpose(0, 1)
             channels = self.channels.unflatten(1, (self.rank, self.inputs)).transpose(1, 2)
             return convolve_separably(
@@ -168,6 +170,12 @@ class GroupConv(nn.Module):
         """The same where the weights depend on the step from each output alone."""
         steps = samples.steps.to(values.device)
         window = steps.weights * self.coordinates.window(steps.elements)
+        if numbers_are_known(window) and not bool(window.sum() > 0):
+            raise ConventionError(
+                expected="a step inside the window of the group kernel",
+                got=f"{len(steps)} outside of it", argument="samples",
+                advice="Draw the steps by a narrower law, or take larger group radii.",
+            )  # fmt: skip
         kernel = self.group_kernel(self.coordinates(steps.elements))
         weights = kernel * (window / window.sum()).to(kernel.dtype)[:, None]
         by_term = weights.to(values.dtype).unflatten(-1, (self.rank, self.inputs))
@@ -181,19 +189,6 @@ class GroupConv(nn.Module):
 
     def extra_repr(self) -> str:
         return f"{self.group}, {self.inputs} -> {self.outputs}, rank={self.rank}"
-
-
-def check_channels(field: LieField, channels: int) -> None:
-    """Refuse a field of another number of channels.
-
-    Raises:
-        ShapeError: It has.
-    """
-    if field.channels != channels:
-        raise ShapeError(
-            expected=f"a field of {channels} channels", got=f"{field.channels}",
-            argument="field", advice="The outputs of one layer are the inputs of the next.",
-        )  # fmt: skip
 
 
 def _check_relative(field: LieField, samples: RelativeSamples) -> None:

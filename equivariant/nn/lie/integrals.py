@@ -20,7 +20,12 @@ kernels can be narrower than the pixels."""
 
 
 def tap_offsets(
-    radius: float, samples: LieSamples, spacing: float, *, stride: int = 1
+    radius: float,
+    samples: LieSamples,
+    spacing: float,
+    *,
+    stride: int = 1,
+    side: int | None = None,
 ) -> Float[Tensor, "taps taps subpixels 2"]:
     """Places of the pixels, and of points within each, that moved windows reach.
 
@@ -29,6 +34,8 @@ def tap_offsets(
         samples: What moves them.
         spacing: Of the pixels.
         stride: Distance of outputs, in pixels: where it is even, taps stand between pixels.
+        side: The longer side of the frame in pixels: taps that would read nothing but its
+            outside, from wherever in it, are left out. None keeps all.
 
     Returns:
         Offsets (x, y) from the output's place, float64, rows from top to bottom.
@@ -38,6 +45,9 @@ def tap_offsets(
         count = 2 * max(math.ceil(reach) - 1, 0) + 1
     else:
         count = 2 * max(math.ceil(reach - 0.5), 1)
+    count = max(count, stride)  # zeros where windows are smaller than the stride
+    if side is not None:
+        count = min(count, 2 * side - stride % 2)
     parts = torch.arange(SUBPIXELS, dtype=torch.float64)
     fine = ((parts + 0.5) / SUBPIXELS - 0.5).to(samples.elements.device)
     at = torch.arange(count, dtype=torch.float64, device=fine.device) - (count - 1) / 2
@@ -49,13 +59,19 @@ def tap_offsets(
 
 
 def plane_taps(
-    kernel: PlaceKernel, samples: LieSamples, spacing: float, *, stride: int = 1
+    kernel: PlaceKernel,
+    samples: LieSamples,
+    spacing: float,
+    *,
+    stride: int = 1,
+    side: int | None = None,
 ) -> Float[Tensor, "samples taps taps outputs"]:
     """Kernels on the pixel grid, one for each sample.
 
         A_i[δ] = (spacing² / |det h_i|) k(h_i⁻¹ δ) / r²,   averaged over the pixel δ
 
-    for all pixels δ that any of the moved windows reaches: nothing is cut off. The factor turns
+    for all pixels δ that any of the moved windows reaches: nothing is cut off but what no place
+    in a frame of ``side`` pixels can read. The factor turns
     sums over pixels into integrals with the invariant weight |det h_i|⁻¹; r² keeps it near 1.
 
     Args:
@@ -64,11 +80,12 @@ def plane_taps(
         spacing: Of the pixels read.
         stride: Distance of outputs in pixels read. The taps are centred between pixels where it
             is even, so that their number has the parity of the stride.
+        side: Of the frame, see :func:`tap_offsets`.
 
     Returns:
         Shape (samples, taps, taps, outputs), rows from top to bottom; in the kernel's dtype.
     """
-    offsets = tap_offsets(kernel.radius, samples, spacing, stride=stride)
+    offsets = tap_offsets(kernel.radius, samples, spacing, stride=stride, side=side)
     moved = torch.einsum("sij,abpj->sabpi", samples.inverses, offsets)
     dtype = kernel.network.last.weight.dtype
     values: Tensor = kernel(moved.to(dtype)).mean(3)
@@ -85,7 +102,8 @@ def lift_image(
     """
     channels = images.shape[1]
     spacing = PlaneGrid.of_image((images.shape[2], images.shape[3])).spacing
-    taps = plane_taps(kernel, samples, spacing, stride=stride)
+    side = max(images.shape[2:])
+    taps = plane_taps(kernel, samples, spacing, stride=stride, side=side)
     count, size = taps.shape[0], taps.shape[1]
     weight = taps.unflatten(-1, (outputs, channels)).permute(3, 0, 4, 1, 2)
     weight = weight.reshape(outputs * count, channels, size, size).to(images.dtype)
@@ -94,13 +112,13 @@ def lift_image(
 
 
 def plane_kernels(
-    kernel: PlaceKernel, samples: LieSamples, spacing: float
+    kernel: PlaceKernel, samples: LieSamples, places: PlaneGrid
 ) -> Float[Tensor, "outputs_samples 1 taps taps"]:
     """Kernels of ∫ k_c(h_i⁻¹ (y - x)) F_c(y, h_i) dy / |det h_i|, one for each channel and sample.
 
     Shape (outputs · samples, 1, taps, taps): of a convolution of each channel by itself.
     """
-    taps = plane_taps(kernel, samples, spacing)
+    taps = plane_taps(kernel, samples, places.spacing, side=max(places.size))
     return taps.permute(3, 0, 1, 2).reshape(-1, 1, *taps.shape[1:3])
 
 
@@ -115,7 +133,7 @@ def convolve_places(
     On clouds the mean over points in the moved window, see :func:`cloud_weights`.
     """
     if isinstance(places, PlaneGrid):
-        kernels = plane_kernels(kernel, samples, places.spacing).to(values.dtype)
+        kernels = plane_kernels(kernel, samples, places).to(values.dtype)
         return convolve_channels(values.flatten(1, 2), kernels).reshape(values.shape)
     weights = cloud_weights(kernel, samples, read=places, written=places)
     return torch.einsum("bsxyt,btsy->btsx", weights.to(values.dtype), values)

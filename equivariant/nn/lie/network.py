@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from numbers import Integral
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch._functorch.pyfunctorch import temporarily_clear_interpreter_stack
 from torch.nn.functional import gelu
 
 from equivariant.actions import Action, Declaration, ImageWarp, Points, Trivial, Vectors
@@ -177,10 +180,11 @@ class LieNetwork(nn.Module):
             ShapeError: The signal is neither, or does not fit the stride.
             ConventionError: A signal of integers, or of another dtype than the weights.
         """
-        weights = self.norm.gain.dtype
-        if signal.dtype != weights:
+        weights, given = self.norm.gain.dtype, cast(Any, signal)
+        if not isinstance(given, Tensor) or given.dtype != weights:
+            got = given.dtype if isinstance(given, Tensor) else f"{type(given).__name__}, no tensor"
             raise ConventionError(
-                expected=f"the dtype of the weights, {weights}", got=str(signal.dtype),
+                expected=f"a tensor of the dtype of the weights, {weights}", got=str(got),
                 argument="signal", advice="Convert the signal, or the network: network.double().",
             )  # fmt: skip
         y = self.represent(signal, samples)
@@ -236,17 +240,19 @@ class LieNetwork(nn.Module):
             count: How many, at least 1.
 
         Raises:
-            ConventionError: Fewer than 1.
+            ConventionError: Fewer than 1, or no whole number.
         """
-        if count < 1:
+        given: Any = count
+        if isinstance(given, bool) or not isinstance(given, Integral) or given < 1:
             raise ConventionError(
-                expected="at least 1", got=str(count), argument="samples",
-                advice="Layers integrate over the group by these elements.",
+                expected="a whole number of at least 1, or LieSamples", got=repr(given),
+                argument="samples", advice="Layers integrate over the group by these elements.",
             )  # fmt: skip
         seed = self.config.seed
         if self.training:
             seed = int(torch.randint(2**62, (), dtype=torch.int64))
-        return self._draw(count, seed)
+        drawn: LieSamples = self._draw(count, seed)
+        return drawn
 
     def declaration(self, signal: Tensor) -> Declaration:
         """How inputs and outputs move, and the law of the elements that are asked about.
@@ -273,9 +279,11 @@ class LieNetwork(nn.Module):
         )
         return Declaration(act_in, act_out, SemidirectSampler(linear, shift=0.1))
 
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def _draw(self, count: int, seed: int) -> LieSamples:
         generator = torch.Generator().manual_seed(seed)
-        return LieSamples.draw(self.law, count, generator=generator)
+        with temporarily_clear_interpreter_stack():  # the same for all that torch.vmap runs over
+            return LieSamples.draw(self.law, count, generator=generator)
 
     def _activated(self, values: LieField) -> LieField:
         return values.with_values(gelu(self.norm(values.values)))
@@ -319,7 +327,8 @@ class ChannelNorm(nn.Module):
     """Each channel over its root mean square in the batch: y_c = γ_c x_c / √(mean x_c² + ε).
 
     The mean is over the batch, samples and places; in evaluation mode it is the running one of
-    training, so that the layer multiplies by constants and commutes with everything. Nothing is
+    training, so that the layer multiplies by constants and commutes with everything; an empty
+    batch leaves that as it was. Nothing is
     subtracted or added: an empty background stays 0, inside the frame as outside of it.
 
     Args:
@@ -338,7 +347,7 @@ class ChannelNorm(nn.Module):
         """Shape as given."""
         running = self.get_buffer("mean_square")
         square = running.to(x.dtype)
-        if self.training:
+        if self.training and x.numel():
             axes = (0, *range(2, x.ndim))
             square = x.square().mean(axes)
             with torch.no_grad():

@@ -9,11 +9,9 @@ from torch import Tensor, nn
 
 from equivariant.errors import ConventionError, check_option
 from equivariant.groups import Group
-from equivariant.nn.lie.fields import LieField
-from equivariant.nn.lie.group_convolution import check_channels
+from equivariant.nn.lie.fields import LieField, check_field
 from equivariant.nn.lie.integrals import convolve_places
 from equivariant.nn.lie.kernels import KernelName, PlaceKernel
-from equivariant.nn.lie.lifting import check_group
 from equivariant.shapes import Float
 
 PoolName = Literal["max", "mean", "softmax", "energy"]
@@ -65,7 +63,12 @@ class GroupPool(nn.Module):
         self.kind, self.over, self.temperature = kind, over, temperature
 
     def forward(self, field: LieField) -> Tensor:
-        """Shape (batch, channels), or with the places or the samples that are left."""
+        """Shape (batch, channels), or with the places or the samples that are left.
+
+        Raises:
+            ConventionError: What is given is no field, or one of whole numbers.
+        """
+        check_field(field)
         values = field.values.flatten(3)
         share = 1.0 / values.shape[3]
         measure = field.measure()
@@ -155,8 +158,7 @@ class ProjectConv(nn.Module):
             ShapeError: Another number of channels.
             ConventionError: Samples of another group.
         """
-        check_group(field.samples, self.group)
-        check_channels(field, self.inputs)
+        check_field(field, self.group, self.inputs)
         samples = field.samples.to(field.values.device)
         moved = convolve_places(field.values, self.place_kernel, samples, field.places)
         summed = torch.einsum("s,bcs...->bc...", samples.weights.to(moved.dtype), moved)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -29,7 +30,8 @@ class LieSamples:
 
     Raises:
         ShapeError: Not such a list, or another number of weights.
-        ConventionError: Weights that are negative, not finite, or all 0.
+        ConventionError: Matrices that are no elements, integers among them; weights that are
+            negative, not finite, or all 0.
 
     Example:
         >>> from equivariant.groups import SO2
@@ -44,17 +46,19 @@ class LieSamples:
     weights: Float[Tensor, " samples"]
 
     def __post_init__(self) -> None:
-        self.group.check_element(self.elements, "elements")
+        self.group.check_member(self.elements, "elements")
         if self.elements.ndim != 3 or len(self.elements) == 0:
             raise ShapeError(
                 expected="at least one element, shape (samples, n, n)",
                 got=f"shape {tuple(self.elements.shape)}", argument="elements",
                 advice="A layer keeps one set of samples for the whole batch.",
             )  # fmt: skip
-        if tuple(self.weights.shape) != (len(self.elements),):
+        given: Any = self.weights
+        shape = tuple(given.shape) if isinstance(given, Tensor) else None
+        if shape != (len(self.elements),):
             raise ShapeError(
-                expected=f"one weight per element, shape ({len(self.elements)},)",
-                got=f"shape {tuple(self.weights.shape)}", argument="weights",
+                expected=f"one weight per element, a tensor of shape ({len(self.elements)},)",
+                got=f"shape {shape}" if shape else type(given).__name__, argument="weights",
                 advice="Pass ones for equal weights.",
             )  # fmt: skip
         weights = self.weights.to(self.elements.device, torch.float64)

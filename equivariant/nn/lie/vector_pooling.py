@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from equivariant.errors import ConventionError
 from equivariant.groups import Group
-from equivariant.nn.lie.fields import LieField
+from equivariant.nn.lie.fields import LieField, check_field
 from equivariant.nn.lie.pooling import energies
 from equivariant.shapes import Float
 
@@ -47,6 +47,7 @@ class VectorPool(nn.Module):
 
     def forward(self, field: LieField) -> Float[Tensor, "batch vectors n"]:
         """Shape (batch, vectors, n), dtype of the field; 0 where the field is 0."""
+        check_field(field)
         values = field.values.flatten(3)
         dtype = values.dtype
         energy = energies(values)[:, 0]
