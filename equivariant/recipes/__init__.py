@@ -30,6 +30,11 @@ RECIPES = RecipeRegistry(
             "A task whose symmetry is partly broken, learned exactly, freely, or softly.",
             "equivariant.recipes.soft_symmetries.recipe",
         ),
+        RecipeEntry(
+            "apen",
+            "Parts of moving bodies: a network on predicted parts, taught on recorded motions.",
+            "equivariant.recipes.apen_parts.recipe",
+        ),
     ]
 )
 

@@ -12,6 +12,8 @@ from equivariant.errors import ConventionError, ShapeError
 from equivariant.nn.apen.error_bound import PROBABILITIES_APART, ErrorBound
 from equivariant.shapes import Float
 
+_FAR = 1e30  # of edges before calibration: finite, as saved weights must be
+
 
 class Calibration(nn.Module):
     """Counts of failures on calibration scenes, by groups of scenes that look alike.
@@ -62,7 +64,7 @@ class Calibration(nn.Module):
                 advice="One group gives the same bound to every input.",
             )  # fmt: skip
         one = torch.ones(groups, dtype=torch.float64)
-        self.register_buffer("edges", torch.full((groups - 1,), math.inf, dtype=torch.float64))
+        self.register_buffer("edges", torch.full((groups - 1,), _FAR, dtype=torch.float64))
         self.register_buffer("failures", torch.zeros(groups, dtype=torch.int64))
         self.register_buffer("scenes", torch.zeros(groups, dtype=torch.int64))
         self.register_buffer("shares", one)
