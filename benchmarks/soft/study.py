@@ -4,8 +4,8 @@
     python -m benchmarks.soft.study --out runs/soft_study --table
 
 Every training is one JSON file under --out and is skipped where that exists, so a stopped study
-goes on; several processes can share a folder with different --seeds. ``--table`` writes
-benchmarks/results/soft/study.json and prints Markdown tables.
+goes on; several processes can share a folder with different --seeds, --methods or --tasks.
+``--table`` writes benchmarks/results/soft/study.json and prints Markdown tables.
 """
 
 from __future__ import annotations
@@ -94,6 +94,8 @@ def main(arguments: list[str] | None = None) -> None:
         print(markdown(found))
         return
     for config in jobs(options.seeds, options.steps, options.width):
+        if config.method not in options.methods or config.task not in options.tasks:
+            continue
         name = f"{config.task}_{config.broken}_{config.breaking:g}_{config.method}_{config.seed}"
         path = options.out / f"{name}.json"
         if not path.is_file():
@@ -109,6 +111,8 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     parser.add_argument("--out", type=Path, required=True, help="folder of the trainings' files")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
+    parser.add_argument("--methods", nargs="+", default=[*MAIN, *OTHERS], metavar="METHOD")
+    parser.add_argument("--tasks", nargs="+", default=["inertia", "cosine", "distance"])
     parser.add_argument("--steps", type=int, default=500, help="optimizer steps of each")
     parser.add_argument("--width", type=int, default=96, help="of hidden representations")
     parser.add_argument("--table", action="store_true", help="sum up; trains nothing")

@@ -89,22 +89,28 @@ class Penalty:
         return _by_layer(stack, rows)
 
     def _norms(self, stack: StackedProjection) -> Tensor:
-        """Norms of W - P W, and of P W times its share; of a layer's maps the root mean square.
+        """Norms of W - P W, and of P W times its share.
 
         The Frobenius norm of a layer is that of all its maps together; the largest singular value
         that of its worst map.
         """
-        rows, kept = [], []
-        spectral = self.kind == "spectral"
+        if self.kind == "frobenius":
+            weights = stack.weights()
+            broken = stack.broken(weights)
+            found = _root(broken)
+            if self.equivariant_share:
+                kept = (stack.sizes(weights).unsqueeze(-1) - broken).clamp(min=0.0)
+                found = found + self.equivariant_share * _root(kept)
+            return found
+        rows, rests = [], []
         for one, solved in zip(stack.maps, stack.equivariant, strict=True):
             W = one.read()
-            nearest = [found.projection(W) for found in solved]
-            rows.append([_size(W - P, spectral) for P in nearest])
-            if self.equivariant_share:
-                kept.append([_size(P, spectral) for P in nearest])
-        found = _root(_by_layer(stack, rows, largest=spectral))
-        if kept:
-            found = found + self.equivariant_share * _root(_by_layer(stack, kept, largest=spectral))
+            nearest = [maps.projection(W) for maps in solved]
+            rows.append([_largest(W - P) for P in nearest])
+            rests.append([_largest(P) if self.equivariant_share else rows[-1][0] for P in nearest])
+        found = _by_layer(stack, rows, largest=True)
+        if self.equivariant_share:
+            found = found + self.equivariant_share * _by_layer(stack, rests, largest=True)
         return found
 
 
@@ -137,13 +143,11 @@ def _by_layer(
     return torch.stack(merged)
 
 
-def _size(W: Tensor, spectral: bool) -> Tensor:
-    """The squared norm, of the worst tap where it is the spectral one."""
-    if not spectral:
-        return W.square().sum()
+def _largest(W: Tensor) -> Tensor:
+    """The largest singular value, of the worst tap; its slope at zero is zero."""
     if not bool((W != 0).any()):
         return (0.0 * W).sum()
-    found: Tensor = torch.linalg.matrix_norm(W, ord=2).square().amax()
+    found: Tensor = torch.linalg.matrix_norm(W, ord=2).amax()
     return found
 
 
