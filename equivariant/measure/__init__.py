@@ -57,6 +57,8 @@ from equivariant.measure.representations.scores import (
     quaternion_angle_deg,
     regression_score,
 )
+from equivariant.measure.symmetrized.irrep_spectrum import IrrepSpectrum, irrep_spectrum
+from equivariant.measure.symmetrized.loss_share import LossShare, symmetry_loss_share
 
 __all__ = [
     "METRICS",
@@ -78,10 +80,12 @@ __all__ = [
     "FunctionMotion",
     "GraphMotion",
     "GroupLawError",
+    "IrrepSpectrum",
     "LayerEstimate",
     "LinearFit",
     "LocalPart",
     "LocalReport",
+    "LossShare",
     "Metric",
     "Motion",
     "OrbitDistance",
@@ -115,6 +119,7 @@ __all__ = [
     "group_law_error",
     "holm",
     "hutchinson",
+    "irrep_spectrum",
     "linear_probe",
     "local_equivariance_error",
     "numerical_floor",
@@ -128,6 +133,7 @@ __all__ = [
     "rotation_probe",
     "split_precision",
     "substituted",
+    "symmetry_loss_share",
     "weight_defect",
     "worst_case",
 ]

@@ -1,0 +1,1 @@
+"""What averaging over a group says of a model: the share of a loss, the irreps of features."""
