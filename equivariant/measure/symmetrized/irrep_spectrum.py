@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -160,7 +161,7 @@ def _features(
     f: Callable[[Tensor], Tensor], x: Tensor, action: Action, g: Matrix, layer: nn.Module | None
 ) -> Float[Tensor, "elements items features"]:
     """z of all moved inputs, float64."""
-    seen: list[Tensor] = []
+    seen: list[Any] = []
     handle = None
     if layer is not None:
         handle = layer.register_forward_hook(lambda module, inputs, output: seen.append(output))
@@ -169,7 +170,7 @@ def _features(
         with torch.no_grad():
             for one in g:
                 seen.clear()
-                z = f(action(one.to(x).expand(len(x), *one.shape), x))
+                z: Any = f(action(one.to(x).expand(len(x), *one.shape), x))
                 z = seen[-1] if seen else z
                 if layer is not None and not seen:
                     raise ConventionError(
