@@ -242,10 +242,9 @@ class LieNetwork(nn.Module):
         Raises:
             ConventionError: Fewer than 1, or no whole number.
         """
-        given: Any = count
-        if isinstance(given, bool) or not isinstance(given, Integral) or given < 1:
+        if isinstance(count, bool) or not _whole(count, 1):
             raise ConventionError(
-                expected="a whole number of at least 1, or LieSamples", got=repr(given),
+                expected="a whole number of at least 1, or LieSamples", got=repr(count),
                 argument="samples", advice="Layers integrate over the group by these elements.",
             )  # fmt: skip
         seed = self.config.seed
@@ -356,18 +355,27 @@ class ChannelNorm(nn.Module):
         return x * scale.reshape(-1, *([1] * (x.ndim - 2)))
 
 
+_LEAST = {"inputs": 0, "width": 1, "blocks": 0, "samples": 1, "steps": 0, "stride": 1, "centers": 1,
+          "rank": 1, "vectors": 0}  # fmt: skip
+
+
+def _whole(number: Any, least: int) -> bool:
+    """Whether a number is whole and not below another."""
+    return isinstance(number, Integral) and int(number) >= least
+
+
 def _check(config: LieNetworkConfig) -> None:
-    sizes = (config.width, config.samples, config.stride, config.centers, config.rank)
-    numbers = (config.blocks, config.steps, config.vectors, config.inputs)
-    outputs = 1 if config.outputs is None else config.outputs
-    if (
-        min(*sizes, outputs) < 1
-        or min(numbers) < 0
-        or not (0 <= config.dropout < 1 and config.window > 0)
-    ):
+    wrong = [f"{name}={getattr(config, name)}" for name, least in _LEAST.items()
+             if not _whole(getattr(config, name), least)]  # fmt: skip
+    if config.outputs is not None and not _whole(config.outputs, 1):
+        wrong.append(f"outputs={config.outputs}")
+    if not (0 <= config.dropout < 1 and config.window > 0):
+        wrong.append(f"dropout={config.dropout}, window={config.window}")
+    if wrong:
         raise ConventionError(
-            expected="positive sizes, numbers of at least 0, and dropout in [0, 1)",
-            got=str(config), argument="config",
+            expected="whole numbers of at least 1 (inputs, blocks, steps and vectors: 0), a "
+            "positive window, and dropout in [0, 1)",
+            got=", ".join(wrong), argument="config",
             advice="steps=0 and vectors=0 leave those parts out; inputs=0 is for clouds.",
         )  # fmt: skip
     if config.inputs and config.group.matrix_size != 2:

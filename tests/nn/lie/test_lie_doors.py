@@ -122,6 +122,16 @@ def test_numbers_of_samples_and_signals_of_a_wrong_kind(unchecked):
         net(images().numpy())
 
 
+@pytest.mark.parametrize(
+    "wrong", [{"width": 0}, {"samples": 2.5}, {"blocks": -1}, {"outputs": 0}, {"dropout": 1.0}],
+    ids=str,
+)  # fmt: skip
+def test_numbers_out_of_range_are_named(wrong, unchecked):
+    name, value = next(iter(wrong.items()))
+    with pytest.raises(ConventionError, match=rf"config: .* got {name}={value}"):
+        network(**wrong)
+
+
 def test_an_empty_batch_leaves_the_running_mean():
     net = network(outputs=None)
     assert net(images(0)).shape == (0, 4)
