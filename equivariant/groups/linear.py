@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from numbers import Integral
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -115,12 +116,17 @@ class GL(Reductive):
         return matrix + at_least_single(_mending, matrix.detach())
 
 
+def whole_number(number: Any, *, least: int) -> bool:
+    """Whether it is an integer, not below another."""
+    return isinstance(number, Integral) and int(number) >= least
+
+
 def check_size(size: int) -> None:
-    """Raise ConventionError unless a number of dimensions is at least 1."""
-    if size < 1:
+    """Raise ConventionError unless a number of dimensions is whole and at least 1."""
+    if not whole_number(size, least=1):
         raise ConventionError(
-            expected="at least 1 dimension",
-            got=str(size),
+            expected="at least 1 dimension, a whole number",
+            got=repr(size),
             argument="size",
             advice="GL(2) and Affine(2) act on the plane, GL(3) and Affine(3) on space.",
         )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from numbers import Real
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -32,6 +33,7 @@ from equivariant.groups.spread import (
 )
 
 SamplingMethod = Literal["independent", "antithetic", "quasi", "stratified"]
+_LARGEST = 100.0  # of radii: exp(4 radius), in the law of three singular values, must not overflow
 _SPREADS = {"independent": uniform, "antithetic": uniform, "quasi": scrambled_sobol,
             "stratified": strata}  # fmt: skip
 
@@ -63,7 +65,7 @@ class TruncatedHaarSampler(Sampler):
 
     Args:
         group: GL(n), SL(n), ScaledRotations(n), SO2, SO3, O2 or O3; n = 2 or 3.
-        radius: Of the deviations of the logarithms of singular values, positive, without unit.
+        radius: Of the deviations of the logarithms of singular values, positive, at most 100.
             Groups whose singular values are all equal do not use it.
         scale_radius: Of the mean of these logarithms, at least 0; None takes ``radius``. SL(n) and
             orthogonal groups do not use it.
@@ -250,8 +252,10 @@ def _linear(group: Group) -> Reductive:
 
 
 def _check_positive(argument: str, value: float) -> None:
-    if not 0 < value < math.inf:
+    given: Any = value
+    if not (isinstance(given, Real) and 0 < value <= _LARGEST):
         raise ConventionError(
-            expected="a positive number", got=str(value), argument=argument,
+            expected=f"a positive number of at most {_LARGEST:g}", got=repr(value),
+            argument=argument,
             advice="It is a distance in logarithms of singular values: 0.5 allows 1.65 times.",
         )  # fmt: skip

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from equivariant.errors import ConventionError
 from equivariant.groups.base import Group
-from equivariant.groups.linear import GL
+from equivariant.groups.linear import GL, whole_number
 from equivariant.groups.logarithm import principal_log
 from equivariant.groups.membership import determinant
 from equivariant.groups.numerics import at_least_single, random_normal
@@ -48,9 +48,10 @@ class SL(Reductive):
     compact: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        if self.size < 2:
+        if not whole_number(self.size, least=2):
             raise ConventionError(
-                expected="at least 2 dimensions", got=str(self.size), argument="size",
+                expected="at least 2 dimensions, a whole number", got=repr(self.size),
+                argument="size",
                 advice="SL(1) has one element; SL(2) acts on the plane, SL(3) on space.",
             )  # fmt: skip
 

@@ -6,7 +6,15 @@ import torch
 from torch.func import hessian, jacfwd, jacrev, vmap
 
 from equivariant.errors import ConventionError
-from equivariant.groups import GL, KAK, SL, Iwasawa, Polar
+from equivariant.groups import (
+    GL,
+    KAK,
+    SL,
+    Iwasawa,
+    LogNormalSampler,
+    Polar,
+    TruncatedHaarSampler,
+)
 
 KINDS = [Polar(GL(2)), Polar(GL(3)), KAK(GL(2)), KAK(SL(3)), Iwasawa(GL(3), "NAK")]
 
@@ -131,3 +139,23 @@ def test_numbers_of_a_wrong_kind_are_refused(decomposition, unchecked):
     for bad in (c.long(), c.tolist()):  # whole numbers would be rounded: exp(1) to 2
         with pytest.raises(ConventionError, match="floating-point numbers"):
             decomposition.from_coordinates(bad)
+
+
+@pytest.mark.parametrize("size", [2.0, 2.5, "2", 0, -1])
+def test_sizes_are_whole_numbers(size, unchecked):
+    for make in (GL, SL):
+        with pytest.raises(ConventionError, match="whole number"):
+            make(size)
+
+
+@pytest.mark.parametrize("radius", ["0.4", 101.0, torch.inf, torch.nan, 0.0, -1.0])
+def test_radii_are_numbers_that_do_not_overflow(radius, unchecked):
+    for make in (TruncatedHaarSampler, LogNormalSampler):
+        with pytest.raises(ConventionError, match="at most 100"):
+            make(GL(3), radius)
+    with pytest.raises(ConventionError, match="scale_radius"):
+        TruncatedHaarSampler(GL(3), 0.4, scale_radius=radius or -1.0)
+    generator = torch.Generator().manual_seed(0)
+    for n in (2, 3):
+        drawn = TruncatedHaarSampler(GL(n), 100.0).draw(20, generator=generator)
+        assert bool(drawn.elements.isfinite().all())

@@ -41,7 +41,7 @@ class GroupPool(nn.Module):
 
     Example:
         >>> from equivariant.groups import SO2
-        >>> from equivariant.nn.lie.samples import LieSamples
+        >>> from equivariant.nn.lie import LieSamples, PlaneGrid
         >>> turns = SO2().sample(8, generator=torch.Generator().manual_seed(0))
         >>> samples = LieSamples(SO2(), turns, torch.ones(8))
         >>> field = LieField(torch.randn(4, 16, 8, 14, 14), samples, PlaneGrid((14, 14), 0.14))
