@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from statistics import mean, stdev
 from typing import Any
 
 import torch
 
+from datasets3d.synthetic import cosine_task, distance_task, inertia_task
 from equivariant.regularizers.levels import levels_of_tables
 
 TOLERANCE = 1e-3
@@ -36,13 +36,19 @@ def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
             for group in own[0]["equivariance"]
         }
         if "layers" in own[0]:
-            names = list(own[0]["levels"])
+            names = _candidates(own[0]["task"])
             tables = [torch.tensor(row["layers"], dtype=torch.float64) for row in own]
             levels = levels_of_tables(tables, names, tolerance=TOLERANCE, confidence=0.95)
             entry["levels"] = levels.as_dict()
             entry["identified"] = sum(_identified(row) for row in own)
         found[key] = entry
     return {"tolerance": TOLERANCE, "rows": found}
+
+
+def _candidates(task: str) -> list[str]:
+    """Names of a task's candidates in the order of the columns of levels."""
+    make: Any = {"inertia": inertia_task, "cosine": cosine_task, "distance": distance_task}[task]
+    return list(make(1, seed=0).candidates)
 
 
 def _identified(row: dict[str, Any]) -> bool:
@@ -54,8 +60,8 @@ def _identified(row: dict[str, Any]) -> bool:
     return max(exact) < min(broken)
 
 
-def _mean(values: list[float]) -> dict[str, float]:
-    spread = stdev(values) if len(values) > 1 else math.nan
+def _mean(values: list[float]) -> dict[str, float | None]:
+    spread = stdev(values) if len(values) > 1 else None
     return {"mean": mean(values), "deviation": spread}
 
 
@@ -89,5 +95,7 @@ def markdown(found: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _said(value: dict[str, float]) -> str:
+def _said(value: dict[str, float | None]) -> str:
+    if value["deviation"] is None:
+        return f"{value['mean']:.4f}"
     return f"{value['mean']:.4f} ± {value['deviation']:.4f}"

@@ -102,18 +102,25 @@ class EquivariantLinear(nn.Module):
         bias = torch.empty(act_out.dim, 1).uniform_(0.0, act_out.dim**-0.5)
         # Of a random matrix the share rank / dim is left: its length is restored.
         share = max(self._maps.rank, 1) / weight.numel()
-        self.coefficients = nn.Parameter(self._maps.coefficients(weight) / share**0.5)
-        self.bias_coefficients = nn.Parameter(self._biases.coefficients(bias))
+        # Where nothing is equivariant there is no parameter: optimizers do not like empty ones.
+        self.coefficients = self.bias_coefficients = None
+        if self._maps.rank:
+            self.coefficients = nn.Parameter(self._maps.coefficients(weight) / share**0.5)
+        if self._biases.rank:
+            self.bias_coefficients = nn.Parameter(self._biases.coefficients(bias))
+        self._like: Tensor
+        self.register_buffer("_like", torch.zeros(0), persistent=False)
 
     @property
     def weight(self) -> Float[Tensor, "outputs inputs"]:
         """W, made anew from its coefficients."""
-        return self._maps.assemble(self.coefficients)
+        return self._maps.assemble(self._like if self.coefficients is None else self.coefficients)
 
     @property
     def bias(self) -> Float[Tensor, " outputs"]:
         """b."""
-        return self._biases.assemble(self.bias_coefficients).squeeze(-1)
+        given = self._like if self.bias_coefficients is None else self.bias_coefficients
+        return self._biases.assemble(given).squeeze(-1)
 
     def forward(self, x: Float[Tensor, "... inputs"]) -> Float[Tensor, "... outputs"]:
         """Shape (..., act_out.dim) of shape (..., act_in.dim)."""
@@ -174,7 +181,9 @@ class ResidualLinear(nn.Module):
 
     def prior(self, *, exact: float = 1e-5, rest: float = 1.0) -> Scalar:
         """Squared sizes of both parts with the weights of the prior, to add to the loss."""
-        kept = self.exact.coefficients.square().sum() + self.exact.bias_coefficients.square().sum()
+        kept = sum(
+            (p.square().sum() for p in self.exact.parameters()), self.rest.weight.new_zeros(())
+        )
         free = self.rest.weight.square().sum() + self.rest.bias.square().sum()
         return exact * kept + rest * free
 

@@ -182,10 +182,20 @@ def test_linear_layers():
     half = DeclaredLinear(act_in, act_out, start="half").double()
     maps = EquivariantMaps(act_in, act_out)
     scaled = DeclaredLinear(act_in, act_out, start="scaled").double()
-    assert float(scaled.weight.norm()) > 2 * float(nearly.weight.norm())
+    assert float(scaled.weight.detach().norm()) > 2 * float(nearly.weight.detach().norm())
     for layer, share in ((nearly, 1e-3), (half, 0.5), (scaled, 1e-3)):
         rest = layer.weight - maps.projection(layer.weight)
         assert float(rest.norm().detach()) < 3 * share
+
+
+def test_layers_without_equivariant_maps_have_no_empty_parameters():
+    none = EquivariantLinear(Trivial(2, SO3()), Tensors(SO3(), 1))
+    assert list(none.parameters()) == []
+    assert float(none(torch.ones(4, 2)).abs().max()) == 0
+    vector = EquivariantLinear(Tensors(SO3(), 1), Tensors(SO3(), 1)).double()
+    assert [parameter.numel() for parameter in vector.parameters()] == [1]
+    assert vector(normal(4, 3)).dtype == torch.float64
+    ResidualLinear(Tensors(SO3(), 1), Tensors(SO3(), 1)).prior().backward()
 
 
 def test_priors_of_networks():

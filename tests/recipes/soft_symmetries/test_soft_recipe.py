@@ -125,13 +125,16 @@ def test_refusals_of_experiments():
 
 
 def test_the_study_sums_up():
+    names = ["O(2) about z", "O(2) about x", "O(2) about y"]
+    levels = dict(zip(sorted(names), ({"level": v} for v in (2e-2, 3e-2, 1.5e-4)), strict=True))
     row = {"task": "inertia", "broken": "axis", "breaking": 0.3, "method": "free", "steps": 1,
-           "seconds": 1.0, "mse": dict.fromkeys(("train", "test", "shifted"), 0.5), "exact": ["a"],
-           "equivariance": {"a": 0.1, "b": 0.2}, "layers": [[1e-4, 1e-2], [2e-4, 3e-2]],
-           "levels": {"a": {"level": 1.5e-4}, "b": {"level": 2e-2}}}  # fmt: skip
-    other = {**row, "levels": {"a": {"level": 1.0}, "b": {"level": 0.5}}}
-    found = summary([row, other])
+           "seconds": 1.0, "mse": dict.fromkeys(("train", "test", "shifted"), 0.5),
+           "exact": names[:1], "equivariance": dict.fromkeys(sorted(names), 0.1),
+           "layers": [[1e-4, 1e-2, 2e-2], [2e-4, 3e-2, 4e-2]], "levels": levels}  # fmt: skip
+    swapped = {**levels, names[0]: {"level": 1.0}}
+    found = summary([row, {**row, "levels": swapped}])
     (entry,) = found["rows"].values()
     assert entry["seeds"] == 2
     assert entry["identified"] == 1
+    assert entry["levels"][names[0]]["level"] == pytest.approx(1.5e-4)  # columns in their own order
     assert "1 of 2" in markdown(found)
