@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tqdm import tqdm
@@ -12,6 +12,7 @@ from tqdm import tqdm
 from datasets3d.meshes.source import MeshEntry, MeshSource
 from datasets3d.views.config import BuildConfig
 from datasets3d.views.engines import Engine, check_workers, run_in_processes, run_tasks
+from datasets3d.views.folder_lock import folder_lock
 from datasets3d.views.index import write_index
 from datasets3d.views.plan import key_of, plan
 from datasets3d.views.schema import MANIFEST, PLAN, Manifest
@@ -63,6 +64,9 @@ def build(
     An object that cannot be loaded or rendered is set aside, listed with its reason in the
     manifest, and the rest is rendered; calling again tries it again.
 
+    A second build of the folder waits until the first one ends, and goes on with what is left;
+    shards run beside one another, and the last call without shards waits for them.
+
     Views of :class:`~datasets3d.ArticulatedMeshes` show the object in states drawn by the
     source's law: the latent goes on with the state of every joint, ``parts_k.png`` says which
     part each pixel shows, and ``mechanism.json`` names parts and joints.
@@ -85,6 +89,7 @@ def build(
             argument is out of its range; or the renderer makes no masks of parts.
         MissingExtraError: Ray is asked for and not installed.
         RendererError: The renderer is unknown, or a package or library it needs is missing.
+        StorageError: The folder cannot be made, or something else has its name.
 
     Example:
         >>> import tempfile
@@ -105,11 +110,47 @@ def build(
         )  # fmt: skip
     if engine == "local":
         check_renderer(config, source)
-    entries = plan(source, root, config)
+    with folder_lock(root, shared=num_shards > 1, progress=progress):
+        entries = plan(source, root, config)
+        done = _fill(
+            source, root, config, entries, workers=workers, engine=engine, shard=shard,
+            num_shards=num_shards, progress=progress,
+        )  # fmt: skip
+    complete = sum((root / key_of(entry)).is_dir() for entry in entries)
+    return BuildReport(
+        path=root,
+        objects=complete,
+        images=complete * config.views,
+        rendered=len(done.rendered) * config.views,
+        failed=done.failed,
+        seconds=time.monotonic() - started,
+    )
+
+
+@dataclass
+class _Done:
+    """What one call did: digests of what it rendered, reasons of what it set aside, by key."""
+
+    rendered: dict[str, str] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+
+
+def _fill(
+    source: MeshSource,
+    root: Path,
+    config: BuildConfig,
+    entries: list[MeshEntry],
+    *,
+    workers: int,
+    engine: Engine,
+    shard: int,
+    num_shards: int,
+    progress: bool,
+) -> _Done:
+    """Render what is not there yet, and write lists and manifest where this is the whole."""
     own = [entry for index, entry in enumerate(entries) if index % num_shards == shard]
     unfinished = [entry for entry in own if not (root / key_of(entry)).is_dir()]
-    rendered: dict[str, str] = {}
-    failed: dict[str, str] = {}
+    done = _Done()
     finished = (root / MANIFEST).is_file()
     if num_shards == 1:
         remove_partial(root)
@@ -119,26 +160,18 @@ def build(
     ) as bar:  # fmt: skip
         for outcome in _render(source, root, config, unfinished, workers=workers, engine=engine):
             if outcome.reason is None:
-                rendered[outcome.key] = outcome.digest
+                done.rendered[outcome.key] = outcome.digest
             else:
-                failed[outcome.key] = outcome.reason
+                done.failed[outcome.key] = outcome.reason
             bar.update(config.views)
     if num_shards == 1 and (unfinished or not finished):
         remove_partial(root)  # again: a killed build's workers may have outlived it for a moment
         known = Manifest.read(root).digests if finished else {}
         write_index(
-            root, config, read_json(root / PLAN),
-            entries=entries, digests={**known, **rendered}, failed=dict(sorted(failed.items())),
+            root, config, read_json(root / PLAN), entries=entries,
+            digests={**known, **done.rendered}, failed=dict(sorted(done.failed.items())),
         )  # fmt: skip
-    complete = sum((root / key_of(entry)).is_dir() for entry in entries)
-    return BuildReport(
-        path=root,
-        objects=complete,
-        images=complete * config.views,
-        rendered=len(rendered) * config.views,
-        failed=failed,
-        seconds=time.monotonic() - started,
-    )
+    return done
 
 
 def _render(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import inspect
 import re
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -9,9 +11,12 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from datasets3d.meshes.source import MeshEntry, MeshSource
 from datasets3d.views.config import BuildConfig
-from datasets3d.views.schema import FORMAT_VERSION, PLAN
+from datasets3d.views.latents import ViewLaw
+from datasets3d.views.schema import COLUMNS, FORMAT_VERSION, PLAN
 from equivariant.errors import ConventionError, DataFormatError
 from equivariant.runs import read_json, write_json
 
@@ -29,13 +34,14 @@ def plan(source: MeshSource, root: Path, config: BuildConfig) -> list[MeshEntry]
 
     Raises:
         DataFormatError: The source has no object, or names that are unfit for folders.
-        ConventionError: The folder holds something else, or a build with other settings or
-            other versions of the packages that make pixels.
+        ConventionError: The folder holds something else, or a build with other settings, another
+            law or other versions of the packages that make pixels; or the law draws another
+            number of columns.
     """
     entries = source.entries()
     _check_names(entries)
+    _check_law(config)
     now = settings(source, config, len(entries))
-    root.mkdir(parents=True, exist_ok=True)
     path = root / PLAN
     # Listed before looking for the plan: another shard may be writing it at this moment.
     foreign = [p for p in root.iterdir() if not p.name.startswith((PLAN, f".{PLAN}."))]
@@ -65,13 +71,39 @@ def plan(source: MeshSource, root: Path, config: BuildConfig) -> list[MeshEntry]
 
 def settings(source: MeshSource, config: BuildConfig, objects: int) -> dict[str, Any]:
     """Everything that determines the bytes of a build."""
-    return {
+    found = {
         "format_version": FORMAT_VERSION,
         "config": asdict(config),
         "source": source.describe(),
         "objects": objects,
         "versions": _versions(),
     }
+    own = type(config.law)
+    return found if own is ViewLaw else {**found, "law": _written_law(own)}
+
+
+def _written_law(law: type[ViewLaw]) -> dict[str, str]:
+    """Name of a law that is not ours, and a digest of its source and of those that it extends."""
+    digest = hashlib.sha256()
+    for part in law.__mro__[: law.__mro__.index(ViewLaw)]:
+        try:
+            digest.update(inspect.getsource(part).encode())
+        except (OSError, TypeError):  # typed in, or made by a program: its code alone is there
+            for name, function in sorted(vars(part).items()):
+                code = getattr(function, "__code__", None)
+                digest.update(name.encode() + (code.co_code if code else b""))
+    return {"class": f"{law.__module__}.{law.__qualname__}", "sha256": digest.hexdigest()}
+
+
+def _check_law(config: BuildConfig) -> None:
+    """Raise ConventionError where a law draws another number of columns than there are."""
+    drawn = np.shape(config.law.sample(config.seed, "class/object", view=0))
+    if drawn != (len(COLUMNS),):
+        raise ConventionError(
+            expected=f"a law that draws {len(COLUMNS)} numbers: {', '.join(c.name for c in COLUMNS)}",
+            got=f"shape {drawn}", argument="config.law",
+            advice="What else a scene has may be a function of these, in the law's scene().",
+        )  # fmt: skip
 
 
 def _versions() -> dict[str, str]:
