@@ -14,7 +14,7 @@ from datasets3d.views.config import BuildConfig
 from datasets3d.views.engines import Engine, check_workers, run_in_processes, run_tasks
 from datasets3d.views.folder_lock import folder_lock
 from datasets3d.views.index import write_index
-from datasets3d.views.plan import key_of, plan
+from datasets3d.views.plan import key_of, note_plan, objects_of
 from datasets3d.views.schema import MANIFEST, PLAN, Manifest
 from datasets3d.views.storage import remove_partial
 from datasets3d.views.work import Outcome, Task, check_renderer, render_task
@@ -110,8 +110,9 @@ def build(
         )  # fmt: skip
     if engine == "local":
         check_renderer(config, source)
+    entries = objects_of(source, config)
     with folder_lock(root, shared=num_shards > 1, progress=progress):
-        entries = plan(source, root, config)
+        note_plan(source, root, config, objects=len(entries))
         done = _fill(
             source, root, config, entries, workers=workers, engine=engine, shard=shard,
             num_shards=num_shards, progress=progress,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import sys
 from collections.abc import Iterator
@@ -13,7 +14,9 @@ from equivariant.errors import StorageError
 try:
     import fcntl
 except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
+    HAS_LOCKS = False
+else:
+    HAS_LOCKS = True
 
 
 @contextmanager
@@ -39,18 +42,18 @@ def folder_lock(root: Path, *, shared: bool, progress: bool) -> Iterator[None]:
     """
     try:
         root.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(root, os.O_RDONLY) if fcntl else -1
+        descriptor = os.open(root, os.O_RDONLY) if HAS_LOCKS else -1
     except OSError as error:
         raise StorageError(
             expected="a folder, or a place where one can be made", got=str(error),
             argument=str(root), advice="Choose another folder.",
         ) from None  # fmt: skip
     try:
-        if fcntl:
+        if HAS_LOCKS:
             _lock(descriptor, root, shared=shared, progress=progress)
         yield
     finally:
-        if fcntl:
+        if HAS_LOCKS:
             os.close(descriptor)
 
 
@@ -59,6 +62,8 @@ def _lock(descriptor: int, root: Path, *, shared: bool, progress: bool) -> None:
     try:
         fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
     except BlockingIOError:
+        if getattr(multiprocessing.current_process(), "_inheriting", False):
+            return  # a script without a guard, read again by its own worker: engines say so
         if progress:
             sys.stderr.write(f"waiting for another build of {root}\n")
         fcntl.flock(descriptor, kind)

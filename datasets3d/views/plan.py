@@ -29,19 +29,27 @@ def key_of(entry: MeshEntry) -> str:
     return f"{entry.label}/{entry.object_id}"
 
 
-def plan(source: MeshSource, root: Path, config: BuildConfig) -> list[MeshEntry]:
-    """All objects of a build; its settings are noted in the folder, or compared with the note.
+def objects_of(source: MeshSource, config: BuildConfig) -> list[MeshEntry]:
+    """All objects of a build, before anything is written.
 
     Raises:
         DataFormatError: The source has no object, or names that are unfit for folders.
-        ConventionError: The folder holds something else, or a build with other settings, another
-            law or other versions of the packages that make pixels; or the law draws another
-            number of columns.
+        ConventionError: The law draws another number of columns than there are.
     """
     entries = source.entries()
     _check_names(entries)
     _check_law(config)
-    now = settings(source, config, len(entries))
+    return entries
+
+
+def note_plan(source: MeshSource, root: Path, config: BuildConfig, *, objects: int) -> None:
+    """Write the settings of a build into its folder, or compare them with those noted there.
+
+    Raises:
+        ConventionError: The folder holds something else, or a build with other settings, another
+            law or other versions of the packages that make pixels.
+    """
+    now = settings(source, config, objects)
     path = root / PLAN
     # Listed before looking for the plan: another shard may be writing it at this moment.
     foreign = [p for p in root.iterdir() if not p.name.startswith((PLAN, f".{PLAN}."))]
@@ -66,7 +74,6 @@ def plan(source: MeshSource, root: Path, config: BuildConfig) -> list[MeshEntry]
         )
     else:
         write_json(path, now)
-    return entries
 
 
 def settings(source: MeshSource, config: BuildConfig, objects: int) -> dict[str, Any]:
@@ -99,8 +106,9 @@ def _check_law(config: BuildConfig) -> None:
     """Raise ConventionError where a law draws another number of columns than there are."""
     drawn = np.shape(config.law.sample(config.seed, "class/object", view=0))
     if drawn != (len(COLUMNS),):
+        names = ", ".join(column.name for column in COLUMNS)
         raise ConventionError(
-            expected=f"a law that draws {len(COLUMNS)} numbers: {', '.join(c.name for c in COLUMNS)}",
+            expected=f"a law that draws {len(COLUMNS)} numbers: {names}",
             got=f"shape {drawn}", argument="config.law",
             advice="What else a scene has may be a function of these, in the law's scene().",
         )  # fmt: skip
