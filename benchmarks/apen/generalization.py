@@ -3,7 +3,7 @@
     python -m benchmarks.apen.generalization --out FOLDER --seeds 0 1
     python -m benchmarks.apen.generalization --out FOLDER --collect    # into results, and a table
 
-Every run has a file in the folder, and is skipped where it exists. All methods have 44 to 47
+Every run has a file in the folder, and is skipped where it exists. All methods have 41 to 47
 thousand weights, the same clouds, steps, batches and rate of Adam (half a cosine), and none is
 augmented. Objects are instances of four kinds, 60 for training and 60 unseen ones; of the clouds of
 these half calibrate certificates and half are tested. Classes are the parts of each kind. Test laws
