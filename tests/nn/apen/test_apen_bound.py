@@ -172,7 +172,7 @@ def test_calibrated_bounds_hold_for_new_scenes(groups):
 
     Without the "+ 1" of conformal prediction the same check fails.
     """
-    repeats, count = 1500, 24
+    repeats, count = 800, 24
     failed, promised, naive, below = [], [], [], []
     for seed in range(repeats):
         draw = generator(seed)
