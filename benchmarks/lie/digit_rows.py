@@ -164,6 +164,10 @@ class DigitStudy(Study):
         poses = CanonicalPoses(canonicalizer, digits, seed=job.seed)
         return CanonicalizedNetwork(canonicalizer, network), poses
 
+    def train_pictures(self, count: int) -> Tensor:
+        """Some training digits, shape (count, 1, 40, 40)."""
+        return _digits(self.mnist, "train", 10_000, 0).pictures(torch.arange(count).numpy())
+
     def test_set(self, name: str, split: str) -> tuple[Tensor, Tensor]:
         """Pictures (count, 1, 40, 40) in [0, 1] and labels of one of ``tests()``."""
         count = self.test if name in MAIN else max(self.test // 4, 1)

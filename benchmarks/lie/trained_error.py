@@ -5,7 +5,9 @@
 Takes the weights that ``benchmarks.lie.generalization digits`` kept under --out. For N = 10, 32 and
 100 group elements in the layers: the relative equivariance error of the logits on 16 centred test
 digits under the law that the network declares (8 elements each, 95 % interval over digits), and the
-accuracy on 300 affNIST-style test digits. Writes benchmarks/results/lie/trained_error.json.
+accuracy on 300 affNIST-style test digits. Before each, the statistics of normalization are set to
+those of 256 training digits at that number (``LieNetwork.renormalize``). Writes
+benchmarks/results/lie/trained_error.json.
 """
 
 from __future__ import annotations
@@ -31,6 +33,7 @@ def measure(network: torch.nn.Module, study: DigitStudy, count: int) -> dict[str
     def logits(x: torch.Tensor) -> torch.Tensor:
         return network(x, samples=count)
 
+    network.renormalize(study.train_pictures(256), samples=count)
     x, y = study.test_set("affnist-style", "test")
     centred = study.test_set("centred", "test")[0][:16]
     d = network.declaration(centred)

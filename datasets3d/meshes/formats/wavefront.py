@@ -19,8 +19,8 @@ def plain_obj(data: bytes, read: Read) -> tuple[bytes, dict[str, bytes]]:
     """An OBJ file in plain words, and the one material library that it then names.
 
     Negative indices become absolute where they stand; tabs, indentation, byte-order marks,
-    continued lines and comments after numbers go; polygons that are not convex become triangles
-    (a reader would take a fan); all material libraries become one, in which texture names are
+    continued lines and comments after numbers go; polygons become triangles, right ones
+    where they are not convex; all material libraries become one, in which texture names are
     those of files that are there.
 
     Args:
@@ -116,14 +116,14 @@ class _Lines:
 
     def _face(self, corners: list[str]) -> None:
         fixed = [self._corner(corner) for corner in corners]
+        triangles: list[tuple[int, int, int]] | None = None
         if len(fixed) > 3:
             places = [int(corner.partition("/")[0]) - 1 for corner in fixed]
             if max(places) < len(self.points):  # else the reader refuses it
                 triangles = ear_clipped(np.array([self.points[p] for p in places]))
-                if triangles is not None:
-                    self.lines += [f"f {fixed[a]} {fixed[b]} {fixed[c]}" for a, b, c in triangles]
-                    return
-        self.lines.append(f"f {' '.join(fixed)}")
+        # Old versions of trimesh lose the texture coordinates of quads.
+        for a, b, c in triangles or [(0, k, k + 1) for k in range(1, len(fixed) - 1)]:
+            self.lines.append(f"f {fixed[a]} {fixed[b]} {fixed[c]}")
 
     def _corner(self, corner: str) -> str:
         if "-" not in corner:

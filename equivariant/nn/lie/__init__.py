@@ -10,10 +10,9 @@ from equivariant.nn.lie.group_convolution import GroupConv
 from equivariant.nn.lie.kernels import KernelNetwork, PlaceKernel
 from equivariant.nn.lie.lifting import LiftConv
 from equivariant.nn.lie.network import LieNetwork, LieNetworkConfig
-from equivariant.nn.lie.pooling import GroupPool, ProjectConv
+from equivariant.nn.lie.pooling import GroupPool, ProjectConv, VectorPool
 from equivariant.nn.lie.samples import LieSamples, RelativeSamples
 from equivariant.nn.lie.sampling import sampler_by_name
-from equivariant.nn.lie.vector_pooling import VectorPool
 
 __all__ = [
     "CloudPlaces",

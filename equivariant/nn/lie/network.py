@@ -18,10 +18,10 @@ from equivariant.nn.lie.fields import LieField
 from equivariant.nn.lie.group_convolution import GroupConv
 from equivariant.nn.lie.kernels import KernelName
 from equivariant.nn.lie.lifting import LiftConv
-from equivariant.nn.lie.pooling import GroupPool, PoolName
+from equivariant.nn.lie.pooling import GroupPool, PoolName, VectorPool
+from equivariant.nn.lie.residual_block import ChannelNorm, LieResidualBlock
 from equivariant.nn.lie.samples import LieSamples, RelativeSamples
 from equivariant.nn.lie.sampling import SamplingName, sampler_by_name
-from equivariant.nn.lie.vector_pooling import VectorPool
 from equivariant.nn.points.layers import FeatureNorm
 from equivariant.shapes import Float, Images
 
@@ -147,7 +147,7 @@ class LieNetwork(nn.Module):
         self.norm = ChannelNorm(width)
         self.first = self._convolution() if config.steps else None
         self.blocks = nn.ModuleList(
-            ResidualBlock(self._convolution(), width) for _ in range(config.blocks)
+            LieResidualBlock(self._convolution(), width) for _ in range(config.blocks)
         )
         self.pool = GroupPool(config.pool)
         self.vector_pool = VectorPool(group, width, config.vectors) if config.vectors else None
@@ -253,6 +253,47 @@ class LieNetwork(nn.Module):
         drawn: LieSamples = self._draw(count, seed)
         return drawn
 
+    @torch.no_grad()
+    def renormalize(
+        self,
+        signals: Images | Float[Tensor, "batch points n"],
+        samples: int | LieSamples | None = None,
+    ) -> None:
+        """Set the statistics of normalization to those of some signals at given samples.
+
+        In training, features are divided by their mean over the batch, which has the noise of
+        one draw of the samples; in evaluation by running means over draws. Means of squares
+        depend on how many samples there are, so a network that is asked with another number than
+        it was trained with needs the statistics of that number. Weights stay what they are, and
+        labels are not looked at.
+
+        Args:
+            signals: As in :meth:`forward`, at least two, such as a few hundred of training.
+            samples: As in :meth:`forward`; a number stands for the samples of evaluation.
+
+        Raises:
+            ConventionError: Fewer than two signals.
+        """
+        if len(signals) < 2:
+            raise ConventionError(
+                expected="at least 2 signals", got=str(len(signals)), argument="signals",
+                advice="A few hundred of those that the network was trained on.",
+            )  # fmt: skip
+        if not isinstance(samples, LieSamples):
+            samples = self._draw(samples or self.config.samples, self.config.seed)
+        training = self.training
+        norms = [m for m in self.modules() if isinstance(m, ChannelNorm | nn.BatchNorm1d)]
+        momenta = [norm.momentum for norm in norms]
+        try:
+            for norm in norms:
+                norm.momentum = 1.0
+            self.train()
+            self(signals, samples)
+        finally:
+            for norm, momentum in zip(norms, momenta, strict=True):
+                norm.momentum = momentum
+            self.train(training)
+
     def declaration(self, signal: Tensor) -> Declaration:
         """How inputs and outputs move, and the law of the elements that are asked about.
 
@@ -297,71 +338,8 @@ class LieNetwork(nn.Module):
         )  # fmt: skip
 
 
-class ResidualBlock(nn.Module):
-    """F + V gelu(U norm(K F)), with U and V on channels alone.
-
-    Args:
-        convolution: K, from ``width`` to ``width`` channels.
-        width: Channels.
-        expansion: Hidden channels of U and V, over ``width``.
-    """
-
-    def __init__(self, convolution: GroupConv, width: int, expansion: int = 2) -> None:
-        super().__init__()
-        self.convolution = convolution
-        self.norm = ChannelNorm(width)
-        hidden = expansion * width
-        self.widen = nn.Parameter(torch.randn(hidden, width) * width**-0.5)
-        self.narrow = nn.Parameter(torch.randn(width, hidden) * hidden**-0.5)
-
-    def forward(self, x: LieField) -> LieField:
-        """A field at the same samples and places."""
-        y = self.norm(self.convolution(x).values)
-        hidden = gelu(torch.einsum("oc,bc...->bo...", self.widen.to(y.dtype), y))
-        added = torch.einsum("oc,bc...->bo...", self.narrow.to(hidden.dtype), hidden)
-        return x.with_values(x.values + added)
-
-
-class ChannelNorm(nn.Module):
-    """Each channel over its root mean square in the batch: y_c = γ_c x_c / √(mean x_c² + ε).
-
-    The mean is over the batch, samples and places; in evaluation mode it is the running one of
-    training, so that the layer multiplies by constants and commutes with everything; an empty
-    batch leaves that as it was. Nothing is
-    subtracted or added: an empty background stays 0, inside the frame as outside of it.
-
-    Args:
-        channels: Size of the second axis.
-        momentum: Share of a batch in the running mean.
-        epsilon: ε.
-    """
-
-    def __init__(self, channels: int, *, momentum: float = 0.1, epsilon: float = 1e-6) -> None:
-        super().__init__()
-        self.gain = nn.Parameter(torch.ones(channels))
-        self.register_buffer("mean_square", torch.ones(channels))
-        self.momentum, self.epsilon = momentum, epsilon
-
-    def forward(self, x: Float[Tensor, "batch channels ..."]) -> Tensor:
-        """Shape as given."""
-        running = self.get_buffer("mean_square")
-        square = running.to(x.dtype)
-        if self.training and x.numel():
-            axes = (0, *range(2, x.ndim))
-            square = x.square().mean(axes)
-            with torch.no_grad():
-                running.lerp_(square.to(running.dtype), self.momentum)
-        scale = self.gain.to(x.dtype) * (square + self.epsilon).rsqrt()
-        return x * scale.reshape(-1, *([1] * (x.ndim - 2)))
-
-
 _LEAST = {"inputs": 0, "width": 1, "blocks": 0, "samples": 1, "steps": 0, "stride": 1, "centers": 1,
           "rank": 1, "vectors": 0}  # fmt: skip
-
-
-def _whole(number: Any, least: int) -> bool:
-    """Whether a number is whole and not below another."""
-    return isinstance(number, Integral) and int(number) >= least
 
 
 def _check(config: LieNetworkConfig) -> None:
@@ -391,3 +369,8 @@ def _check(config: LieNetworkConfig) -> None:
             argument="config.vectors",
             advice="Set outputs=None; the head reads only what does not move.",
         )  # fmt: skip
+
+
+def _whole(number: Any, least: int) -> bool:
+    """Whether a number is whole and not below another."""
+    return isinstance(number, Integral) and int(number) >= least

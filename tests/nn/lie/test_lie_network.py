@@ -223,3 +223,27 @@ def test_signals_that_would_be_read_wrong_are_refused():
         check_floats((255 * images).byte())
     with pytest.raises(ConventionError, match="at least 1"):
         made(images, samples=0)
+
+
+def test_statistics_of_another_number_of_samples():
+    """Evaluation at the samples that the statistics are of is training mode, at those samples."""
+    torch.manual_seed(0)
+    made = network(SL(2), width=6)
+    images = torch.rand(64, 1, 8, 8, dtype=torch.float64)
+    weights = {name: p.clone() for name, p in made.named_parameters()}
+    samples = draw(SL(2), 12)
+    with torch.no_grad():
+        before = made.eval()(images, samples)
+        made.renormalize(images, samples)
+        assert not made.training
+        after = made(images, samples)
+        want = copy.deepcopy(made).train()(images, samples)
+    assert float((after - want).norm() / want.norm()) < 0.02  # variances by n - 1, and by n
+    assert float((before - want).norm() / want.norm()) > 0.1
+    assert all(torch.equal(p, weights[name]) for name, p in made.named_parameters())
+    made.renormalize(images, samples)
+    with torch.no_grad():
+        assert torch.equal(made(images, samples), after)
+    assert all(m.momentum == 0.1 for m in made.modules() if hasattr(m, "momentum"))
+    with pytest.raises(ConventionError, match="at least 2"):
+        made.renormalize(images[:1])
