@@ -35,6 +35,7 @@ from benchmarks.lie.study import (  # noqa: E402
 from equivariant.report import Line, plot  # noqa: E402
 from equivariant.runs import environment, write_atomically, write_json  # noqa: E402
 
+COLORS = 8
 RESULTS = Path(__file__).parents[1] / "results" / "lie"
 DATA = Path(os.environ.get("EQUIVARIANT_DATA", "../shared/data"))
 
@@ -107,10 +108,11 @@ def _table(study: Study, folder: Path, results: Path) -> None:
 def robustness(found: Record) -> str:
     """SVG: accuracy of all methods against scale, shear and the radius of Haar measure.
 
-    Only the size of training set that most rows have; bands are one standard deviation.
+    Only the size of training set that most rows have, and the first eight of them, which have
+    colors of their own; bands are one standard deviation.
     """
     sizes = [row["size"] for row in found["rows"]]
-    rows = [row for row in found["rows"] if row["size"] == max(sizes, key=sizes.count)]
+    rows = [row for row in found["rows"] if row["size"] == max(sizes, key=sizes.count)][:COLORS]
     panels: dict[str, dict[str, Line]] = {}
     for kind, standing in (("scale", 1.0), ("shear", 0.0), ("haar", None)):
         names = {float(n.split()[1]): n for n in rows[0]["accuracy"] if n.startswith(kind)}
