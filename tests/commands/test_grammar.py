@@ -163,7 +163,7 @@ def test_a_recipe_wins_over_a_folder_of_its_name(views, tmp_path, monkeypatch, c
     ("words", "says"),
     [
         (["train", "forcefield", "x.xyz"], "Did you mean force-field?"),
-        (["train", "unknown"], "lie, soft, or a folder of data, got unknown"),
+        (["train", "unknown"], "lie, soft, apen, or a folder of data, got unknown"),
         (["evaluate", "sie"], "sie: expected a run folder"),
         (["evaluate", "EMPTY"], "a folder without it"),
         (["report", "EMPTY"], "a folder without it"),
