@@ -12,11 +12,10 @@ from tqdm import tqdm
 from datasets3d.meshes.source import MeshEntry, MeshSource
 from datasets3d.views.config import BuildConfig
 from datasets3d.views.engines import Engine, check_workers, run_in_processes, run_tasks
-from datasets3d.views.folder_lock import folder_lock
 from datasets3d.views.index import write_index
 from datasets3d.views.plan import key_of, note_plan, objects_of
 from datasets3d.views.schema import MANIFEST, PLAN, Manifest
-from datasets3d.views.storage import remove_partial
+from datasets3d.views.storage import folder_lock, remove_partial
 from datasets3d.views.work import Outcome, Task, check_renderer, render_task
 from equivariant.errors import ConventionError
 from equivariant.runs import read_json

@@ -3,16 +3,14 @@
 from equivariant.actions.base import Action, DirectSum, Factor
 from equivariant.actions.cartesian import CartesianTensors
 from equivariant.actions.declaration import Declaration, Declares
-from equivariant.actions.dual import Dual
 from equivariant.actions.equivariant_maps import EquivariantMaps, equivariant_basis
 from equivariant.actions.fields import Fields
 from equivariant.actions.irreps import IrrepsAction
 from equivariant.actions.permute import Permute, PermutePairs
 from equivariant.actions.piecewise import Piecewise
 from equivariant.actions.points import Points, Vectors
-from equivariant.actions.tensors import Tensors
+from equivariant.actions.tensors import Dual, Tensors, uniform_tensors
 from equivariant.actions.trivial import Trivial
-from equivariant.actions.uniform import uniform_tensors
 from equivariant.actions.warps.image_warp import ImageWarp
 from equivariant.actions.warps.volume_warp import VolumeWarp
 from equivariant.actions.warps.warp import Warp

@@ -1,4 +1,4 @@
-"""Tensors over the space that a group's own matrices act on."""
+"""Tensors over the space that a group's own matrices act on, duals, and sums of a given width."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from equivariant.actions.base import Action
+from equivariant.actions.base import Action, DirectSum
 from equivariant.errors import ConventionError
 from equivariant.groups import Group
 from equivariant.groups.numerics import numbers
@@ -136,3 +136,95 @@ def has_orthogonal_matrices(group: Group) -> bool:
     skew = (abs(basis + basis.swapaxes(1, 2)) < 1e-12).all()
     eye = np.eye(group.matrix_size)
     return bool(skew and (abs(discrete @ discrete.swapaxes(1, 2) - eye) < 1e-9).all())
+
+
+class Dual(Action):
+    """ρ*(g) = ρ(g⁻¹)ᵀ, so that ⟨ρ*(g) a, ρ(g) z⟩ = ⟨a, z⟩.
+
+    Args:
+        action: A linear action of a group.
+
+    Raises:
+        ConventionError: The action has no group.
+
+    Example:
+        >>> import torch
+        >>> from equivariant.groups import Scaling
+        >>> g = Scaling(1).exp(torch.tensor([2.0]).log())
+        >>> Dual(Tensors(Scaling(1), 1))(g, torch.tensor([1.0]))
+        tensor([0.5000])
+    """
+
+    def __init__(self, action: Action) -> None:
+        if action.group is None:
+            raise ConventionError(
+                expected="an action of a group", got="one of any group", argument="action",
+                advice="A trivial action is its own dual.",
+            )  # fmt: skip
+        super().__init__(action.group, action.dim)
+        self.action = action
+        self._of = action.group
+
+    @property
+    def orthogonal(self) -> bool:
+        return self.action.orthogonal
+
+    def pieces(self) -> list[tuple[Action, int]]:
+        return [(Dual(piece) if piece.group else piece, n) for piece, n in self.action.pieces()]
+
+    def under(self, group: Group) -> Dual:
+        return Dual(self.action.under(group))
+
+    def forward(self, g: Matrix, z: Vector) -> Vector:
+        self.check_element(g)
+        self.check_vector(z)
+        back = self.action.matrix(self._of.inverse(g)).to(z.dtype)
+        moved: Tensor = (back.transpose(-1, -2) @ z.unsqueeze(-1)).squeeze(-1)
+        return moved
+
+
+def uniform_tensors(group: Group, width: int, *, most: int | None = None) -> Action:
+    """A sum of tensors of about the same number of entries in every rank, ``width`` in all.
+
+    Ranks 0, 1, ..., N are used, N the largest with n^N (N + 1) <= width; each gets the same share
+    of the entries, rounded down to whole tensors, and scalars fill up what is left. Groups whose
+    matrices are not orthogonal divide a rank r among T(r, 0), T(r - 1, 1), ..., T(0, r).
+
+    Args:
+        group: Any group; only its matrix size and whether its matrices are orthogonal count.
+        width: Number of entries, at least 1.
+        most: Largest rank; None for no limit.
+
+    Returns:
+        An action of dim ``width``.
+
+    Raises:
+        ConventionError: The width is less than 1, or ``most`` negative.
+
+    Example:
+        >>> from equivariant.groups import SO3
+        >>> [(count, piece.dim) for piece, count in uniform_tensors(SO3(), 128).pieces()]
+        [(44, 1), (10, 3), (3, 9), (1, 27)]
+
+    Source: Finzi, Welling, Wilson 2021, the allocation of hidden representations.
+    """
+    if width < 1 or (most is not None and most < 0):
+        raise ConventionError(
+            expected="a width of at least 1 and a rank of at least 0",
+            got=f"width={width}, most={most}", argument="width",
+            advice="The width is the number of entries of the representation.",
+        )  # fmt: skip
+    n, top = group.matrix_size, 0
+    while (most is None or top < most) and (n ** (top + 1)) * (top + 2) <= width and top < 8:
+        top += 1
+    orthogonal, parts, left = has_orthogonal_matrices(group), [], width
+    for rank in range(top, 0, -1):
+        kinds = [(rank, 0)] if orthogonal else [(rank - q, q) for q in range(rank + 1)]
+        count = width // (top + 1) // n**rank
+        for k, (p, q) in enumerate(kinds):
+            share = (count + k) // len(kinds)
+            if share:
+                parts.append(Tensors(group, p, q, channels=share))
+                left -= share * n**rank
+    scalars = [Tensors(group, 0, channels=left)] if left else []
+    return DirectSum([*scalars, *reversed(parts)])

@@ -15,6 +15,8 @@ from torch import Tensor
 from equivariant.errors import ConventionError, ShapeError
 from equivariant.groups.half_turns import half_turns
 from equivariant.groups.membership import (
+    check_floats,
+    check_matrices,
     determinant,
     membership_tolerance,
     numbers_are_known,
@@ -354,19 +356,7 @@ class Group(ABC):
             ConventionError: It is no tensor.
             ShapeError: The last two axes are not (n, n).
         """
-        n = self.matrix_size
-        if not isinstance(g, Tensor):
-            raise ConventionError(
-                expected=f"elements of {self} as a torch tensor", got=type(g).__name__,
-                argument=argument, advice="torch.as_tensor(matrices) makes one of an array.",
-            )  # fmt: skip
-        if g.ndim < 2 or tuple(g.shape[-2:]) != (n, n):
-            raise ShapeError(
-                expected=f"elements of {self} as matrices of shape (..., {n}, {n})",
-                got=f"shape {tuple(g.shape)}",
-                argument=argument,
-                advice="Convert quaternions, Euler angles or rotation vectors to matrices first.",
-            )
+        check_matrices(g, self.matrix_size, of=str(self), argument=argument)
 
     def check_member(self, g: Tensor, argument: str = "g") -> None:
         """Raise unless all matrices are elements, as far as their numbers can be looked at.
@@ -376,11 +366,7 @@ class Group(ABC):
             ConventionError: A matrix is no element, or its numbers are integers.
         """
         self.check_element(g, argument)
-        if not g.is_floating_point():
-            raise ConventionError(
-                expected="matrices of floating-point numbers", got=str(g.dtype),
-                argument=argument, advice="matrices.double() keeps all digits.",
-            )  # fmt: skip
+        check_floats(g, argument)
         if not numbers_are_known(g):
             return
         member = self.contains(g)
@@ -390,9 +376,8 @@ class Group(ABC):
                 expected=f"elements of {self}",
                 got=f"{int((~member).sum())} of {member.numel()} matrices that are none, the first "
                 f"{first}",
-                argument=argument,
-                advice="project(matrix) gives the element nearest to a matrix.",
-            )
+                argument=argument, advice="project(matrix) gives the element nearest to a matrix.",
+            )  # fmt: skip
 
     def _linear_basis(self) -> NDArray[np.float64] | None:
         """Linear parts of the algebra's basis; None where the group moves no points."""
@@ -404,10 +389,9 @@ class Group(ABC):
         if coordinates.ndim < 1 or coordinates.shape[-1] != self.dim:
             raise ShapeError(
                 expected=f"coordinates of {self}, shape (..., {self.dim})",
-                got=f"shape {tuple(coordinates.shape)}",
-                argument=argument,
+                got=f"shape {tuple(coordinates.shape)}", argument=argument,
                 advice="The last axis runs over the basis of the Lie algebra.",
-            )
+            )  # fmt: skip
 
 
 def _exact(g: Tensor) -> Tensor:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
+from equivariant.errors import ConventionError, ShapeError
 from equivariant.shapes import Matrix, Scalar
 
 _LEAST = 1e-4  # elements that come from text files or single precision are elements still
@@ -100,3 +103,42 @@ def affine_defect(matrix: Matrix, linear_defect: Scalar) -> Scalar:
     bottom = torch.zeros_like(matrix[..., -1, :])
     bottom[..., -1] = 1.0
     return torch.maximum(linear_defect, (matrix[..., -1, :] - bottom).abs().amax(-1))
+
+
+def check_matrices(g: Any, size: int, *, of: str, argument: str) -> None:
+    """Refuse what is no tensor of square matrices of a size.
+
+    Args:
+        g: Anything.
+        size: n of the n x n matrices.
+        of: What they are elements of, in words.
+        argument: Name of the argument that g came in.
+
+    Raises:
+        ConventionError: It is no tensor.
+        ShapeError: The last two axes are not (n, n).
+    """
+    if not isinstance(g, Tensor):
+        raise ConventionError(
+            expected=f"elements of {of} as a torch tensor", got=type(g).__name__,
+            argument=argument, advice="torch.as_tensor(matrices) makes one of an array.",
+        )  # fmt: skip
+    if g.ndim < 2 or tuple(g.shape[-2:]) != (size, size):
+        raise ShapeError(
+            expected=f"elements of {of} as matrices of shape (..., {size}, {size})",
+            got=f"shape {tuple(g.shape)}", argument=argument,
+            advice="Convert quaternions, Euler angles or rotation vectors to matrices first.",
+        )  # fmt: skip
+
+
+def check_floats(g: Tensor, argument: str) -> None:
+    """Refuse matrices of integers.
+
+    Raises:
+        ConventionError: They are.
+    """
+    if not g.is_floating_point():
+        raise ConventionError(
+            expected="matrices of floating-point numbers", got=str(g.dtype),
+            argument=argument, advice="matrices.double() keeps all digits.",
+        )  # fmt: skip
