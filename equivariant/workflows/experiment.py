@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from lightning_fabric import Fabric
 
-from equivariant.runs import RunFolder, write_json
+from equivariant.errors import DataFormatError
+from equivariant.runs import RunFolder, read_json, write_json
 from equivariant.training import FitConfig, TrainingStopped
 from equivariant.training.resume.agreement import FREE
 from equivariant.training.resume.checkpoint import read_state
 from equivariant.workflows.recipe import Recipe
+
+S = TypeVar("S")
 
 
 def new_run(settings: Any, *, runs: Path, name: str = "", fabric: Fabric) -> RunFolder:
@@ -29,6 +32,38 @@ def new_run(settings: Any, *, runs: Path, name: str = "", fabric: Fabric) -> Run
     if fabric.is_global_zero:
         path = str(RunFolder.create(runs, name or settings.run_name, config=settings).path)
     return RunFolder(Path(fabric.broadcast(path)))
+
+
+def saved_settings(
+    run: RunFolder, kind: Callable[..., S], *, what: str, **readers: Callable[[Any], Any]
+) -> S:
+    """The settings that a run was started with, from its ``config.json``.
+
+    Args:
+        run: The run.
+        kind: Class of the settings. Its ``data`` is a path, its ``fit`` a ``FitConfig``.
+        what: What the run is on, in words, for the error.
+        readers: By name of a field, what makes its value of what JSON has.
+
+    Raises:
+        DataFormatError: They are missing, damaged, or of another version.
+    """
+    path = run.path / "config.json"
+    saved = read_json(path)
+    every: dict[str, Callable[[Any], Any]] = {
+        "data": Path,
+        "fit": lambda fit: FitConfig(**fit),
+        **readers,
+    }
+    try:
+        read = {name: reader(saved[name]) for name, reader in every.items()}
+        plain = {name: value for name, value in saved.items() if name != "recipe"}
+        return kind(**{**plain, **read})
+    except (KeyError, TypeError) as error:
+        raise DataFormatError(
+            expected=f"the settings of a run on {what}", got=f"{type(error).__name__}: {error}",
+            argument=str(path), advice="Resume with the version that started the run.",
+        ) from error  # fmt: skip
 
 
 def train_in(

@@ -12,7 +12,7 @@ from equivariant.shapes import Float
 
 LARGE_KERNEL_FROM = 15
 """Taps from which convolutions of single channels want channels beside one another in memory:
-measured on the CPU, there up to fifty times as fast; below it that order is the slower one."""
+measured on the CPU, there up to thirty times as fast; below it that order is the slower one."""
 
 
 def convolve_channels(

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from datasets3d.bodies.splits import KINDS, SplitKind
-from equivariant.errors import ConventionError, DataFormatError, check_option
+from equivariant.errors import ConventionError, check_option
 from equivariant.groups import E3, SE3
 from equivariant.nn import APENConfig
-from equivariant.runs import RunFolder, read_json
+from equivariant.runs import RunFolder
 from equivariant.training import FitConfig
+from equivariant.workflows.experiment import saved_settings
 from equivariant.workflows.recipe import option
 
 FIT = FitConfig(
@@ -130,19 +131,6 @@ def restore_experiment(run: RunFolder) -> PartExperiment:
     Raises:
         DataFormatError: They are missing, damaged, or of another version.
     """
-    path = run.path / "config.json"
-    saved = read_json(path)
-    try:
-        return PartExperiment(**{
-            **{name: value for name, value in saved.items() if name != "recipe"},
-            "data": Path(saved["data"]),
-            "subjects": tuple(saved["subjects"]),
-            "network": network_settings(saved["network"]),
-            "fit": FitConfig(**saved["fit"]),
-        })  # fmt: skip
-    except (KeyError, TypeError) as error:
-        raise DataFormatError(
-            expected="the settings of a run on parts of bodies",
-            got=f"{type(error).__name__}: {error}", argument=str(path),
-            advice="Resume with the version that started the run.",
-        ) from error  # fmt: skip
+    return saved_settings(
+        run, PartExperiment, what="parts of bodies", subjects=tuple, network=network_settings
+    )

@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from datasets3d.digits import AffNistLaw, PlaneLaw, RotationLaw, TruncatedHaarLaw, WideAffineLaw
-from equivariant.errors import ConventionError, DataFormatError, check_option
+from equivariant.errors import ConventionError, check_option
 from equivariant.groups import GL, O2, SL, SO2, Group, ScaledRotations
 from equivariant.nn import LieNetworkConfig
 from equivariant.nn.lie.pooling import PoolName
 from equivariant.nn.lie.sampling import SamplingName
-from equivariant.runs import RunFolder, read_json
+from equivariant.runs import RunFolder
 from equivariant.training import FitConfig
+from equivariant.workflows.experiment import saved_settings
 from equivariant.workflows.recipe import option
 
 GroupName = Literal["gl2", "sl2", "rotation-scale", "rotation", "e2"]
@@ -215,17 +216,4 @@ def restore_experiment(run: RunFolder) -> DigitExperiment:
     Raises:
         DataFormatError: They are missing, damaged, or of another version.
     """
-    path = run.path / "config.json"
-    saved = read_json(path)
-    try:
-        return DigitExperiment(**{
-            **{name: value for name, value in saved.items() if name != "recipe"},
-            "data": Path(saved["data"]),
-            "network": network_settings(saved["network"]),
-            "fit": FitConfig(**saved["fit"]),
-        })  # fmt: skip
-    except (KeyError, TypeError) as error:
-        raise DataFormatError(
-            expected="the settings of a run on digits", got=f"{type(error).__name__}: {error}",
-            argument=str(path), advice="Resume with the version that started the run.",
-        ) from error  # fmt: skip
+    return saved_settings(run, DigitExperiment, what="digits", network=network_settings)

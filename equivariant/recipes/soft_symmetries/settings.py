@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
 
-from equivariant.errors import ConventionError, DataFormatError, check_option
-from equivariant.runs import RunFolder, read_json
+from equivariant.errors import ConventionError, check_option
+from equivariant.runs import RunFolder
 from equivariant.training import FitConfig
+from equivariant.workflows.experiment import saved_settings
 from equivariant.workflows.recipe import option
 
 TaskName = Literal["inertia", "cosine", "distance"]
@@ -130,17 +131,4 @@ def restore_experiment(run: RunFolder) -> SoftExperiment:
     Raises:
         DataFormatError: They are missing, damaged, or of another version.
     """
-    path = run.path / "config.json"
-    saved = read_json(path)
-    try:
-        return SoftExperiment(**{
-            **{name: value for name, value in saved.items() if name != "recipe"},
-            "data": Path(saved["data"]),
-            "fit": FitConfig(**saved["fit"]),
-        })  # fmt: skip
-    except (KeyError, TypeError) as error:
-        raise DataFormatError(
-            expected="the settings of a run on tasks with soft symmetries",
-            got=f"{type(error).__name__}: {error}", argument=str(path),
-            advice="Resume with the version that started the run.",
-        ) from error  # fmt: skip
+    return saved_settings(run, SoftExperiment, what="tasks with soft symmetries")
