@@ -46,6 +46,7 @@ POSES = 1000  # training digits whose canonical poses are looked at
 GROUPS: dict[str, Group] = {
     "lie gl2": GL(2), "lie sl2": SL(2), "lie rotation-scale": ScaledRotations(2), "lie e2": O2(),
     "lie se2": SO2(), "lie gl2 lognormal unweighted": GL(2),
+    "lie e2, 5 to 11 samples": O2(), "lie sl2, 5 to 11 samples": SL(2),
 }  # fmt: skip
 AUGMENTED: dict[str, PlaneLaw] = {
     "plain, affnist-style augmentation": AffNistLaw(),
@@ -210,7 +211,10 @@ def build(row: str) -> nn.Module:
     """Pictures to logits, fresh weights from the global generator, about 35 thousand of them."""
     if row in GROUPS:
         sampling = "lognormal_unweighted" if row.endswith("unweighted") else "stratified"
-        return LieNetworkConfig(GROUPS[row], outputs=CLASSES, sampling=sampling, **LIE).build()
+        spread = 3 if row.endswith("5 to 11 samples") else 0
+        return LieNetworkConfig(
+            GROUPS[row], outputs=CLASSES, sampling=sampling, samples_spread=spread, **LIE
+        ).build()
     if row == "escnn C8":
         return Classifier(RotationConvNetConfig().build(), CLASSES)
     if row == "spatial transformer":

@@ -6,7 +6,8 @@
 
 Every run is one JSON file under --out and is skipped where that exists, so a stopped study goes
 on; several processes can share a folder with different --rows. Each method's rate is the best of
-three on validation items, after a quarter of the steps. ``--table`` writes
+three on validation items, after a quarter of the steps. ``--restore`` first writes the files of
+the runs that the committed table holds, so that a study goes on from it. ``--table`` writes
 benchmarks/results/lie/generalization_{digits,clouds}.json and prints Markdown tables.
 """
 
@@ -29,11 +30,12 @@ from benchmarks.lie.study import (  # noqa: E402
     Study,
     best_rate,
     markdown,
+    restore,
     run_all,
     summary,
 )
 from equivariant.report import Line, plot  # noqa: E402
-from equivariant.runs import environment, write_atomically, write_json  # noqa: E402
+from equivariant.runs import environment, read_json, write_atomically, write_json  # noqa: E402
 
 COLORS = 8
 RESULTS = Path(__file__).parents[1] / "results" / "lie"
@@ -45,6 +47,9 @@ def main(arguments: list[str] | None = None) -> None:
     torch.set_num_threads(1)
     study = _study(options)
     folder = options.out / study.name
+    if options.restore:
+        published = read_json(options.results / f"generalization_{study.name}.json")
+        restore(study, folder, published)
     if options.table:
         _table(study, folder, options.results)
         return
@@ -72,6 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--batch", type=int, help="items in each")
     parser.add_argument("--energy-steps", type=int, help="of the canonicalized digits' energy")
     parser.add_argument("--test", type=int, help="digits in each main test set")
+    parser.add_argument("--restore", action="store_true", help="go on from the committed table")
     parser.add_argument("--table", action="store_true", help="sum up; runs nothing")
     parser.add_argument("--results", type=Path, default=RESULTS, help="where the table's JSON goes")
     return parser

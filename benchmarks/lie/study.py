@@ -19,6 +19,7 @@ from equivariant.runs import environment, read_json, write_json
 
 TUNING_SEED = 100  # no seed of a result
 RATES = (1e-3, 3e-3, 1e-2)
+RATES_FILE = "rates.json"  # of a study that goes on from a table
 Record = dict[str, Any]
 
 
@@ -89,7 +90,8 @@ def run_all(study: Study, folder: Path, jobs: list[Job], report: Callable[[str],
     if known.exists() and read_json(known) != _plain(study.settings):
         raise SystemExit(f"{known} has other settings: choose another folder")
     write_json(known, study.settings)
-    rows = [row for row in study.rows if any(job.row == row for job in jobs)]
+    chosen = _chosen_before(folder)
+    rows = [r for r in study.rows if r not in chosen and any(job.row == r for job in jobs)]
     trials = [Job(row, study.tuning_size, TUNING_SEED, rate) for row in rows for rate in RATES]
     every = [*trials, *jobs]
     waiting = [job for job in every if not job.path(folder).exists()]
@@ -132,9 +134,45 @@ def _said(job: Job, record: Record) -> str:
 
 def best_rate(folder: Path, row: str) -> float:
     """The rate of the best trial of a row; of equal ones the smallest."""
+    chosen = _chosen_before(folder)
+    if row in chosen:
+        return chosen[row]
     trials = [read_json(Job(row, 0, 0, rate).path(folder)) for rate in RATES]
     best = max(trials, key=lambda t: (t["validation"], -t["rate"]))
     return float(best["rate"])
+
+
+def restore(study: Study, folder: Path, published: Record) -> None:
+    """Write the files of runs that a table holds, so that a study goes on from it.
+
+    Args:
+        study: The study, with the settings of the table.
+        folder: Where files are; those that exist stay as they are.
+        published: What ``summary`` gave, with ``rates`` and ``environment`` beside it.
+
+    Raises:
+        SystemExit: The table was made with other settings.
+    """
+    if published["settings"] != _plain(study.settings):
+        raise SystemExit("the published table has other settings: nothing is taken from it")
+    for row in published["rows"]:
+        for at, seed in enumerate(row["seeds"]):
+            job = Job(row["row"], row["size"], seed)
+            if not job.path(folder).exists():
+                accuracies = {name: a["values"][at] for name, a in row["accuracy"].items()}
+                record = {
+                    **vars(job), "used_rate": row["rate"], "parameters": row["parameters"],
+                    "accuracy": accuracies, "seconds": row["seconds"]["values"][at],
+                    "environment": published["environment"],
+                }  # fmt: skip
+                write_json(job.path(folder), record)
+    write_json(folder / RATES_FILE, {**published["rates"], **_chosen_before(folder)})
+
+
+def _chosen_before(folder: Path) -> dict[str, float]:
+    """Rates of rows whose trials a published table sums up."""
+    known = folder / RATES_FILE
+    return read_json(known) if known.exists() else {}
 
 
 def train(

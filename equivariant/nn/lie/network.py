@@ -40,6 +40,10 @@ class LieNetworkConfig:
         width: Channels, at least 1.
         blocks: Residual blocks, at least 0.
         samples: Group elements in every layer, at least 1.
+        samples_spread: How far their number varies in training: each call draws it from
+            ``samples - samples_spread`` to ``samples + samples_spread``. Evenly spaced angles
+            are whole multiples of 2π / samples apart, and kernels learn nothing in between; a
+            network whose number varies can be asked with other numbers afterwards.
         sampling: Their law, see :func:`equivariant.nn.lie.sampling.sampler_by_name`.
         radius: Of the law, for stretches: h has singular values up to exp(radius + scale_radius).
         scale_radius: Of the law, for scales; None takes ``radius``.
@@ -68,6 +72,7 @@ class LieNetworkConfig:
     width: int = 32
     blocks: int = 2
     samples: int = 10
+    samples_spread: int = 0
     sampling: SamplingName = "stratified"
     radius: float = 0.4
     scale_radius: float | None = None
@@ -221,7 +226,7 @@ class LieNetwork(nn.Module):
         """The last field on places and group."""
         config = self.config
         if not isinstance(samples, LieSamples):
-            samples = self.draw(config.samples if samples is None else samples)
+            samples = self.draw(self._count() if samples is None else samples)
         centers = config.centers if config.inputs == 0 else None
         if self.first is None:
             lifted = self._activated(self.lift(signal, samples, centers=centers))
@@ -252,6 +257,13 @@ class LieNetwork(nn.Module):
             seed = int(torch.randint(2**62, (), dtype=torch.int64))
         drawn: LieSamples = self._draw(count, seed)
         return drawn
+
+    def _count(self) -> int:
+        """How many elements this call has."""
+        usual, spread = self.config.samples, self.config.samples_spread
+        if not (self.training and spread):
+            return usual
+        return int(torch.randint(usual - spread, usual + spread + 1, ()))
 
     @torch.no_grad()
     def renormalize(
@@ -338,21 +350,23 @@ class LieNetwork(nn.Module):
         )  # fmt: skip
 
 
-_LEAST = {"inputs": 0, "width": 1, "blocks": 0, "samples": 1, "steps": 0, "stride": 1, "centers": 1,
-          "rank": 1, "vectors": 0}  # fmt: skip
+_LEAST = {"inputs": 0, "width": 1, "blocks": 0, "samples": 1, "samples_spread": 0, "steps": 0,
+          "stride": 1, "centers": 1, "rank": 1, "vectors": 0}  # fmt: skip
 
 
 def _check(config: LieNetworkConfig) -> None:
     wrong = [f"{name}={getattr(config, name)}" for name, least in _LEAST.items()
              if not _whole(getattr(config, name), least)]  # fmt: skip
+    if _whole(config.samples, 1) and config.samples_spread >= config.samples:
+        wrong.append(f"samples_spread={config.samples_spread} with samples={config.samples}")
     if config.outputs is not None and not _whole(config.outputs, 1):
         wrong.append(f"outputs={config.outputs}")
     if not (0 <= config.dropout < 1 and config.window > 0):
         wrong.append(f"dropout={config.dropout}, window={config.window}")
     if wrong:
         raise ConventionError(
-            expected="whole numbers of at least 1 (inputs, blocks, steps and vectors: 0), a "
-            "positive window, and dropout in [0, 1)",
+            expected="whole numbers of at least 1 (inputs, blocks, samples_spread, steps and "
+            "vectors: 0), samples_spread below samples, a positive window, and dropout in [0, 1)",
             got=", ".join(wrong), argument="config",
             advice="steps=0 and vectors=0 leave those parts out; inputs=0 is for clouds.",
         )  # fmt: skip

@@ -130,7 +130,7 @@ class _Part:
 
     def push(self, some: Tensor) -> Tensor:
         """What these channels add to the outputs, (pictures, outputs, written · places)."""
-        return self.channels @ self._by_term(apply_kernels(self._mix(some), self.kernels))
+        return _on_each(self.channels, self._by_term(apply_kernels(self._mix(some), self.kernels)))
 
     def pull_back(self, some: Tensor, change: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Gradients of these channels of some pictures, and of the three weights."""
@@ -138,7 +138,7 @@ class _Part:
         moved = self._by_term(apply_kernels(mixed, self.kernels))
         flat = change.flatten(2)
         by_channels = (flat @ moved.transpose(1, 2)).sum(0)
-        by_moved = (self.channels.T @ flat).reshape(mixed.shape)
+        by_moved = _on_each(self.channels.T, flat).reshape(mixed.shape)
         by_kernels = correlate_channels(mixed, by_moved, self.kernels.shape[-1])
         by_mixed = _by_channel(
             apply_kernels(by_moved, self.kernels.flip(2, 3)).unflatten(1, self.joint.shape[:2])
@@ -159,6 +159,11 @@ class _Part:
     def _mix(self, some: Tensor) -> Tensor:
         """M, shape (pictures, inputs · rank · written, height, width)."""
         return _by_picture(self.joint @ _by_channel(some), some).flatten(1, 2)
+
+
+def _on_each(matrix: Tensor, some: Tensor) -> Tensor:
+    """A matrix times each of some; ``matrix @ some`` would copy them to put the pictures last."""
+    return torch.bmm(matrix.expand(len(some), -1, -1), some)
 
 
 def _by_channel(some: Tensor) -> Tensor:

@@ -175,7 +175,8 @@ def test_weights_load_into_a_network_of_the_same_settings():
     "options",
     [
         {"samples": 0}, {"width": 0}, {"dropout": 1.0}, {"vectors": 2}, {"window": 0.0},
-        {"group": SO3()}, {"radius": -1.0},
+        {"group": SO3()}, {"radius": -1.0}, {"samples_spread": 4, "samples": 4},
+        {"samples_spread": -1},
     ],
     ids=str,
 )  # fmt: skip
@@ -223,6 +224,31 @@ def test_signals_that_would_be_read_wrong_are_refused():
         check_floats((255 * images).byte())
     with pytest.raises(ConventionError, match="at least 1"):
         made(images, samples=0)
+
+
+def test_numbers_of_samples_that_vary_in_training():
+    torch.manual_seed(0)
+    made, counts = network(O2(), samples=5, samples_spread=2), []
+    made.lift.register_forward_pre_hook(lambda _, given: counts.append(len(given[1])))
+    for _ in range(60):
+        made.train()(blobs())
+    assert set(counts) == {3, 4, 5, 6, 7}
+    assert min(counts.count(n) for n in set(counts)) >= 4
+    counts.clear()
+    made.eval()(blobs())
+    made.train()(blobs(), 9)
+    assert counts == [5, 9]
+
+
+def test_evenly_spaced_angles_of_varied_numbers_have_other_steps():
+    """What a network with one number of samples never sees: angles between multiples of 2π/N."""
+    made = network(SO2(), samples=5, samples_spread=2).train()
+    one = made.draw(5)
+    angles = SO2().log(one.relative_to(one)) / (2 * torch.pi / 5)
+    assert torch.allclose(angles, angles.round(), atol=1e-9)
+    other = made.draw(7)
+    angles = SO2().log(other.relative_to(other)) / (2 * torch.pi / 5)
+    assert not torch.allclose(angles, angles.round(), atol=1e-2)
 
 
 def test_statistics_of_another_number_of_samples():
