@@ -10,7 +10,16 @@ import torch
 
 from benchmarks.lie import cloud_rows, digit_rows, generalization
 from benchmarks.lie import study as study_module
-from benchmarks.lie.study import Job, Study, mean_and_spread, parameters, run_all, summary, train
+from benchmarks.lie.study import (
+    Job,
+    Study,
+    mean_and_spread,
+    parameters,
+    restore,
+    run_all,
+    summary,
+    train,
+)
 from datasets3d.digits import write_idx
 
 TINY = ["--steps", "2", "--batch", "8", "--energy-steps", "2", "--test", "8"]
@@ -71,6 +80,21 @@ def test_runs_are_skipped_where_they_exist_and_rates_are_chosen_once(tmp_path):
     study.steps = 4
     with pytest.raises(SystemExit, match="other settings"):
         run_all(study, tmp_path, jobs, lines.append)
+
+
+def test_a_study_goes_on_from_its_committed_table(tmp_path):
+    study, jobs = Fake(), [Job(row, 5, seed) for seed in (0, 1) for row in ("a", "b")]
+    run_all(study, tmp_path / "first", jobs, lambda line: None)
+    rates = {row: study_module.best_rate(tmp_path / "first", row) for row in study.rows}
+    table = {**summary(study, tmp_path / "first"), "rates": rates, "environment": {"torch": "2"}}
+    study.asked.clear()
+    restore(study, tmp_path / "second", json.loads(json.dumps(table)))
+    run_all(study, tmp_path / "second", [*jobs, Job("a", 5, 2)], lambda line: None)
+    assert study.asked == [("a", 2, 3e-3)]  # neither a run nor a trial again
+    assert summary(study, tmp_path / "second")["rows"][1] == table["rows"][1]
+    study.steps = 4
+    with pytest.raises(SystemExit, match="other settings"):
+        restore(study, tmp_path / "third", table)
 
 
 def test_means_and_spreads(tmp_path):
