@@ -2,6 +2,7 @@
 
 from datasets3d.meshes.articulated import ArticulatedMeshes, ArticulatedObject, JointLaw
 from datasets3d.meshes.folder import MeshFolder, read_mesh
+from datasets3d.meshes.formats.mesh_warning import MeshWarning
 from datasets3d.meshes.procedural import ProceduralMeshes
 from datasets3d.meshes.source import MeshEntry, MeshSource
 from datasets3d.meshes.variants import Variants
@@ -13,6 +14,7 @@ __all__ = [
     "MeshEntry",
     "MeshFolder",
     "MeshSource",
+    "MeshWarning",
     "ProceduralMeshes",
     "Variants",
     "read_mesh",

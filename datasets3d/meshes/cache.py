@@ -11,6 +11,7 @@ import re
 import tempfile
 import urllib.parse
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -20,9 +21,11 @@ from datasets3d.meshes.decode import Companions
 from datasets3d.meshes.formats.wavefront import companions
 from renderers.scene import Mesh
 
-VERSION: Final = 2  # of the conversion and of the file: raise it when either changes
+VERSION: Final = 3  # of the conversion and of the file: raise it when either changes
 REQUIRED: Final = ("vertices", "faces", "corner_normals")
 ARRAYS: Final = tuple(field.name for field in dataclasses.fields(Mesh))
+NOTES: Final = "notes"
+Converted = tuple[Mesh, list[str]]
 
 
 class MeshCache:
@@ -38,28 +41,30 @@ class MeshCache:
         >>> normals, gray = np.ones((1, 3, 3), np.float32), np.full((1, 3), 128, np.uint8)
         >>> mesh = Mesh(np.eye(3), np.array([[0, 1, 2]], np.int32), normals, face_colors=gray)
         >>> cache = MeshCache(Path(tempfile.mkdtemp()))
-        >>> cache.store("0" * 64, mesh)
-        >>> cache.load("0" * 64).faces.tolist(), cache.load("1" * 64)
-        ([[0, 1, 2]], None)
+        >>> cache.store("0" * 64, mesh, ["grey is used"])
+        >>> stored, notes = cache.load("0" * 64)
+        >>> stored.faces.tolist(), notes, cache.load("1" * 64)
+        ([[0, 1, 2]], ['grey is used'], None)
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def load(self, key: str) -> Mesh | None:
-        """The mesh stored under a key, or None."""
+    def load(self, key: str) -> Converted | None:
+        """The mesh stored under a key and the notes of its conversion, or None."""
         try:
             # opened here, because numpy leaves the file open when it is no whole archive
             with self._path(key).open("rb") as file, np.load(file, allow_pickle=False) as stored:
                 arrays = {name: stored[name] for name in stored.files}
         except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile):
             return None
-        if not set(REQUIRED) <= set(arrays) <= set(ARRAYS):
+        if not {*REQUIRED, NOTES} <= set(arrays) <= {*ARRAYS, NOTES}:
             return None
-        return Mesh(**arrays)
+        notes = [str(note) for note in arrays.pop(NOTES)]
+        return Mesh(**arrays), notes
 
-    def store(self, key: str, mesh: Mesh) -> None:
-        """Keep a mesh under a key; replaces what was there.
+    def store(self, key: str, mesh: Mesh, notes: Sequence[str] = ()) -> None:
+        """Keep a mesh and the notes of its conversion under a key; replaces what was there.
 
         Raises:
             OSError: The folder cannot be written.
@@ -67,6 +72,7 @@ class MeshCache:
         path = self._path(key)
         path.parent.mkdir(parents=True, exist_ok=True)
         arrays = {name: getattr(mesh, name) for name in ARRAYS}
+        arrays[NOTES] = np.array(notes, np.str_)
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
         try:
             with os.fdopen(handle, "wb") as file:

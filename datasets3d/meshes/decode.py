@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from datasets3d.meshes.formats.gltf import plain_gltf
+from datasets3d.meshes.formats.mesh_warning import warn
 from datasets3d.meshes.formats.polygon_file import plain_ply
 from datasets3d.meshes.formats.wavefront import plain_obj
 from datasets3d.meshes.normalize import Triangles
@@ -36,7 +37,7 @@ EncodedImages = dict[tuple[int, bytes], tuple[NDArray[np.uint8], str]]
 logging.getLogger("trimesh").addHandler(logging.NullHandler())
 
 
-def decode(path: Path, *, name: str) -> Triangles:
+def decode(path: Path, *, name: str, notes: list[str] | None = None) -> Triangles:
     """Read one mesh file.
 
     All geometries of a file are joined, each moved by its nodes' transforms. Where colors come
@@ -57,6 +58,7 @@ def decode(path: Path, *, name: str) -> Triangles:
     Args:
         path: A file with one of ``SUFFIXES``.
         name: What errors call it.
+        notes: Receives what the file asks for and is not read; None warns of each.
 
     Raises:
         DataFormatError: The file is missing, truncated, or not of its format; it has no
@@ -69,14 +71,14 @@ def decode(path: Path, *, name: str) -> Triangles:
         >>> decode(file, name="one.off").faces.tolist()
         [[0, 1, 2]]
     """
-    suffix = path.suffix.lower()
+    suffix, found = path.suffix.lower(), list[str]() if notes is None else notes
     data = _contents(path, name)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             # numpy merely warns when a number ends in rubbish and goes on with what it has
             warnings.filterwarnings("error", message=".*could not be read to its end.*")
-            pieces = _pieces(_scene(data, path, suffix), linear=suffix in (".glb", ".gltf"))
+            pieces = _pieces(_scene(data, path, suffix, found), linear=suffix in (".glb", ".gltf"))
     except Exception as error:  # trimesh and PIL raise whatever their parsers stumble over
         raise _unreadable(name, error) from None
     if not pieces:
@@ -86,6 +88,8 @@ def decode(path: Path, *, name: str) -> Triangles:
             argument=name,
             advice="Repair the mesh or leave it out.",
         )
+    if notes is None:
+        warn(found, name)
     return join(pieces)
 
 
@@ -167,10 +171,10 @@ def _whatever_its_case(place: Path) -> Path | None:
     return place.parent / min(alike) if alike else None
 
 
-def _scene(data: bytes, path: Path, suffix: str) -> Any:
+def _scene(data: bytes, path: Path, suffix: str, notes: list[str]) -> Any:
     files = Companions(path.parent)
     if suffix == ".obj":
-        data, made = plain_obj(data, files.get)
+        data, made = plain_obj(data, files.get, notes)
         files = Companions(path.parent, made)
     elif suffix in (".glb", ".gltf"):
         plain = plain_gltf(data, files.get)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from datasets3d.meshes.cache import VERSION, MeshCache, content_key
+from datasets3d.meshes.cache import VERSION, Converted, MeshCache, content_key
 from datasets3d.meshes.decode import TEXTURE_PX, decode
-from datasets3d.meshes.layouts import scan
+from datasets3d.meshes.formats.mesh_warning import warn
+from datasets3d.meshes.layouts import ignored, scan
 from datasets3d.meshes.normalize import Scale, UpAxis, normalize
 from datasets3d.meshes.normals import CREASE_RAD
 from datasets3d.meshes.source import MeshEntry, MeshSource
+from equivariant.errors import DataFormatError
 from renderers.scene import Mesh
 
 
@@ -27,6 +29,7 @@ class MeshFolder(MeshSource):
         crease_rad: Largest angle between faces that are shaded as one surface, in [0, π].
         cache: Folder for converted meshes, shared by any number of processes; None converts
             anew each time. An entry is found by the contents of the files, not by their names.
+        strict: Refuse a mesh that is not shown as its file says, instead of warning.
 
     Example:
         >>> import tempfile
@@ -47,12 +50,14 @@ class MeshFolder(MeshSource):
         scale: Scale = "diagonal",
         crease_rad: float = CREASE_RAD,
         cache: str | Path | None = None,
+        strict: bool = False,
     ) -> None:
         self._root = Path(path)
         self._up: UpAxis = up
         self._scale: Scale = scale
         self._crease_rad = crease_rad
         self._cache = None if cache is None else MeshCache(Path(cache))
+        self._strict = strict
         self._entries: list[MeshEntry] | None = None
 
     def entries(self) -> list[MeshEntry]:
@@ -70,22 +75,21 @@ class MeshFolder(MeshSource):
     def load(self, entry: MeshEntry) -> Mesh:
         """Read and normalize one object, from the cache where it is there.
 
+        Warns with :class:`MeshWarning` of each thing that the file asks for and that is not shown.
+
         Raises:
             DataFormatError: The file is unreadable, or its mesh has no faces, no extent, or
-                vertices that are not finite. Names the file.
+                vertices that are not finite; or it is not shown as it says, and the folder is
+                strict. Names the file.
         """
         path = self._root / entry.path
-        if self._cache is None:
-            return self._convert(path)
-        try:
-            key = content_key(path, self._settings())
-        except OSError:
-            return self._convert(path)  # says what is wrong with the file
-        mesh = self._cache.load(key)
-        if mesh is None:
-            mesh = self._convert(path)
-            self._cache.store(key, mesh)
+        mesh, notes = self._converted(path)
+        _report(notes, str(path), strict=self._strict)
         return mesh
+
+    def ignored(self) -> list[str]:
+        """Files and folders that are not read, from the folder; see :func:`layouts.ignored`."""
+        return ignored(self._root, self.entries())
 
     def describe(self) -> dict[str, str | int | float | bool]:
         """Settings and a digest of the listing (names, splits and files, not their contents)."""
@@ -95,6 +99,7 @@ class MeshFolder(MeshSource):
         return {
             "source": "folder",
             **self._settings(),
+            **({"strict": True} if self._strict else {}),
             "objects": len(self.entries()),
             "listing_sha256": hashlib.sha256(listing.encode("utf-8", "replace")).hexdigest(),
         }
@@ -112,8 +117,26 @@ class MeshFolder(MeshSource):
             "texture_px": TEXTURE_PX,
         }
 
-    def _convert(self, path: Path) -> Mesh:
-        return read_mesh(path, up=self._up, scale=self._scale, crease_rad=self._crease_rad)
+    def _converted(self, path: Path) -> Converted:
+        if self._cache is None:
+            return self._convert(path)
+        try:
+            key = content_key(path, self._settings())
+        except OSError:
+            return self._convert(path)  # says what is wrong with the file
+        found = self._cache.load(key)
+        if found is None:
+            found = self._convert(path)
+            self._cache.store(key, *found)
+        return found
+
+    def _convert(self, path: Path) -> Converted:
+        notes: list[str] = []
+        triangles = decode(path, name=str(path), notes=notes)
+        mesh = normalize(
+            triangles, name=str(path), up=self._up, scale=self._scale, crease_rad=self._crease_rad
+        )
+        return mesh, notes
 
 
 def read_mesh(
@@ -122,17 +145,22 @@ def read_mesh(
     up: UpAxis = "y",
     scale: Scale = "diagonal",
     crease_rad: float = CREASE_RAD,
+    strict: bool = False,
 ) -> Mesh:
     """Read and normalize one mesh file.
+
+    Warns with :class:`MeshWarning` of each thing that the file asks for and that is not shown.
 
     Args:
         path: The file; see :func:`datasets3d.meshes.decode.decode` for formats and colors.
         up: The axis that points up in the file.
         scale: As of :class:`MeshFolder`.
         crease_rad: Largest angle between faces that are shaded as one surface, in [0, π].
+        strict: Refuse a mesh that is not shown as its file says, instead of warning.
 
     Raises:
-        DataFormatError: The file is unreadable or holds no mesh that can be rendered.
+        DataFormatError: The file is unreadable or holds no mesh that can be rendered; or it is
+            not shown as it says, and ``strict`` is set.
 
     Example:
         >>> import tempfile
@@ -141,6 +169,17 @@ def read_mesh(
         >>> read_mesh(file, up="z", scale="sphere").vertices.round(3).tolist()[0]
         [-0.354, -0.354, 0.0]
     """
-    name = str(path)
-    triangles = decode(Path(path), name=name)
+    name, notes = str(path), list[str]()
+    triangles = decode(Path(path), name=name, notes=notes)
+    _report(notes, name, strict=strict)
     return normalize(triangles, name=name, up=up, scale=scale, crease_rad=crease_rad)
+
+
+def _report(notes: list[str], name: str, *, strict: bool) -> None:
+    if notes and strict:
+        raise DataFormatError(
+            expected="a mesh that is shown as its file says",
+            got="; ".join(notes), argument=name,
+            advice="Mend the file, or leave out strict for a warning instead.",
+        )  # fmt: skip
+    warn(notes, name)

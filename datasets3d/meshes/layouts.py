@@ -6,7 +6,8 @@ import hashlib
 import os
 import re
 from collections import Counter
-from pathlib import Path
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
 from typing import Final
 
 from datasets3d.meshes.decode import SUFFIXES
@@ -16,6 +17,10 @@ from equivariant.errors import DataFormatError
 SPLITS: Final[dict[str, Split]] = {"train": "train", "test": "val", "val": "val"}
 MODEL_FILES: Final = (  # of ShapeNetCore 2 and 1, and of Sketchfab and Objaverse
     "models/model_normalized.obj", "model_normalized.obj", "model.obj", "scene.gltf", "scene.glb",
+)  # fmt: skip
+COMPANIONS: Final = (  # what mesh files refer to
+    ".mtl", ".bin", ".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tga", ".tif", ".tiff", ".gif",
+    ".ktx2", ".dds", ".exr", ".hdr",
 )  # fmt: skip
 Found = tuple[str, str, Split | None, str]  # class folder, stem, split, path from the root
 
@@ -34,7 +39,8 @@ def scan(root: Path) -> list[MeshEntry]:
     ``train``, ``val`` and ``test`` folders of the root that hold no mesh themselves are split
     folders around the same layouts, unless all that they hold are such folders with meshes: then
     they are classes of these names. Mesh files beside no class folder make one class, named after
-    the root. Everything else is ignored: other files, deeper folders, folders without a mesh.
+    the root. Everything else is ignored: other files, deeper folders, folders without a mesh;
+    :func:`ignored` names it.
 
     Names: characters but ASCII letters, digits, ``_ . -`` become ``_``, leading dots too. Files
     whose names are then the same (letter case apart) get ``-`` and the first eight digits of the
@@ -76,6 +82,58 @@ def scan(root: Path) -> list[MeshEntry]:
             "Lay it out as <class>/<file>, <class>/<train or test>/<file>, or as ShapeNetCore.",
         )
     return sorted(_named(found))
+
+
+def ignored(root: Path, entries: Sequence[MeshEntry]) -> list[str]:
+    """Files and folders below a folder that are neither objects nor what objects refer to.
+
+    Materials, images and buffers (``COMPANIONS``) are not named, nor folders of nothing else. A
+    folder without an object is named once, with a slash, in place of what it holds.
+
+    Args:
+        root: The folder.
+        entries: Its objects, as :func:`scan` lists them.
+
+    Returns:
+        Paths from the root, sorted.
+
+    Example:
+        >>> import tempfile
+        >>> root = Path(tempfile.mkdtemp())
+        >>> (root / "chair").mkdir()
+        >>> for name in ("chair/a.off", "chair/b.fbx", "chair/red.png", "all.zip"):
+        ...     (root / name).touch()
+        >>> ignored(root, scan(root))
+        ['all.zip', 'chair/b.fbx']
+    """
+    files = {entry.path for entry in entries}
+    folders = {parent.as_posix() for file in files for parent in PurePosixPath(file).parents}
+    found: list[str] = []
+    left = [root]
+    while left:
+        with os.scandir(left.pop()) as items:
+            for item in items:
+                path = Path(item.path)
+                name = _from(root, path)
+                if not item.is_dir():
+                    if name not in files and path.suffix.lower() not in COMPANIONS:
+                        found.append(name)
+                elif name in folders:
+                    left.append(path)
+                elif not _only_companions(path):
+                    found.append(f"{name}/")
+    return sorted(found)
+
+
+def _only_companions(folder: Path) -> bool:
+    """Whether a folder holds materials, images and buffers alone, at any depth."""
+    with os.scandir(folder) as items:
+        inner = list(items)
+    return bool(inner) and all(
+        (not item.is_symlink() and _only_companions(Path(item.path)))
+        if item.is_dir() else Path(item.name).suffix.lower() in COMPANIONS
+        for item in inner
+    )  # fmt: skip
 
 
 def _classes(folder: Path, root: Path) -> list[Found]:

@@ -58,6 +58,10 @@ class MeshSource(ABC):
     def describe(self) -> dict[str, str | int | float | bool]:
         """Settings that determine the meshes, for a manifest; no absolute path, no time."""
 
+    def ignored(self) -> list[str]:
+        """What lies where the objects come from and is none of them; empty where all are made."""
+        return []
+
 
 class NumberedMeshes(MeshSource):
     """Objects that are made, not read: instances 0, 1, ... of each of some classes.

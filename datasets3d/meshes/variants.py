@@ -10,6 +10,7 @@ import re
 import numpy as np
 
 from datasets3d.meshes.deform import deform, recolor
+from datasets3d.meshes.formats.mesh_warning import collected, warn
 from datasets3d.meshes.normalize import Triangles, normalize
 from datasets3d.meshes.source import MeshEntry, MeshSource
 from equivariant.errors import ConventionError, DataFormatError
@@ -57,7 +58,7 @@ class Variants(MeshSource):
         self._count = count
         self._seed = seed
         self._strength = strength
-        self._last: tuple[MeshEntry, Mesh] | None = None
+        self._last: tuple[MeshEntry, Mesh, list[str]] | None = None
 
     def entries(self) -> list[MeshEntry]:
         """Every variant of every object, sorted by (label, object_id).
@@ -87,8 +88,11 @@ class Variants(MeshSource):
             )
         original = dataclasses.replace(entry, object_id=found[1])
         if self._last is None or self._last[0] != original:
-            self._last = original, self._source.load(original)
+            with collected() as notes:
+                mesh = self._source.load(original)
+            self._last = original, mesh, notes
         mesh, k = self._last[1], int(found[2])
+        warn(self._last[2], original.path)
         return mesh if k == 0 else self._vary(mesh, original, k)
 
     def describe(self) -> dict[str, str | int | float | bool]:
@@ -101,6 +105,10 @@ class Variants(MeshSource):
             "strength": float(self._strength),
             **{f"original_{name}": value for name, value in self._source.describe().items()},
         }
+
+    def ignored(self) -> list[str]:
+        """What the source ignores."""
+        return self._source.ignored()
 
     def __getstate__(self) -> dict[str, object]:
         """Leave the kept original behind, so that copies stay small."""

@@ -15,7 +15,7 @@ from datasets3d.views.engines import Engine, check_workers, run_in_processes, ru
 from datasets3d.views.index import write_index
 from datasets3d.views.plan import key_of, note_plan, objects_of
 from datasets3d.views.schema import MANIFEST, PLAN, Manifest
-from datasets3d.views.storage import folder_lock, remove_partial
+from datasets3d.views.storage import folder_lock, remove_partial, warnings_of
 from datasets3d.views.work import Outcome, Task, check_renderer, render_task
 from equivariant.errors import ConventionError
 from equivariant.runs import read_json
@@ -35,6 +35,8 @@ class BuildReport:
         rendered: Images that this call rendered; the others were there before.
         failed: Reasons of the objects set aside, by ``<class>/<object id>``.
         seconds: Wall time of this call.
+        warnings: What of each complete object is not shown as its file says, by the same names.
+        ignored: Files and folders beside the meshes that were not read; none named of a shard.
     """
 
     path: Path
@@ -43,6 +45,8 @@ class BuildReport:
     rendered: int
     failed: dict[str, str]
     seconds: float
+    warnings: dict[str, list[str]] = field(default_factory=dict)
+    ignored: list[str] = field(default_factory=list)
 
 
 def build(
@@ -112,18 +116,21 @@ def build(
     entries = objects_of(source, config)
     with folder_lock(root, shared=num_shards > 1, progress=progress):
         note_plan(source, root, config, objects=len(entries))
+        ignored = source.ignored() if num_shards == 1 else []
         done = _fill(
-            source, root, config, entries, workers=workers, engine=engine, shard=shard,
-            num_shards=num_shards, progress=progress,
+            source, root, config, entries, ignored=ignored, workers=workers, engine=engine,
+            shard=shard, num_shards=num_shards, progress=progress,
         )  # fmt: skip
-    complete = sum((root / key_of(entry)).is_dir() for entry in entries)
+    complete = [key for key in map(key_of, entries) if (root / key).is_dir()]
     return BuildReport(
         path=root,
-        objects=complete,
-        images=complete * config.views,
+        objects=len(complete),
+        images=len(complete) * config.views,
         rendered=len(done.rendered) * config.views,
         failed=done.failed,
         seconds=time.monotonic() - started,
+        warnings={key: notes for key in complete if (notes := warnings_of(root / key))},
+        ignored=ignored,
     )
 
 
@@ -141,6 +148,7 @@ def _fill(
     config: BuildConfig,
     entries: list[MeshEntry],
     *,
+    ignored: list[str],
     workers: int,
     engine: Engine,
     shard: int,
@@ -170,6 +178,7 @@ def _fill(
         write_index(
             root, config, read_json(root / PLAN), entries=entries,
             digests={**known, **done.rendered}, failed=dict(sorted(done.failed.items())),
+            ignored=ignored,
         )  # fmt: skip
     return done
 

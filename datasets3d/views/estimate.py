@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from datasets3d.meshes.formats.mesh_warning import collected
 from datasets3d.meshes.source import MeshEntry, MeshSource
 from datasets3d.views.config import BuildConfig
 from datasets3d.views.engines import check_workers
@@ -67,7 +68,8 @@ def estimate(
     trials, reason = [], ""
     for place in [places[0], *places]:  # the first compiles and fills caches
         try:
-            trials.append(_try(source, entries[place], config, views))
+            with collected():
+                trials.append(_try(source, entries[place], config, views))
         except RendererUnavailableError:
             raise
         except Exception as error:  # as in a build, where it would be set aside

@@ -24,9 +24,11 @@ from datasets3d.views.schema import (
     Manifest,
 )
 from datasets3d.views.splits import split_of
-from datasets3d.views.storage import digest, file_digest, write_array
+from datasets3d.views.storage import digest, file_digest, warnings_of, write_array
 from equivariant.errors import DataFormatError
 from equivariant.runs import write_atomically
+
+IGNORED_NAMED = 100  # of files and folders that are not read: so many are named in the manifest
 
 
 def write_index(
@@ -37,6 +39,7 @@ def write_index(
     entries: Sequence[MeshEntry],
     digests: dict[str, str],
     failed: dict[str, str],
+    ignored: Sequence[str] = (),
 ) -> None:
     """Write everything that belongs to the data set as a whole.
 
@@ -47,6 +50,7 @@ def write_index(
         entries: All objects, sorted.
         digests: Checksums that are known; the others are computed.
         failed: Reasons of the objects set aside.
+        ignored: Files and folders beside the meshes that were not read.
 
     Raises:
         DataFormatError: No object is there.
@@ -87,6 +91,8 @@ def write_index(
         digests={key: digests.get(key) or digest(root / key) for key in splits},
         failed=failed,
         files={name: file_digest(root / name) for name in [*names, SHEET]},
+        warnings={key: notes for key in splits if (notes := warnings_of(root / key))},
+        ignored={"count": len(ignored), "first": list(ignored[:IGNORED_NAMED])} if ignored else {},
     ).write(root)
 
 

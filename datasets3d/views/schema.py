@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +75,8 @@ class Manifest:
         digests: Checksum of each object's files.
         failed: Reasons of the objects set aside.
         files: Checksums of lists and contact sheet.
+        warnings: What of each object is not shown as its file says, by ``<class>/<object id>``.
+        ignored: How many files and folders beside the meshes were not read, and the first of them.
     """
 
     format_version: int
@@ -88,6 +90,8 @@ class Manifest:
     digests: dict[str, str]
     failed: dict[str, str]
     files: dict[str, str]
+    warnings: dict[str, list[str]] = field(default_factory=dict)
+    ignored: dict[str, Any] = field(default_factory=dict)
 
     @staticmethod
     def read(root: Path | str) -> Manifest:
@@ -103,7 +107,7 @@ class Manifest:
         value = read_json(path)
         version = value.get("format_version") if isinstance(value, dict) else None
         expected = {field.name for field in fields(Manifest)}
-        if version != FORMAT_VERSION or set(value) != expected:
+        if version != FORMAT_VERSION or {*value, "warnings", "ignored"} != expected:
             raise DataFormatError(
                 expected=f"a manifest of format {FORMAT_VERSION}",
                 got=f"format {version!r}" if version != FORMAT_VERSION else "other fields",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import multiprocessing
 import os
 import shutil
@@ -33,6 +34,7 @@ else:
 
 ChannelOrder = Literal["rgb", "bgr"]
 PARTIAL = ".partial-"
+WARNINGS = "warnings.json"
 
 
 @dataclass(frozen=True)
@@ -125,6 +127,22 @@ def jpeg_bytes(image: NDArray[np.uint8], *, quality: int) -> bytes:
         np.ascontiguousarray(image), quality=quality, colorspace="RGB", colorsubsampling="444"
     )
     return data
+
+
+def warnings_file(notes: list[str]) -> dict[str, bytes]:
+    """The file that says what of an object's mesh is not shown; none where there is nothing."""
+    return {WARNINGS: (json.dumps(notes, indent=1) + "\n").encode()} if notes else {}
+
+
+def warnings_of(folder: Path) -> list[str]:
+    """What :func:`warnings_file` wrote into an object's folder; a damaged file says so."""
+    path = folder / WARNINGS
+    if not path.is_file():
+        return []
+    try:
+        return [str(note) for note in json.loads(path.read_bytes())]
+    except (OSError, ValueError, TypeError):
+        return [f"{WARNINGS} is damaged"]
 
 
 def digest(folder: Path) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from datasets3d.views.parts import names_of
 from datasets3d.views.schema import MANIFEST, PLAN, Manifest
-from datasets3d.views.storage import digest, file_digest
+from datasets3d.views.storage import WARNINGS, digest, file_digest
 
 
 def verify(root: Path | str) -> list[str]:
@@ -32,7 +32,8 @@ def verify(root: Path | str) -> list[str]:
         if not folder.is_dir():
             problems.append(f"{key} is missing")
         elif digest(folder) != checksum:
-            problems.append(f"{key} is damaged{_names(folder, views, manifest.source)}")
+            extra = {WARNINGS} if key in manifest.warnings else set()
+            problems.append(f"{key} is damaged{_names(folder, views, manifest.source, extra)}")
     for name, checksum in manifest.files.items():
         if not (root / name).is_file():
             problems.append(f"{name} is missing")
@@ -41,10 +42,10 @@ def verify(root: Path | str) -> list[str]:
     return problems + _foreign(root, manifest)
 
 
-def _names(folder: Path, views: int, source: dict[str, Any]) -> str:
+def _names(folder: Path, views: int, source: dict[str, Any], extra: set[str]) -> str:
     """Which files of an object are too few or too many."""
     expected = {f"image_{k}.jpg" for k in range(views)} | {f"latent_{k}.npy" for k in range(views)}
-    expected |= names_of(source, views)
+    expected |= names_of(source, views) | extra
     present = {path.name for path in folder.iterdir()}
     parts = [
         f"{word} {', '.join(sorted(names))}"

@@ -11,11 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datasets3d.meshes.articulated import ArticulatedMeshes
+from datasets3d.meshes.formats.mesh_warning import collected
 from datasets3d.meshes.source import MeshEntry, MeshSource
 from datasets3d.views.config import BuildConfig
 from datasets3d.views.parts import files_of, part_mask, with_state
 from datasets3d.views.plan import key_of
-from datasets3d.views.storage import RenderedView, write_object
+from datasets3d.views.storage import RenderedView, warnings_file, write_object
 from equivariant.errors import ConventionError, EquivariantError
 from renderers import Renderer, RendererError, RendererUnavailableError, get
 
@@ -62,14 +63,15 @@ def render_task(task: Task) -> list[Outcome]:
 def _outcome(task: Task, entry: MeshEntry) -> Outcome:
     key, config = key_of(entry), task.config
     try:
-        views = render_object(task.source, entry, config)
+        with collected() as notes:
+            views = render_object(task.source, entry, config)
     except RendererUnavailableError:
         raise
     except Exception as error:  # whatever a mesh provokes must not stop the others
         return Outcome(key, "", reason_of(error, entry))
     digest = write_object(
         task.root / key, views, quality=config.quality, channel_order=config.channel_order,
-        extra=files_of(task.source, entry),
+        extra=files_of(task.source, entry) | warnings_file(notes),
     )  # fmt: skip
     return Outcome(key, digest, None)
 

@@ -22,6 +22,8 @@ from datasets3d.meshes import MeshFolder, MeshSource, Variants
 from equivariant.commands.terminal import duration, say, size
 from equivariant.errors import ConventionError
 
+IGNORED_SHOWN = 10
+
 
 @dataclass(frozen=True)
 class Build:
@@ -65,6 +67,8 @@ class Build:
         num_shards: Jobs in the array; a last call without shards writes lists and manifest.
         dry_run: Render a few objects, say time and size of the whole, write nothing.
         cache: Folder that keeps converted meshes for later builds; none if not given.
+        strict: Set aside meshes that are not shown as their files say (a texture is missing,
+            transparency is ignored), instead of warning.
     """
 
     out: Annotated[Path, tyro.conf.Positional]
@@ -93,6 +97,7 @@ class Build:
     num_shards: int = 1
     dry_run: bool = False
     cache: Path | None = None
+    strict: bool = False
 
     def __call__(self) -> None:
         config, source, workers = self.config(), self.source(), self.workers or None
@@ -110,8 +115,14 @@ class Build:
             f"{report.objects:,} objects, {report.images:,} images in {report.path} "
             f"({report.rendered:,} rendered in {duration(report.seconds)}, {rate:.0f} per second)"
         )
+        for key, notes in sorted(report.warnings.items()):
+            say(f"warning: {key}: {'; '.join(notes)}")
         for key, reason in sorted(report.failed.items()):
             say(f"set aside: {key}: {reason}")
+        if report.ignored:
+            more = ", ..." if len(report.ignored) > IGNORED_SHOWN else ""
+            names = ", ".join(report.ignored[:IGNORED_SHOWN])
+            say(f"ignored: {len(report.ignored):,} files and folders: {names}{more}")
 
     def config(self) -> BuildConfig:
         """What is rendered, and how."""
@@ -151,7 +162,7 @@ class Build:
                 instances=self.instances, seed=self.seed, val_fraction=self.val_fraction
             )
             if self.meshes is None
-            else MeshFolder(self.meshes, up=self.up, cache=self.cache)
+            else MeshFolder(self.meshes, up=self.up, cache=self.cache, strict=self.strict)
         )
         if self.variants:
             source = Variants(source, count=self.variants + 1, seed=self.seed)

@@ -12,10 +12,12 @@ from datasets3d.meshes.formats.polygons import ear_clipped
 
 COMBINED: Final = "\x00materials.mtl"  # no file has this name
 OPTIONS: Final = {"-mm": 2, "-o": 3, "-s": 3, "-t": 3}  # of map_Kd: most numbers; others take one
+LEFT_OUT: Final = ("p", "l", "curv", "curv2", "surf", "bzp", "bsp", "cdc", "cdp", "res")
+TRANSPARENT: Final = "transparency is ignored"
 Read = Callable[[str], bytes]
 
 
-def plain_obj(data: bytes, read: Read) -> tuple[bytes, dict[str, bytes]]:
+def plain_obj(data: bytes, read: Read, notes: list[str]) -> tuple[bytes, dict[str, bytes]]:
     """An OBJ file in plain words, and the one material library that it then names.
 
     Negative indices become absolute where they stand; tabs, indentation, byte-order marks,
@@ -26,6 +28,7 @@ def plain_obj(data: bytes, read: Read) -> tuple[bytes, dict[str, bytes]]:
     Args:
         data: Contents of the file.
         read: Gives the contents of a file that it names; raises OSError where there is none.
+        notes: Receives what is missing and what is left out.
 
     Returns:
         The file, and its companions by name.
@@ -35,7 +38,7 @@ def plain_obj(data: bytes, read: Read) -> tuple[bytes, dict[str, bytes]]:
 
     Example:
         >>> text = b"v 0 0 0\\nv 1 0 0\\n\\tv 0 1 0 # top\\nf -3 -2 -1\\n"
-        >>> plain_obj(text, lambda name: b"")[0].splitlines()[3]
+        >>> plain_obj(text, lambda name: b"", [])[0].splitlines()[3]
         b'f 1 2 3'
     """
     lines, libraries = _Lines(), []
@@ -45,34 +48,56 @@ def plain_obj(data: bytes, read: Read) -> tuple[bytes, dict[str, bytes]]:
             libraries.append(rest.strip())
         else:
             lines.add(word, rest)
-    found = [plain_mtl(read(name), read) for line in libraries for name in _files(line, read)]
+    if lines.left_out:
+        notes.append(f"curves, surfaces, lines and points are left out: {_some(lines.left_out)}")
+    found = [
+        plain_mtl(read(name), read, notes, used=set(lines.used))
+        for line in libraries for name in _files(line, read)
+    ]  # fmt: skip
+    notes += [
+        f"material library {line!r} was not found: its materials are grey"
+        for line in libraries if not _files(line, read)
+    ]  # fmt: skip
     if not found:
         return lines.joined(), {}
+    combined = b"\n".join(found)
+    known = {m.strip() for m in re.findall(r"(?m)^newmtl (.*)$", combined.decode())}
+    if unknown := set(lines.used) - known:
+        notes.append(f"materials that no library defines are grey: {_some(unknown)}")
     lines.first = f"mtllib {COMBINED}"
-    return lines.joined(), {COMBINED: b"\n".join(found)}
+    return lines.joined(), {COMBINED: combined}
 
 
-def plain_mtl(data: bytes, read: Read) -> bytes:
+def plain_mtl(data: bytes, read: Read, notes: list[str], *, used: set[str] | None = None) -> bytes:
     """A material library whose ``map_Kd`` name files that are there, without options.
 
     Args:
         data: Contents of the file.
         read: As for :func:`plain_obj`.
+        notes: Receives what is missing and what is left out of materials that are used.
+        used: Their names; None means all.
 
     Raises:
         ValueError: A texture is scaled or shifted by options.
 
     Example:
-        >>> plain_mtl(b"newmtl a\\n\\tmap_Kd -clamp on red.png", lambda name: b"")
+        >>> plain_mtl(b"newmtl a\\n\\tmap_Kd -clamp on red.png", lambda name: b"", [])
         b'newmtl a\\nmap_Kd red.png'
     """
-    lines = []
+    lines, shown = [], True
     for line in _text(data).splitlines():
         word, _, rest = _parted(line)
         if word.lower() == "map_kd":
             name = _texture(rest)
-            rest = next((n for n in _spellings(name) if _there(n, read)), name)
+            there = [n for n in _spellings(name) if _there(n, read)]
+            if not there and shown:
+                notes.append(f"texture {name!r} was not found: the material's color is shown")
+            rest = there[0] if there else name
             word = "map_Kd"
+        elif word == "newmtl":
+            shown = used is None or rest in used
+        elif _is_see_through(word.lower(), rest.split()) and shown and TRANSPARENT not in notes:
+            notes.append(TRANSPARENT)
         lines.append(f"{word} {rest}".strip())
     return "\n".join(lines).encode()
 
@@ -94,6 +119,8 @@ class _Lines:
 
     def __init__(self) -> None:
         self.first, self.lines = "", list[str]()
+        self.used: list[str] = []
+        self.left_out: set[str] = set()
         self.points: list[tuple[float, ...]] = []
         self.counts = {"v": 0, "vt": 0, "vn": 0}
 
@@ -107,7 +134,11 @@ class _Lines:
             self.lines.append(f"{word} {' '.join(numbers)}")
         elif word in ("f", "fo"):
             self._face(rest.partition("#")[0].split())
+        elif word in LEFT_OUT:
+            self.left_out.add(word)
         elif word and not word.startswith("#"):
+            if word == "usemtl":
+                self.used.append(rest.strip())
             self.lines.append(f"{word} {rest.strip()}")
 
     def joined(self) -> bytes:
@@ -136,6 +167,20 @@ class _Lines:
                     raise ValueError(f"index {part} before the first {kind}")
                 parts[place] = str(index)
         return "/".join(parts)
+
+
+def _some(names: set[str]) -> str:
+    listed = sorted(names)
+    return ", ".join(listed[:5]) + (", ..." if len(listed) > 5 else "")
+
+
+def _is_see_through(word: str, values: list[str]) -> bool:
+    """Whether a line of a material, its first word in lower case, asks for transparency."""
+    if word == "map_d":
+        return True
+    opaque = {"d": 1.0, "tr": 0.0}.get(word)
+    number = values[-1] if values else ""
+    return opaque is not None and _is_number(number) and float(number) != opaque
 
 
 def _parted(line: str) -> tuple[str, str, str]:

@@ -12,7 +12,7 @@ import pytest
 import trimesh
 from PIL import Image
 
-from datasets3d.meshes import MeshFolder, read_mesh
+from datasets3d.meshes import MeshFolder, MeshWarning, read_mesh
 from datasets3d.meshes.decode import TEXTURE_PX, decode
 from datasets3d.meshes.normalize import GREY
 from datasets3d.meshes.surface import sample
@@ -192,9 +192,11 @@ def test_obj_with_texture_takes_it_alone(tmp_path):
 def test_missing_companions_leave_the_material_or_grey(tmp_path):
     path = obj_with_material(tmp_path, image=two_colors())
     (tmp_path / "picture.png").unlink()
-    assert np.all(read_mesh(path).face_colors == (51, 102, 153))
+    with pytest.warns(MeshWarning, match=r"'picture\.png' was not found"):
+        assert np.all(read_mesh(path).face_colors == (51, 102, 153))
     (tmp_path / "paint.mtl").unlink()
-    assert np.all(read_mesh(path).face_colors == GREY)
+    with pytest.warns(MeshWarning, match=r"'paint\.mtl' was not found"):
+        assert np.all(read_mesh(path).face_colors == GREY)
 
 
 def test_broken_texture_names_the_mesh(tmp_path):
@@ -303,7 +305,7 @@ def test_nothing_is_printed_or_logged_to_the_screen(tmp_path, capfd):
     assert any(isinstance(h, logging.NullHandler) for h in logging.getLogger("trimesh").handlers)
     path = obj_with_material(tmp_path)
     (tmp_path / "paint.mtl").unlink()
-    decode(path, name="square")
+    decode(path, name="square", notes=[])
     assert capfd.readouterr() == ("", "")
 
 

@@ -11,6 +11,7 @@ from PIL import Image
 
 from datasets3d.meshes import MeshFolder
 from datasets3d.meshes.cache import MeshCache, content_key
+from datasets3d.meshes.formats.mesh_warning import collected
 from datasets3d.meshes.layouts import safe_name
 from equivariant.errors import DataFormatError
 
@@ -76,8 +77,10 @@ def test_shapenet_textures_lie_beside_the_models(tmp_path):
         (model / "models" / "model_normalized.mtl").write_text(f"newmtl m\nKd 0 0 1\nmap_Kd {name}")
         Image.new("RGB", (2, 2), (9, 8, 7)).save(model / "images" / "t.png")
         source = MeshFolder(tmp_path, cache=tmp_path / ".cache")
-        mesh = source.load(source.entries()[0])
+        with collected() as notes:
+            mesh = source.load(source.entries()[0])
         if "../../.." in name:
+            assert len(notes) == 1
             assert np.all(mesh.face_colors == (0, 0, 255))
         else:
             assert np.all(mesh.texture == (9, 8, 7))

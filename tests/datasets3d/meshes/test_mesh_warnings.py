@@ -1,0 +1,124 @@
+"""What a mesh asks for and is not shown: warned of, in report and manifest, or refused."""
+
+import json
+import pickle
+
+import pytest
+
+from datasets3d import BuildConfig, build, verify
+from datasets3d.meshes import MeshFolder, MeshWarning, Variants, read_mesh
+from datasets3d.meshes.formats.mesh_warning import collected, warn
+from datasets3d.meshes.layouts import ignored, scan
+from datasets3d.views.schema import Manifest
+from equivariant.errors import DataFormatError
+
+PLAIN = "v 0 0 0\nv 1 0 0\nv 0 1 0\nv 0 0 1\nf 1 2 3\nf 1 2 4\n"
+TEXTURED = "mtllib a.mtl\nvt 0 0\n" + PLAIN.replace("f", "usemtl m\nf", 1)
+CONFIG = BuildConfig(views=2, size_px=16, samples_per_side=1)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """One object without a fault and one whose texture is missing."""
+    root = tmp_path / "meshes"
+    (root / "chair").mkdir(parents=True)
+    (root / "chair" / "good.obj").write_text(PLAIN)
+    (root / "chair" / "poor.obj").write_text(TEXTURED)
+    (root / "chair" / "a.mtl").write_text("newmtl m\nKd 1 0 0\nmap_Kd wood.png\n")
+    return root
+
+
+def quiet(source, out, **options):
+    return build(source, out, **{"config": CONFIG, "workers": 1, "progress": False, **options})
+
+
+NOTE = "texture 'wood.png' was not found: the material's color is shown"
+
+
+def test_a_build_names_what_is_not_shown(folder, tmp_path):
+    (folder / "all.zip").touch()
+    (folder / "chair" / "b.fbx").touch()
+    report = quiet(MeshFolder(folder), tmp_path / "set")
+    manifest = Manifest.read(tmp_path / "set")
+    assert report.warnings == manifest.warnings == {"chair/poor": [NOTE]}
+    assert report.ignored == ["all.zip", "chair/b.fbx"]
+    assert manifest.ignored == {"count": 2, "first": ["all.zip", "chair/b.fbx"]}
+    assert verify(tmp_path / "set") == [] and not report.failed
+
+
+def test_builds_with_a_cache_and_resumed_ones_say_the_same(folder, tmp_path):
+    plain = quiet(MeshFolder(folder), tmp_path / "plain")
+    for name in ("first", "second", "first"):  # filled; from the cache; complete already
+        source = pickle.loads(pickle.dumps(MeshFolder(folder, cache=tmp_path / "cache")))  # noqa: S301
+        assert quiet(source, tmp_path / name).warnings == plain.warnings
+        written = (tmp_path / name / "manifest.json").read_bytes()
+        assert written == (tmp_path / "plain" / "manifest.json").read_bytes()
+
+
+def test_every_variant_has_the_warnings_of_its_original(folder, tmp_path):
+    report = quiet(Variants(MeshFolder(folder), count=2), tmp_path / "set")
+    assert report.warnings == {"chair/poor-v00": [NOTE], "chair/poor-v01": [NOTE]}
+
+
+def test_strict_sets_the_object_aside(folder, tmp_path):
+    report = quiet(MeshFolder(folder, strict=True), tmp_path / "set")
+    assert report.objects == 1 and report.warnings == {}
+    assert NOTE in report.failed["chair/poor"]
+    assert "strict" in json.loads((tmp_path / "set" / "plan.json").read_text())["source"]
+
+
+def test_one_mesh_warns_or_is_refused(folder):
+    with pytest.warns(MeshWarning, match=r"poor\.obj: texture 'wood\.png'") as caught:
+        read_mesh(folder / "chair" / "poor.obj")
+    assert [w.filename.endswith("test_mesh_warnings.py") for w in caught] == [False]
+    with pytest.raises(DataFormatError, match=r"wood\.png"):
+        read_mesh(folder / "chair" / "poor.obj", strict=True)
+    with pytest.raises(MeshWarning):  # warnings are errors in these tests
+        read_mesh(folder / "chair" / "poor.obj")
+
+
+def test_notes_are_collected_once_each_and_other_warnings_pass():
+    with pytest.warns(RuntimeWarning, match="other"), collected() as notes:
+        warn(["a", "b", "a"], "x.obj")
+        import warnings  # noqa: PLC0415
+
+        warnings.warn("other", RuntimeWarning, stacklevel=1)
+    assert notes == ["a", "b"]
+    twin = pickle.loads(pickle.dumps(MeshWarning("a", "x.obj")))  # noqa: S301
+    assert str(twin) == "x.obj: a"
+
+
+@pytest.mark.parametrize(
+    ("material", "body", "words"),
+    [
+        ("newmtl m\nd 0.5\n", TEXTURED, ["transparency is ignored"]),
+        ("newmtl m\nTr 0.5\nmap_d a.png\n", TEXTURED, ["transparency is ignored"]),
+        ("newmtl m\nd 1.0\nTr 0\n", TEXTURED, []),
+        ("newmtl other\nd 0.5\nmap_Kd no.png\nnewmtl m\n", TEXTURED, []),
+        ("newmtl n\n", TEXTURED, ["materials that no library defines are grey: m"]),
+        ("newmtl m\n", TEXTURED + "l 1 2\np 1\n", ["curves, surfaces, lines and points are left "
+                                                    "out: l, p"]),
+    ],
+)  # fmt: skip
+def test_what_an_obj_asks_for(folder, material, body, words):
+    (folder / "chair" / "a.mtl").write_text(material)
+    (folder / "chair" / "poor.obj").write_text(body)
+    with collected() as notes:
+        read_mesh(folder / "chair" / "poor.obj")
+    assert notes == words
+
+
+def test_what_the_scan_ignores_is_named(tmp_path):
+    names = [
+        "chair/a.obj", "chair/a.mtl", "chair/tex/wood.PNG", "chair/deep/er/b.obj", "chair/.c.obj",
+        "lamp/m/models/model_normalized.obj", "lamp/m/models/model_normalized.solid.binvox",
+        "lamp/m/images/a.jpg", "empty/read.me", "a.zip", "x/scene.dae",
+    ]  # fmt: skip
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "nothing").mkdir()
+    assert ignored(tmp_path, scan(tmp_path)) == [
+        "a.zip", "chair/.c.obj", "chair/deep/", "empty/",
+        "lamp/m/models/model_normalized.solid.binvox", "nothing/", "x/",
+    ]  # fmt: skip
