@@ -30,6 +30,19 @@ def collect(x: Tensor) -> Tensor:
     return result
 
 
+def once_if_equal(rows: Tensor) -> Tensor:
+    """Collected rows, but those of one process where all hold the same ones.
+
+    Args:
+        rows: What :func:`collect` returned, the same on every process.
+    """
+    world = dist.get_world_size() if across_processes() else 1
+    if world == 1 or len(rows) % world:
+        return rows
+    parts = rows.unflatten(0, (world, -1))
+    return parts[0] if bool((parts == parts[:1]).all()) else rows
+
+
 def total(x: Tensor) -> Tensor:
     """Sum over all processes, the same on each; differentiable.
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import tyro
 
 from equivariant.commands.stopping import Stopped, first_process
-from equivariant.commands.terminal import explain, note
+from equivariant.commands.terminal import explain, note, quit_output
 from equivariant.errors import DataFormatError, EquivariantError
 from renderers import RendererError
 
@@ -108,7 +108,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Returns:
         Exit status: 0, or 1 after an error that is the user's to mend, 128 and the number of the
-        signal after one that stopped it: 130 after Ctrl-C.
+        signal after one that stopped it: 130 after Ctrl-C, 141 where who reads the output has
+        left (``| head``).
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
@@ -122,6 +123,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (EquivariantError, RendererError) as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
+    except BrokenPipeError:
+        quit_output()
+        return 128 + 13
     except Stopped as stop:
         if first_process():
             sys.stderr.write(f"\n{stop.text}\n")

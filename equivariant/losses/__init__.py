@@ -22,6 +22,7 @@ from equivariant.losses.columns.whitening import (
 from equivariant.losses.contrast.affinities import (
     Agreement,
     Kernel,
+    Labels,
     Near,
     Nearest,
     Separations,
@@ -46,6 +47,10 @@ from equivariant.losses.contrast.label_distances import (
     angle_difference,
     geodesic_distance,
 )
+from equivariant.losses.contrast.margins import (
+    Circle,
+    PairMargin,
+)
 from equivariant.losses.contrast.pairs import (
     NoPositives,
     Pairs,
@@ -59,6 +64,7 @@ from equivariant.losses.contrast.similarity import (
     Cosine,
     Dot,
     Gated,
+    NegativeDistance,
     NegativeSquaredAngle,
     NegativeSquaredDistance,
     Similarity,
@@ -173,6 +179,7 @@ __all__ = [
     "Canonical",
     "Centre",
     "Centroids",
+    "Circle",
     "Contrast",
     "ContrastTerm",
     "Cosine",
@@ -191,11 +198,13 @@ __all__ = [
     "Isotropy",
     "Kernel",
     "LabelMixtures",
+    "Labels",
     "Learned",
     "Loss",
     "ModalityGap",
     "Near",
     "Nearest",
+    "NegativeDistance",
     "NegativeSquaredAngle",
     "NegativeSquaredDistance",
     "NoPositives",
@@ -203,6 +212,7 @@ __all__ = [
     "ObjectiveValue",
     "Own",
     "PairHinge",
+    "PairMargin",
     "PairSigmoid",
     "Pairs",
     "PerAnchor",

@@ -54,7 +54,12 @@ def check_share(value: float, argument: str, advice: str) -> None:
         )
 
 
-def check_indices(index: Tensor, count: int, argument: str = "assignment") -> None:
+def check_indices(
+    index: Tensor,
+    count: int,
+    argument: str = "assignment",
+    advice: str = "Pass the number of clusters as count.",
+) -> None:
     """Refuse integers outside 0 … count-1."""
     if index.numel() and not bool(((index >= 0) & (index < count)).all()):
         low, high = (int(x) for x in torch.aminmax(index))
@@ -62,5 +67,5 @@ def check_indices(index: Tensor, count: int, argument: str = "assignment") -> No
             expected=f"integers from 0 to {count - 1}",
             got=f"values from {low} to {high}",
             argument=argument,
-            advice="Pass the number of clusters as count.",
+            advice=advice,
         )

@@ -1,5 +1,8 @@
 """The command that lists objectives, and the page of all of them."""
 
+import subprocess
+import sys
+
 from equivariant.commands.main import main
 from equivariant.losses import PRESETS
 
@@ -27,3 +30,13 @@ def test_one_family_and_refusals(capsys):
     assert main(["losses", "nothing"]) == 1
     assert "dclw" in capsys.readouterr().err
     assert main(["losses", "dcl", "--out", "page.html"]) == 1
+
+
+def test_a_reader_who_leaves_is_no_error():
+    """As in ``equivariant losses | head -1``."""
+    command = f"{sys.executable} -m equivariant.commands.main losses"
+    script = f"{command} | head -1; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True)
+    assert done.stderr == ""
+    assert len(done.stdout.splitlines()) == 1
+    assert done.returncode in (0, 141)

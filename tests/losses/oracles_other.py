@@ -219,9 +219,9 @@ def sepclr(sides, loss):
 
     def joint(i):
         both_near = [
-            (-apart(c[i], c[j]) / width).exp() * (-apart(s[i], s[j], False) / width).exp()
+            (-apart(c[i], c[j]) / width).exp()
+            * (-apart(replaced[i], replaced[j], False) / width).exp()
             for j in range(10)
-            if j != i
         ]
         return mean(both_near).log()
 

@@ -138,7 +138,7 @@ def test_refusals():
     with pytest.raises(ConventionError, match="no term"):
         Objective([], Trivial(4))
     with pytest.raises(ConventionError, match="vicreg"):
-        preset("byol")
+        preset("no such thing")
 
 
 def _worker(rank, world, port, name, results):

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import oracles_margins
 import oracles_other
 import oracles_softmax
 import pytest
@@ -9,7 +10,7 @@ from preset_oracles import check
 
 from equivariant.losses import PRESETS
 
-ORACLES = {**oracles_softmax.ORACLES, **oracles_other.ORACLES}
+ORACLES = {**oracles_softmax.ORACLES, **oracles_other.ORACLES, **oracles_margins.ORACLES}
 ELSEWHERE = {"prototypes", "redundancy", "dense", "synthesis"}
 
 
@@ -37,6 +38,9 @@ def test_every_preset_has_an_oracle():
         ("dclw", {"tau": 0.2, "sigma": 0.11}),
         ("csgcl", {"gamma": 0.61}),
         ("cacr", {"t_push": 0.91}),
+        ("circle", {"margin": 0.31, "gamma": 8.0}),
+        ("margin", {"alpha": 0.21}),
+        ("triplet", {"margin": 0.41}),
         ("symile_all", {"tau": 1.36}),
         ("sie", {"equivariance": 0.45}),
     ],

@@ -164,16 +164,20 @@ def test_obow_makes_targets_of_features():
     agree(ours, sum(rows) / 5, [a])
 
 
-def protoclip_by_loops(a, features, cluster, of_a, tau=0.07, softness=None):
+def means_by_loops(features, cluster):
     members = {k: [f / sum(f * f).sqrt() for f, c in zip(features, cluster, strict=True) if c == k]
                for k in sorted(set(cluster))}  # fmt: skip
-    means = {k: sum(rows) / len(rows) for k, rows in members.items()}
+    return {k: sum(rows) / len(rows) for k, rows in members.items()}
+
+
+def protoclip_by_loops(a, features, teachers, cluster, of_a, tau=0.07, softness=None):
+    means, taught = means_by_loops(features, cluster), means_by_loops(teachers, cluster)
     values = []
     for z, y in zip(a, of_a, strict=True):
         if softness is None:
             target = [float(k == y) for k in means]
         else:
-            likes = [math.exp(float(sum(means[y] * c)) / softness) for c in means.values()]
+            likes = [math.exp(float(sum(taught[y] * c)) / softness) for c in taught.values()]
             target = [x / sum(likes) for x in likes]
         length = sum(z * z).sqrt()
         values.append(cross_entropy(target, [sum(z * c) / length / tau for c in means.values()]))
@@ -185,14 +189,16 @@ def protoclip_by_loops(a, features, cluster, of_a, tau=0.07, softness=None):
 def test_protoclip_by_loops(name, side, softness):
     loss = preset(name, clusters=5, softness=softness).build().double()
     a, memory = draw(4, 3), draw(9, 3, seed=1).detach()
+    teachers = draw(9, 3, seed=2).detach() if side == "own" else memory
     cluster, of_a = [0, 1, 3, 3, 1, 4, 0, 0, 4], [4, 1, 3, 0]  # none in cluster 2
     sides = {
         "a": Side.of(a, cluster=torch.tensor(of_a)),
+        "other": Side.of(teachers, cluster=torch.tensor(cluster)),
         side: Side.of(memory, cluster=torch.tensor(cluster)),
     }
     ours = loss(**sides).total
     (log_tau,) = loss.parameters()
-    theirs = protoclip_by_loops(a, memory, cluster, of_a, log_tau.exp(), softness)
+    theirs = protoclip_by_loops(a, memory, teachers, cluster, of_a, log_tau.exp(), softness)
     agree(ours, theirs, [a, log_tau])
     with pytest.raises(ConventionError, match="cluster 2"):
         loss(**{**sides, "a": Side.of(a, cluster=torch.tensor([0, 1, 2, 3]))})

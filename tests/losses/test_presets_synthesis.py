@@ -282,7 +282,7 @@ def test_claps_by_loops():
         total = total + softmax_loss(logits[i], [*logits, negative]) / 2
         total = total + softmax_loss(positive, [*logits[:i], *logits[i + 1 :], positive]) / 2
     agree(ours, total / 4, [a, b])
-    with pytest.raises(ShapeError, match="source"):
+    with pytest.raises(ShapeError, match="3 of b"):
         loss(a=a, b=Side.of(b[:3], task=task[:3]))
     with pytest.raises(ConventionError, match="task_loss"):
         preset("claps").build()

@@ -37,7 +37,8 @@ PRESETS = {
     "contrastive_gap": {}, "symile_all": {}, "tempnet": {"dim": 4}, "isogclr": {"samples": N},
     "hydra": {"classes": 5, "dim": 4}, "adameow": {"dim": 4}, "simctg": {"margin": 1.2},
     "amcl": {"dim": 2, "heads": 2, "negatives": 3}, "supcon_in": {}, "supcon_each": {},
-    "hard_contrastive": {"share": 0.3}, "simple_contrastive": {}, "align_uniform": {},
+    "groco": {"count": 5}, "hard_contrastive": {"share": 0.3}, "simple_contrastive": {},
+    "align_uniform": {},
 }  # fmt: skip
 CASES = [(f"{f}-{m}", None) for f in FORMS for m in ("dense", "tiled")] + list(PRESETS.items())
 
@@ -76,6 +77,8 @@ def of_preset(name, settings, encoder, rows):
     wanted = preset(name, **settings).sides
     if "bank" in wanted:
         sides["bank"] = shared
+    if "negatives" in wanted:
+        sides["negatives"] = shared  # the same on both processes: they count once
     if "centroids" in wanted:
         sides["centroids"] = shared[:3].replace(density=torch.tensor([0.3, 0.5, 0.4]).double())
     total = loss(**{n: s for n, s in sides.items() if n in wanted}).total

@@ -14,18 +14,18 @@ def draw(*shape, seed=0):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-def f(x, beta=1.0):
-    return 0.5 + math.atan(beta * x / (abs(x) ** 0.25 + 1e-10)) / math.pi
+def f(x, beta=1.0, replaced=0.0):
+    return 0.5 + math.atan(beta * x / (abs(x) ** replaced + 1e-10)) / math.pi
 
 
-def network_by_loops(x, beta):
+def network_by_loops(x, beta, replaced=0.0):
     """One list through the odd-even network, a comparator at a time, with full matrices."""
     n = len(x)
     x, q = torch.as_tensor(x, dtype=torch.float64), torch.eye(n, dtype=torch.float64)
     for layer in range(n):
         swap = torch.eye(n, dtype=torch.float64)
         for i in range(layer % 2, n - 1, 2):
-            keep = f(float(x[i + 1] - x[i]), beta)
+            keep = f(float(x[i + 1] - x[i]), beta, replaced)
             swap[i, i] = swap[i + 1, i + 1] = keep
             swap[i, i + 1] = swap[i + 1, i] = 1 - keep
         x, q = swap @ x, swap @ q
@@ -34,11 +34,12 @@ def network_by_loops(x, beta):
 
 @pytest.mark.parametrize("n", [1, 2, 3, 4, 7, 8])
 @pytest.mark.parametrize("beta", [1.0, 20.0])
-def test_the_network_by_loops(n, beta):
+@pytest.mark.parametrize("replaced", [0.0, 0.25])
+def test_the_network_by_loops(n, beta, replaced):
     x = draw(3, n)
-    values, q = soft_sort(x, steepness=beta)
+    values, q = soft_sort(x, steepness=beta, art_lambda=replaced)
     for i in range(3):
-        expected, matrix = network_by_loops(x[i], beta)
+        expected, matrix = network_by_loops(x[i], beta, replaced)
         torch.testing.assert_close(values[i], expected)
         torch.testing.assert_close(q[i], matrix)
     torch.testing.assert_close(values, torch.einsum("nrj,nj->nr", q, x))
@@ -70,15 +71,20 @@ def test_a_missing_layer_would_not_sort():
 
 def test_a_comparator_is_odd_and_at_a_tie_even():
     x = draw(50)
-    torch.testing.assert_close(in_order(x) + in_order(-x), torch.ones(50).double())
-    tie = torch.zeros(1).requires_grad_()
-    p = in_order(tie)
-    p.backward()
-    assert p.item() == 0.5
-    assert tie.grad.item() == 0.0
-    near = torch.tensor([1e-30, -1e-30]).requires_grad_()
-    in_order(near).sum().backward()
-    assert bool(near.grad.isfinite().all())
+    for replaced, slope in ((0.0, 1 / math.pi), (0.25, 0.0)):
+        settings = {"art_lambda": replaced}
+        both = in_order(x, **settings) + in_order(-x, **settings)
+        torch.testing.assert_close(both, torch.ones(50).double())
+        tie = torch.zeros(1).requires_grad_()
+        p = in_order(tie, **settings)
+        p.backward()
+        assert p.item() == 0.5
+        assert tie.grad.item() == pytest.approx(slope)
+        near = torch.tensor([1e-30, -1e-30]).requires_grad_()
+        in_order(near, **settings).sum().backward()
+        assert bool(near.grad.isfinite().all())
+    with pytest.raises(ConventionError, match="art_lambda"):
+        soft_sort(draw(2, 3), art_lambda=1.0)
 
 
 def test_gradients_of_sorting():

@@ -169,7 +169,7 @@ def alignment(
     square = (left - right).square().sum(1)
     if power == 2:
         return square.mean()
-    apart = square > 0
+    apart = ~(square <= 0)  # so for NaN, which goes through
     return torch.where(apart, torch.where(apart, square, 1.0) ** (power / 2), 0.0).mean()
 
 

@@ -10,12 +10,36 @@ import torch
 from torch import Tensor
 
 from equivariant.errors import ConventionError, ShapeError
-from equivariant.losses.contrast.pairs import Pairs, Tile, safe_log
+from equivariant.losses.contrast.pairs import Pairs, Same, Tile, safe_log
 from equivariant.losses.contrast.sides import Side
 from equivariant.losses.contrast.similarity import unit
+from equivariant.shapes import Int
 
 Distance = Callable[[Tensor, Tensor], Tensor]
 """From attributes of N anchors and of M candidates to distances, shape (N, M)."""
+
+
+@dataclass(frozen=True)
+class Labels(Same):
+    """Rows of one class attract; a row of a negative label attracts its object's rows alone.
+
+    Args:
+        name: Integers >= 0, or -1 for a row whose class is unknown.
+    """
+
+    name: str = "label"
+
+    def keys(self, side: Side) -> Int[Tensor, n]:
+        """Even numbers for classes, odd ones for objects without a class."""
+        label = side.get(self.name)
+        if label.is_floating_point() or label.ndim != 1:
+            raise ConventionError(
+                expected="one integer for each row; -1 is unlabelled",
+                got=f"{label.dtype} of shape {tuple(label.shape)}", argument=self.name,
+                advice="Number the classes from 0; for regression use Kernel or supremix.",
+            )  # fmt: skip
+        one = side.index if side.id is None else side.id
+        return torch.where(label >= 0, 2 * label.long(), 2 * one.long() + 1)
 
 
 @dataclass(frozen=True)
@@ -40,7 +64,7 @@ class Soft(Pairs):
                 argument=self.name,
                 advice="Row i holds anchor i's weights of all candidates.",
             )
-        return Tile(p > 0, p, torch.zeros_like(p))
+        return Tile(~(p <= 0), p, torch.zeros_like(p))
 
 
 @dataclass(frozen=True)
@@ -71,7 +95,7 @@ class Kernel(Pairs):
     def tile(self, q: Side, k: Side) -> Tile:
         d = _distance(self.distance, q.get(self.name), k.get(self.name))
         p = torch.exp(-0.5 * (d / self.bandwidth).square())
-        return Tile(p > 0, p, torch.zeros_like(p))
+        return Tile(~(p <= 0), p, torch.zeros_like(p))
 
 
 @dataclass(frozen=True)
@@ -88,7 +112,7 @@ class Agreement(Pairs):
         wide = torch.promote_types(q.z.dtype, torch.float32)
         left, right = (unit(side.get(self.name).detach().to(wide)) for side in (q, k))
         p = (0.5 * (1.0 + left @ right.T)).clamp(min=0.0)
-        return Tile(p > 0, p, torch.zeros_like(p))
+        return Tile(~(p <= 0), p, torch.zeros_like(p))
 
 
 @dataclass(frozen=True)

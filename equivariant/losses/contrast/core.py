@@ -182,6 +182,7 @@ def contrast_both(
     keep: float = 1.0,
     pull: Pull = "mean",
     link: Link = "gap",
+    method: Evaluation = "auto",
     gather: bool = False,
 ) -> tuple[Contrast, Contrast]:
     """Anchors against candidates, and candidates against anchors, with a log-sum-exp push.
@@ -199,6 +200,7 @@ def contrast_both(
         keep: Share of the positives in the push set, in [0, 1].
         pull: Statistic of the positives.
         link: From the gap to the loss.
+        method: As for :func:`contrast`.
         gather: Whether candidates are those of all processes.
 
     Returns:
@@ -216,11 +218,17 @@ def contrast_both(
     """
     settings: dict[str, Any] = {
         "similarity": similarity, "keep": keep, "pull": pull, "link": link, "gather": gather,
+        "method": method,
     }  # fmt: skip
     temperature = temperature_of(tau)
     form = Form(keep, pull, "lse", link)
     shared = None
-    if fits(form) and not (gather and across_processes()) and q.z.shape[1] == k.z.shape[1]:
+    if (
+        method == "auto"
+        and fits(form)
+        and not (gather and across_processes())
+        and q.z.shape[1] == k.z.shape[1]
+    ):
         shared = _share_logits(q, k, pairs, similarity or Cosine(), temperature, form)
     if shared is not None:
         return shared

@@ -132,13 +132,17 @@ class Same(Pairs):
 
     name: str
 
+    def keys(self, side: Side) -> Int[Tensor, n]:
+        """What rows that attract one another have in common."""
+        return side.get(self.name)
+
     def tile(self, q: Side, k: Side) -> Tile:
-        positive = _equal(q.get(self.name), k.get(self.name))
+        positive = _equal(self.keys(q), self.keys(k))
         zero = torch.zeros(positive.shape, device=positive.device)
         return Tile(positive, positive.to(zero), zero)
 
     def entries(self, q: Side, k: Side, most: int) -> Entries | None:
-        found = matches(q.get(self.name), k.get(self.name), most)
+        found = matches(self.keys(q), self.keys(k), most)
         if found is None:
             return None
         one = torch.ones(found[0].shape, device=found[0].device)
@@ -330,8 +334,8 @@ def matches(a: Int[Tensor, n], b: Int[Tensor, m], most: int) -> tuple[Tensor, Te
 
 
 def safe_log(weight: Tensor) -> Tensor:
-    """log w, -inf at 0 with a finite gradient there."""
-    some = weight > 0
+    """log w, -inf at 0 with a finite gradient there; NaN goes through."""
+    some = ~(weight <= 0)
     return torch.where(some, torch.where(some, weight, 1.0).log(), -math.inf)
 
 

@@ -55,6 +55,14 @@ class Side:
     extra: Mapping[str, Tensor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        check_tensor(self.z, "z")
+        if not self.z.is_floating_point():
+            raise ConventionError(
+                expected="embeddings in floating point, real",
+                got=str(self.z.dtype),
+                argument="z",
+                advice="Convert integers with .float(); put real and imaginary parts side by side.",
+            )
         if self.z.ndim != 2:
             raise ShapeError(
                 expected="embeddings of shape (N, D)",
@@ -63,6 +71,7 @@ class Side:
                 advice="Flatten batch axes into one.",
             )
         for name, value in self.names().items():
+            check_tensor(value, name)
             if value.ndim < 1 or value.shape[0] != self.z.shape[0]:
                 raise ShapeError(
                     expected=f"one entry per embedding, shape ({self.z.shape[0]}, ...)",
@@ -81,6 +90,7 @@ class Side:
     @staticmethod
     def of(z: Tensor, **names: Tensor | str | None) -> Side:
         """Rows numbered as they come; ``names`` are fields of a side or go to ``extra``."""
+        check_tensor(z, "z")
         return _make(z, _numbers(z.shape[0], z.device), names)
 
     @staticmethod
@@ -93,6 +103,11 @@ class Side:
             names: What both views of an object share, shape (N, ...): ``id`` (numbered as they
                 come if absent), ``label``, ``weight``, or any other name; ``irreps`` as it is.
         """
+        check_tensor(a, "a")
+        check_tensor(b, "b")
+        for name, value in names.items():
+            if value is not None and name != "irreps":
+                check_tensor(value, name)
         if a.shape != b.shape:
             raise ShapeError(
                 expected=f"as many second views as first ones, shape {tuple(a.shape)}",
@@ -178,11 +193,27 @@ class Side:
         return _make(change(self.z), index, {**names, "irreps": self.irreps})
 
 
+def check_tensor(value: object, argument: str) -> None:
+    """Refuse what is no tensor: lists, arrays of NumPy."""
+    if not isinstance(value, Tensor):
+        raise ConventionError(
+            expected="a tensor",
+            got=type(value).__name__,
+            argument=argument,
+            advice=f"torch.as_tensor({argument}) makes one of numbers."
+            if argument.isidentifier()
+            else "torch.as_tensor(...) makes one of numbers.",
+        )
+
+
 _NOT_ROWS = {"z", "irreps", "extra"}
 _FIELDS = {f.name for f in fields(Side)} - {"z", "index", "extra"}
 
 
 def _make(z: Tensor, index: Tensor, names: Mapping[str, Tensor | str | None]) -> Side:
+    for name, value in names.items():
+        if name != "irreps" and value is not None:
+            check_tensor(value, name)
     own = {name: value for name, value in names.items() if name in _FIELDS}
     extra = {
         name: value

@@ -93,6 +93,27 @@ class NegativeSquaredDistance(Similarity):
 
 
 @dataclass(frozen=True)
+class NegativeDistance(Similarity):
+    """-|q - k|; where two vectors coincide its gradient is 0.
+
+    Args:
+        unit: Divide vectors by their lengths first.
+    """
+
+    exact = False
+
+    unit: bool = False
+
+    def maps(self, q: Side, k: Side) -> tuple[Float[Tensor, "n e"], Float[Tensor, "m e"]]:
+        return NegativeSquaredDistance(unit=self.unit).maps(q, k)
+
+    def finish(self, product: Tensor) -> Tensor:
+        # Squares below rounding are those of vectors that coincide.
+        near = -product <= 8 * torch.finfo(product.dtype).eps
+        return torch.where(near, 0.0, -torch.where(near, 1.0, -product).sqrt())
+
+
+@dataclass(frozen=True)
 class NegativeSquaredAngle(Similarity):
     """-θ², θ = arccos of the cosine in [0, π]; its slope is finite also at θ = 0.
 

@@ -227,7 +227,7 @@ def _softmax(s: Tensor, out: Tensor) -> tuple[Tensor, Tensor]:
         none = s.new_zeros(s.shape[0])
         return none > 0, none
     top = s.amax(1)
-    some = top > -math.inf
+    some = top != -math.inf  # NaN is some, and goes through
     if not bool(some.all()):
         s[~some] = 0.0
     if s.is_contiguous():

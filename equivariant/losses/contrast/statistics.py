@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from equivariant.errors import ConventionError
+from equivariant.losses.contrast.margins import Circle, PairMargin, circle_gap, pair_margin_loss
 from equivariant.losses.contrast.pairs import Tile
 from equivariant.shapes import Bool, Float
 
@@ -83,7 +84,7 @@ class Hardest:
         """Which negatives stay, shape (N, M), bool."""
         with torch.no_grad():
             if self.above is not None:
-                return negative & (s >= self.above)
+                return negative & ~(s < self.above)  # NaN stays, and is seen
             scores = torch.where(negative, s, -math.inf)
             if self.count is not None:
                 least = scores.topk(min(self.count, s.shape[1]), 1).values[:, -1:]
@@ -92,12 +93,12 @@ class Hardest:
                 number = negative.sum(1, keepdim=True).double() * float(self.share or 0.0)
                 place = (number - 1e-9).ceil().long().clamp(min=1) - 1
                 least = scores.sort(1, descending=True).values.gather(1, place)
-            return negative & (scores >= least)
+            return negative & ~(scores < least)
 
 
 Pull = Literal["mean", "sum", "lse", "lme", "max", "min", "each", "none"] | Boltzmann
 Push = Literal["mean", "sum", "lse", "lme", "max", "none"] | Boltzmann
-Link = Literal["gap", "softplus"] | Hinge | PairSigmoid | PairHinge
+Link = Literal["gap", "softplus"] | Hinge | PairSigmoid | PairHinge | PairMargin | Circle
 
 PULLS = ("mean", "sum", "lse", "lme", "max", "min", "each", "none")
 PUSHES = ("mean", "sum", "lse", "lme", "max", "none")
@@ -163,16 +164,28 @@ def evaluate(s: Tensor, logits: Tensor, tile: Tile, form: Form) -> Values:
         tile: Who attracts and repels.
         form: Statistics and link.
     """
+    if logits.shape[1] == 0:
+        none = logits.sum(1)
+        return _values(none, none != 0, none.detach(), logits, logits, logits > 0)
     positive, log_w = tile.positive, tile.log_repulsion.to(logits)
     p = torch.where(positive, tile.attraction.to(logits), 0.0)
     if form.hardest is not None:
-        stays = form.hardest.select(s, ~positive & (log_w > -math.inf)) | positive
+        stays = form.hardest.select(s, ~positive & (log_w != -math.inf)) | positive
         log_w = torch.where(stays, log_w, -math.inf)
     log_keep = math.log(form.keep) if form.keep > 0 else -math.inf
     log_w = torch.where(positive, log_w + log_keep, log_w)
-    pushed = log_w > -math.inf
+    pushed = log_w != -math.inf  # so that NaN is not left out
     if isinstance(form.link, PairSigmoid):
         return _pair_sigmoid(logits, p, positive, log_w, form)
+    if isinstance(form.link, PairMargin):
+        w = torch.where(pushed & ~positive, log_w, -math.inf).exp()
+        pull, push = pair_margin_loss(logits, p, positive, w, form.link)
+        valid = positive.any(1) | (w > 0).any(1)
+        return _values(pull + push, valid, (push - pull).detach(), logits, log_w, positive)
+    if isinstance(form.link, Circle):
+        gap, valid = circle_gap(logits, p, positive, log_w, form.link)
+        loss = torch.where(valid, softplus(gap), 0.0)
+        return _values(loss, valid, gap, logits, log_w, positive)
     repelled, has_push = _push(logits, log_w, pushed, form.push)
     if form.pull == "none":
         valid, gap = has_push, torch.where(has_push, repelled, 0.0)
@@ -249,7 +262,7 @@ def _statistic(logits: Tensor, log_weight: Tensor, member: Tensor, kind: str | B
     if isinstance(kind, Boltzmann):
         value = (torch.softmax(weight + kind.t * logits, 1) * logits).sum(1)
     elif kind == "max":
-        value = torch.where(weight > -math.inf, logits, -math.inf).amax(1)
+        value = torch.where(weight != -math.inf, logits, -math.inf).amax(1)
     else:
         value = torch.logsumexp(logits + weight, 1)
         if kind == "lme":
@@ -269,7 +282,7 @@ def _pair_hinge(
 def _pair_sigmoid(logits: Tensor, p: Tensor, positive: Tensor, log_w: Tensor, form: Form) -> Values:
     link = form.link
     bias = link.bias if isinstance(link, PairSigmoid) else 0.0
-    negative = ~positive & (log_w > -math.inf)
+    negative = ~positive & (log_w != -math.inf)
     w = torch.where(negative, log_w, 0.0).exp() * negative
     pull = (p * softplus(-(torch.where(positive, logits, 0.0) + bias))).sum(1)
     push = (w * softplus(torch.where(negative, logits, 0.0) + bias)).sum(1)

@@ -105,6 +105,14 @@ class _Once(torch.autograd.Function):
         )
 
 
+def traced() -> bool:
+    """Whether operations are recorded or transformed (torch.compile, torch.func) as they run.
+
+    Values cannot decide anything then.
+    """
+    return torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active()
+
+
 def blocks(rows: int, columns: int) -> Iterator[slice]:
     """Slices of the anchors, short enough for a block to stay in a processor's cache."""
     size = min(max(_ENTRIES_PER_BLOCK // max(columns, 1), _ROWS[0]), _ROWS[1])

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
 from equivariant.actions import Action, DirectSum
 from equivariant.errors import ConventionError
+from equivariant.losses.contrast.core import Contrast
 from equivariant.losses.contrast.sides import Side
-from equivariant.losses.objective.plan import Sides, Step, Term, trained_inside
+from equivariant.losses.objective.batch import Given, sides_of
+from equivariant.losses.objective.names import input_names
+from equivariant.losses.objective.plan import Sides, Step, Term, TermValue, trained_inside
 from equivariant.processes import rank
 from equivariant.shapes import Matrix, Vector
 
@@ -23,10 +27,22 @@ class ObjectiveValue:
     Args:
         total: Weighted sum, a scalar with gradient.
         terms: Each term before its weight, detached.
+        contrasts: Values per anchor, which anchors count, and diagnostics, of each term that is a
+            contrast; of terms in two directions there are two, as ``"clip_a_b"``, ``"clip_b_a"``.
     """
 
     total: Tensor
     terms: dict[str, Tensor]
+    contrasts: dict[str, Contrast] = field(default_factory=dict)
+
+
+@runtime_checkable
+class HasPlan(Protocol):
+    """A preset."""
+
+    @property
+    def plan(self) -> Sequence[Term | Step]:
+        """Terms and steps."""
 
 
 class Loss(nn.Module):
@@ -38,68 +54,92 @@ class Loss(nn.Module):
     of the terms are this module's.
 
     Args:
-        plan: Terms, and steps that make further sides before them, in order.
+        plan: Terms, and steps that make further sides before them, in order; or a preset. Of
+            several steps of one name, an item sees the side of the last one before it.
         slices: Columns of each part, for terms that see one part.
+        order: Names of sides that come without one, in order; by default as the plan names them.
 
     Raises:
-        ConventionError: There is no term, or two terms or two steps have one name.
+        ConventionError: There is no term, or two terms have one name.
 
     Example:
         >>> from equivariant.losses import preset
         >>> loss = preset("dcl", tau=0.2).build()
-        >>> value = loss(a=torch.eye(4), b=torch.eye(4))
+        >>> value = loss(torch.eye(4), torch.eye(4))
         >>> round(float(value.total), 4)  # log 6 - 1 / 0.2
         -3.2082
+        >>> value.contrasts["dcl"].valid.all()
+        tensor(True)
     """
 
-    def __init__(self, plan: Sequence[Term | Step], *, slices: Sequence[slice] = ()) -> None:
+    def __init__(
+        self,
+        plan: Sequence[Term | Step] | HasPlan,
+        *,
+        slices: Sequence[slice] = (),
+        order: Sequence[str] | None = None,
+    ) -> None:
         super().__init__()
-        self.terms = tuple(item for item in plan if isinstance(item, Term))
-        self.steps = tuple(item for item in plan if isinstance(item, Step))
+        items = plan if isinstance(plan, Sequence) else plan.plan
+        self.terms = tuple(item for item in items if isinstance(item, Term))
+        self.steps = tuple(item for item in items if isinstance(item, Step))
         self.slices = tuple(slices)
+        self.order = tuple(input_names(items) if order is None else order)
         keys = [term.key for term in self.terms]
         if not self.terms or len(set(keys)) < len(keys):
             raise ConventionError(
                 expected="at least one term, all of different names",
                 got=", ".join(keys) or "no term",
                 argument="plan",
-                advice="Give terms of one kind names of their own.",
+                advice="Give terms of one kind names of their own: preset(..., name=...).",
             )
-        made = [step.name for step in self.steps]
-        if len(set(made)) < len(made):
-            twice = sorted({name for name in made if made.count(name) > 1})
-            raise ConventionError(
-                expected="steps that make sides of different names",
-                got=f"several that make {', '.join(twice)}",
-                argument="plan",
-                advice="The later would replace the earlier one; rename one, where it is used too.",
-            )
-        trained = {id(item): item for part in plan for item in trained_inside(part)}
+        self._seen = _seen_steps(items)
+        trained = {id(item): item for part in items for item in trained_inside(part)}
         self.networks = nn.ModuleList(x for x in trained.values() if isinstance(x, nn.Module))
         self.numbers = nn.ParameterList(x for x in trained.values() if isinstance(x, nn.Parameter))
 
     def forward(
-        self, *, generator: torch.Generator | None = None, **sides: Side | Tensor
+        self, *given: Given, generator: torch.Generator | None = None, **sides: Given
     ) -> ObjectiveValue:
         """Evaluate on a batch.
 
         Args:
+            given: Sides in order, for example ``loss(z0, z1)``, then perhaps the labels of
+                objects, shape (N,), integers: ``loss(z, labels)``, ``loss(z0, z1, labels)``.
             generator: For steps and terms that draw.
-            sides: By name. A matrix becomes a side whose rows are called 0, 1, ...: row i of
-                every matrix shows object i. The index of rows is given here; what two sides
-                share is their ``id``.
+            sides: Sides by name. A matrix becomes a side whose rows are called 0, 1, ...: row i
+                of every matrix shows object i. A bank is a side of its rows. One number for each
+                object, shape (N,), is what all sides of N rows then know by that name, as
+                ``label=labels``. The index of rows is given here; what two sides share is their
+                ``id``.
 
         Returns:
-            Total and terms.
+            Total, terms, and values per anchor.
 
         Raises:
             ConventionError: A term names a side, or what its rows should know, that is absent, or
-                a side has the name of one that a step makes.
+                a side has the name of one that a step makes; embeddings are not floating point, or
+                labels are not a tensor.
+            ShapeError: Rows are paired by place, and sides have different numbers of them.
+
+        Warns:
+            UserWarning: Not one anchor of a term has a positive.
         """
-        named = {name: _indexed(side, place) for place, (name, side) in enumerate(sides.items())}
+        found = sides_of(given, sides, self.order)
+        named = {name: _indexed(side, place) for place, (name, side) in enumerate(found.items())}
         device = next(iter(named.values())).z.device if named else torch.device("cpu")
-        batch = Sides(named, self.slices)
+        numbered = {name: len(side) for name, side in found.items() if side.id is None}
+        twins = _twins(found)
         with torch.autocast(device.type, enabled=False):
+            made: list[tuple[Side, int | None]] = []
+
+            def batch(item: Term | Step) -> Sides:
+                seen = self._seen[id(item)]
+                sides = named | {name: made[place][0] for name, place in seen.items()}
+                counts = {name: made[place][1] for name, place in seen.items()}
+                rows = numbered | {n: c for n, c in counts.items() if c is not None}
+                return Sides(sides, self.slices, rows, twins)
+
             for place, step in enumerate(self.steps, len(named)):
                 if step.name in named:
                     raise ConventionError(
@@ -108,11 +148,13 @@ class Loss(nn.Module):
                         argument=step.name,
                         advice="Call the side or the step's result by another name.",
                     )
-                made = step.side(batch, generator)
-                batch.named[step.name] = _indexed(made, place)
-            values = {term.key: term.value(batch, generator) for term in self.terms}
-        total = torch.stack([term.weight * values[term.key] for term in self.terms]).sum()
-        return ObjectiveValue(total, {name: value.detach() for name, value in values.items()})
+                seen = batch(step)
+                side = step.side(seen, generator)
+                first = seen.numbered.get(step.of[0]) if step.of else None
+                made.append((_indexed(side, place), first))
+            values = {term.key: term.evaluate(batch(term), generator) for term in self.terms}
+        weighed = [term.weight * values[term.key].value for term in self.terms]
+        return _together(torch.stack(weighed).sum(), values)
 
     def extra_repr(self) -> str:
         return "\n".join(map(str, (*self.steps, *self.terms)))
@@ -125,7 +167,7 @@ class Objective(nn.Module):
     object i of the batch.
 
     Args:
-        plan: What is summed; :func:`equivariant.losses.preset` has the named ones.
+        plan: What is summed, or a preset: :func:`equivariant.losses.preset` has the named ones.
         action: How g moves an embedding. Its weights, if any, are this module's. The summands of
             a direct sum are the parts that terms may see.
 
@@ -145,7 +187,7 @@ class Objective(nn.Module):
         ['align_1', 'variance']
     """
 
-    def __init__(self, plan: Sequence[Term | Step], action: Action) -> None:
+    def __init__(self, plan: Sequence[Term | Step] | HasPlan, action: Action) -> None:
         super().__init__()
         slices = action.slices if isinstance(action, DirectSum) else []
         self.loss = Loss(plan, slices=slices)
@@ -203,9 +245,48 @@ class Objective(nn.Module):
         return value
 
 
-def _indexed(side: Side | Tensor, place: int) -> Side:
+def _together(total: Tensor, values: Mapping[str, TermValue]) -> ObjectiveValue:
+    contrasts = {
+        f"{key}{suffix}": contrast
+        for key, value in values.items()
+        for suffix, contrast in value.contrasts.items()
+    }
+    terms = {key: value.value.detach() for key, value in values.items()}
+    return ObjectiveValue(total, terms, contrasts)
+
+
+def _seen_steps(items: Sequence[Term | Step]) -> dict[int, dict[str, int]]:
+    """For each item the number of the step behind every name that steps make.
+
+    It is the last step of that name before the item, or the first of all where none is before.
+    """
+    first: dict[str, int] = {}
+    for place, step in enumerate(item for item in items if isinstance(item, Step)):
+        first.setdefault(step.name, place)
+    seen, before, count = {}, dict[str, int](), 0
+    for item in items:
+        if isinstance(item, Step):
+            # A step sees only what stands before it, so that none waits for a later one.
+            seen[id(item)] = dict(before)
+            before[item.name] = count
+            count += 1
+        else:
+            seen[id(item)] = {**first, **before}
+    return seen
+
+
+def _twins(sides: Mapping[str, Side]) -> dict[str, str]:
+    """Names by which a tensor came once more, and the name by which it came first."""
+    first: dict[int, str] = {}
+    return {
+        name: known
+        for name, side in sides.items()
+        if (known := first.setdefault(id(side.z), name)) != name
+    }
+
+
+def _indexed(side: Side, place: int) -> Side:
     """A side whose rows have indices of their own among all sides and processes."""
-    side = side if isinstance(side, Side) else Side.of(side)
     here = rank()
     number = torch.arange(len(side), device=side.z.device)
     names = {"index": number + (here << 48) + (place << 40)}

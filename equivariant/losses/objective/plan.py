@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
@@ -11,14 +12,15 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from equivariant.errors import ConventionError
+from equivariant.errors import ConventionError, ShapeError
 from equivariant.losses.contrast.anchor_candidates import MakeOwn
-from equivariant.losses.contrast.core import contrast, contrast_both
+from equivariant.losses.contrast.core import Contrast, Evaluation, contrast, contrast_both
 from equivariant.losses.contrast.pairs import Pairs, Same
 from equivariant.losses.contrast.sides import Side
 from equivariant.losses.contrast.similarity import Similarity
 from equivariant.losses.contrast.statistics import Hardest, Link, Pull, Push
-from equivariant.losses.temperatures.temperature import Temperature
+from equivariant.losses.contrast.tiles import traced
+from equivariant.losses.temperatures.temperature import Temperature, temperature_of
 from equivariant.processes import across_processes, collect
 from equivariant.shapes import Float
 
@@ -32,14 +34,26 @@ Reduction = Literal["mean", "log-mean-exp"]
 class Sides:
     """Named sides; ``"a+b"`` joins rows, ``"a.label"`` is what a's rows know.
 
+    ``"a+b?"`` is a alone where there is no b, and ``"moved|a"`` is a where nothing is called moved.
+
     Args:
         named: Sides by name.
         slices: Columns of each part, for terms that see one part of the vectors.
+        numbered: Of sides whose rows were called 0, 1, ... by their place: how many rows.
+        twins: Names by which one tensor was passed twice, and the first of them.
     """
 
-    def __init__(self, named: Mapping[str, Side], slices: Sequence[slice] = ()) -> None:
+    def __init__(
+        self,
+        named: Mapping[str, Side],
+        slices: Sequence[slice] = (),
+        numbered: Mapping[str, int] | None = None,
+        twins: Mapping[str, str] | None = None,
+    ) -> None:
         self.named = dict(named)
         self.slices = tuple(slices)
+        self.numbered = dict(numbered or {})
+        self.twins = dict(twins or {})
 
     def side(self, names: str, part: int | None = None) -> Side:
         """The rows of one side, or of several joined by ``+``.
@@ -47,7 +61,49 @@ class Sides:
         Raises:
             ConventionError: A name is not among the sides, or the part does not exist.
         """
-        return Side.join(*(self._one(name, part) for name in names.split("+")))
+        return Side.join(*(self._one(name, part) for name in self.found(names)))
+
+    def found(self, names: str) -> list[str]:
+        """The names meant by joined, optional and alternative ones."""
+        chosen = []
+        for name in names.split("+"):
+            wanted, optional = name.removesuffix("?").split("|"), name.endswith("?")
+            there = [one for one in wanted if one in self.named]
+            if there or not optional:
+                chosen.append((there or wanted)[0])
+        return chosen
+
+    def check_rows(self, names: Sequence[str], pairs: Pairs) -> None:
+        """Refuse rows that cannot be what pairs take them for.
+
+        Args:
+            names: What anchors and candidates are called.
+            pairs: Who attracts whom.
+
+        Raises:
+            ShapeError: Rows are paired by place, and sides have different numbers of them.
+            ConventionError: One tensor came as two sides, whose rows would be positives of
+                themselves.
+        """
+        used = set(_strings_in(pairs))
+        found = [one for name in names for one in self.found(name)]
+        lengths = {one: self.numbered[one] for one in found if one in self.numbered}
+        if "id" in used and len(set(lengths.values())) > 1:
+            shown = ", ".join(f"{count} of {one}" for one, count in lengths.items())
+            raise ShapeError(
+                expected="as many rows of every side, row i showing object i",
+                got=shown,
+                argument=found[0],
+                advice="Pass sides that know their id, Side.of(z, id=...), if rows are not paired.",
+            )
+        twice = [one for one in found if self.twins.get(one) in found]
+        if "label" in used and twice:
+            raise ConventionError(
+                expected="two views of each object",
+                got=f"one tensor as {self.twins[twice[0]]} and {twice[0]}",
+                argument=twice[0],
+                advice="Pass one view alone, loss(z, labels): its copy would be its own positive.",
+            )
 
     def tensor(self, name: str, part: int | None = None) -> Tensor:
         """Embeddings of ``"a"``, or what ``"a.label"`` names; rows of all processes."""
@@ -74,6 +130,20 @@ class Sides:
                 advice="A part is the index of a summand of the action: 0 is the first.",
             )
         return side.replace(side.z[:, self.slices[part]], irreps=None)
+
+
+@dataclass(frozen=True)
+class TermValue:
+    """The value of a term.
+
+    Args:
+        value: Before the weight, a scalar.
+        contrasts: Values per anchor by what their name adds to the term's: ``""`` for the only
+            one; empty where a term is no contrast.
+    """
+
+    value: Float[Tensor, ""]
+    contrasts: Mapping[str, Contrast] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -104,6 +174,10 @@ class Term(ABC):
     def value(self, sides: Sides, generator: torch.Generator | None) -> Float[Tensor, ""]:
         """The term before its weight."""
 
+    def evaluate(self, sides: Sides, generator: torch.Generator | None) -> TermValue:
+        """The term before its weight, and the contrasts that it is made of."""
+        return TermValue(self.value(sides, generator))
+
 
 @dataclass(frozen=True)
 class ContrastTerm(Term):
@@ -116,6 +190,7 @@ class ContrastTerm(Term):
         own: Makes candidates that each anchor has alone, beside the shared ones.
         shared: Whether every process holds the same candidates (prototypes, words): they are
             then not gathered.
+        method: How it is evaluated; see :func:`contrast`.
     """
 
     anchors: str = "a+b"
@@ -131,12 +206,20 @@ class ContrastTerm(Term):
     reduce: Reduction = "mean"
     own: MakeOwn | None = None
     shared: bool = False
+    method: Evaluation = "auto"
+
+    def __post_init__(self) -> None:
+        temperature_of(self.tau)  # refused before a batch comes
 
     @property
     def kind(self) -> TermKind:
         return "anchors"
 
     def value(self, sides: Sides, generator: torch.Generator | None) -> Float[Tensor, ""]:
+        return self.evaluate(sides, generator).value
+
+    def evaluate(self, sides: Sides, generator: torch.Generator | None) -> TermValue:
+        sides.check_rows((self.anchors, self.candidates), self.pairs)
         anchors = sides.side(self.anchors, self.part)
         candidates = sides.side(self.candidates, self.part)
         result = contrast(
@@ -152,12 +235,15 @@ class ContrastTerm(Term):
             hardest=self.hardest,
             gather=not self.shared,
             own=None if self.own is None else self.own(anchors, candidates, generator),
+            method=self.method,
         )
         result = replace(result, gathered=across_processes())
+        _say_if_none_counts(result, self)
         if self.reduce == "mean":
-            return result.mean()
+            return TermValue(result.mean(), {"": result})
         rows = collect(result.per_anchor[result.valid])
-        return rows.sum() if len(rows) == 0 else rows.logsumexp(0) - math.log(len(rows))
+        value = rows.sum() if len(rows) == 0 else rows.logsumexp(0) - math.log(len(rows))
+        return TermValue(value, {"": result})
 
 
 @dataclass(frozen=True)
@@ -170,6 +256,7 @@ class BothWaysTerm(Term):
         pairs: Who attracts and who repels whom.
         tau: Temperature.
         forward: Share of the direction from a to b, in [0, 1].
+        method: How it is evaluated; see :func:`contrast`.
     """
 
     a: str = "a"
@@ -177,15 +264,25 @@ class BothWaysTerm(Term):
     pairs: Pairs = field(default_factory=lambda: Same("id"))
     tau: float | Temperature = 0.1
     forward: float = 0.5
+    method: Evaluation = "auto"
+
+    def __post_init__(self) -> None:
+        temperature_of(self.tau)  # refused before a batch comes
 
     @property
     def kind(self) -> TermKind:
         return "anchors"
 
     def value(self, sides: Sides, generator: torch.Generator | None) -> Float[Tensor, ""]:
+        return self.evaluate(sides, generator).value
+
+    def evaluate(self, sides: Sides, generator: torch.Generator | None) -> TermValue:
+        sides.check_rows((self.a, self.b), self.pairs)
         a, b = sides.side(self.a, self.part), sides.side(self.b, self.part)
-        there, back = contrast_both(a, b, self.pairs, tau=self.tau, gather=True)
-        return self.forward * there.mean() + (1.0 - self.forward) * back.mean()
+        there, back = contrast_both(a, b, self.pairs, tau=self.tau, gather=True, method=self.method)
+        _say_if_none_counts(there, self)
+        value = self.forward * there.mean() + (1.0 - self.forward) * back.mean()
+        return TermValue(value, {f"_{self.a}_{self.b}": there, f"_{self.b}_{self.a}": back})
 
 
 @dataclass(frozen=True)
@@ -238,6 +335,26 @@ class Step:
         """The new side."""
         drawn = {"generator": generator} if self.draws else {}
         return self.function(*map(sides.side, self.of), **self.settings, **drawn)
+
+
+def _say_if_none_counts(result: Contrast, term: Term) -> None:
+    """Warn where a contrast is 0 because no anchor has what it takes."""
+    if across_processes() or traced() or not len(result.valid) or bool(result.valid.any()):
+        return
+    warnings.warn(
+        f"{term.key}: no anchor counts, so its value is 0 without a gradient. Anchors need a "
+        "positive among the candidates, and something to repel: look at ids and labels",
+        stacklevel=2,
+    )
+
+
+def _strings_in(value: object) -> Iterator[str]:
+    """Names that pairs go by, wherever they stand."""
+    if isinstance(value, str):
+        yield value
+    elif is_dataclass(value) and not isinstance(value, type):
+        for f in fields(value):
+            yield from _strings_in(getattr(value, f.name))
 
 
 def trained_inside(value: object) -> Iterator[nn.Module | nn.Parameter]:

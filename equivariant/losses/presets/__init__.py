@@ -2,6 +2,8 @@
 
 from equivariant.losses.presets import dense as dense
 from equivariant.losses.presets import equivariant as equivariant
+from equivariant.losses.presets import margins as margins
+from equivariant.losses.presets import modal_prototypes as modal_prototypes
 from equivariant.losses.presets import modalities as modalities
 from equivariant.losses.presets import prototypes as prototypes
 from equivariant.losses.presets import redundancy as redundancy

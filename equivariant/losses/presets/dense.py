@@ -12,7 +12,7 @@ from equivariant.losses.contrast.similarity import unit
 from equivariant.losses.objective.plan import ContrastTerm, FunctionTerm, Step, Term
 from equivariant.losses.presets.preset import Plan, listed
 from equivariant.losses.sorting import group_ordering
-from equivariant.processes import total
+from equivariant.processes import once_if_equal, total
 
 
 @listed(
@@ -102,12 +102,14 @@ class Propagation(nn.Module):
     family="dense",
     formula="½ [BCE(m, y) + BCE(1 - m, 1 - y)], m_j the mass of list element j on the upper ranks "
     "of a soft sort of [hardest negatives, positives], y_j = 1 for positives",
-    source="Shvetsova et al. 2023; 10 negatives, steepness 1; only queries move",
+    source="Shvetsova et al. 2023 and their code; 10 negatives, steepness 1, Cauchy comparators; "
+    "only queries move. Their negatives are the queries of other objects, and views take turns",
     purpose="Positives rank above the hardest negatives, whatever the distances.",
     sides={
         "a": "queries, (N, D)",
         "b": "positives, (N, D); more are named by positives=",
-        "negatives": "(M, D), of other objects; with in_batch=True, positives of other ids instead",
+        "negatives": "(M, D), of other objects, those of all processes, or the same on each; with "
+        "in_batch=True, positives of other ids instead",
     },
     memory="pairs",
 )
@@ -133,7 +135,7 @@ def order_groups(
                 argument="positives",
                 advice="Row i of every side shows a's object i.",
             )
-    negatives = torch.cat(positives) if in_batch else others[-1]
+    negatives = torch.cat(positives) if in_batch else once_if_equal(others[-1])
     if in_batch:
         valid = others[number][:, None] != torch.cat(others[number + 1 :])
     return group_ordering(

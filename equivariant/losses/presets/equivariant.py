@@ -10,22 +10,31 @@ from equivariant.losses.contrast.pairs import Same
 from equivariant.losses.contrast.similarity import Canonical
 from equivariant.losses.objective.plan import ContrastTerm, FunctionTerm
 from equivariant.losses.presets.preset import Plan, listed
+from equivariant.losses.temperatures.temperature import Temperature
 
 _VIEWS = {
     "a": "first views, (N, D)",
     "b": "second views, (N, D)",
     "moved": "first views moved by the action",
 }
+_INVARIANT = {**_VIEWS, "moved": "first views moved by the action; a itself where left out"}
+_MOVED_OR_NOT = "moved|a"
 
 
-def align(weight: float = 1.0, part: int | None = None) -> FunctionTerm:
+def align(weight: float = 1.0, part: int | None = None, first: str = "moved") -> FunctionTerm:
     """mean (m - z_b)²: the moved first view against the second."""
-    return FunctionTerm("align", weight, part, mean_squared_difference, ("moved", "b"))
+    return FunctionTerm("align", weight, part, mean_squared_difference, (first, "b"))
 
 
-def nt_xent_moved(weight: float = 1.0, part: int | None = None, tau: float = 0.1) -> ContrastTerm:
+def nt_xent_moved(
+    weight: float = 1.0,
+    part: int | None = None,
+    tau: float | Temperature = 0.1,
+    first: str = "moved",
+) -> ContrastTerm:
     """NT-Xent of the moved first view and the second."""
-    return ContrastTerm("contrast", weight, part, "moved+b", "moved+b", tau=tau)
+    rows = f"{first}+b"
+    return ContrastTerm("contrast", weight, part, rows, rows, tau=tau)
 
 
 def spread(weight: float = 1.0, part: int | None = None) -> FunctionTerm:
@@ -83,10 +92,10 @@ def sie(
     formula="λ |m - b|²/D + μ ½(V(a) + V(b)) + ν (C(a) + C(b)),  m = ρ(g) a",
     source="Bardes, Ponce, LeCun 2022, eq. 6, with the weights 10, 10, 1 of SIE's baseline",
     purpose="Alignment without negatives; a hinge on variances and decorrelation keep the space.",
-    sides=_VIEWS,
+    sides=_INVARIANT,
 )
 def vicreg(invariance: float = 10.0, std: float = 10.0, cov: float = 1.0) -> Plan:
-    return [align(invariance), spread(std), decorrelate(cov)]
+    return [align(invariance, first=_MOVED_OR_NOT), spread(std), decorrelate(cov)]
 
 
 @listed(
@@ -95,10 +104,10 @@ def vicreg(invariance: float = 10.0, std: float = 10.0, cov: float = 1.0) -> Pla
     formula="NT-Xent of m = ρ(g) a and b",
     source="Chen et al. 2020, temperature 0.1 as in SIE's baseline",
     purpose="The invariant baseline (trivial action), or contrast after any action.",
-    sides=_VIEWS,
+    sides=_INVARIANT,
 )
-def simclr(tau: float = 0.1) -> Plan:
-    return [nt_xent_moved(tau=tau)]
+def simclr(tau: float | Temperature = 0.1) -> Plan:
+    return [nt_xent_moved(tau=tau, first=_MOVED_OR_NOT)]
 
 
 @listed(

@@ -19,6 +19,7 @@ from equivariant.losses.contrast.similarity import Dot, product, unit
 from equivariant.losses.contrast.statistics import PairSigmoid
 from equivariant.losses.objective.plan import BothWaysTerm, ContrastTerm, FunctionTerm, Step, Term
 from equivariant.losses.presets.preset import Plan, listed
+from equivariant.losses.presets.softmax import STRANGER
 from equivariant.losses.temperatures.temperature import Learned, Temperature
 
 _TWO = {"a": "one modality, (N, D)", "b": "the other, (N, D); row i shows a's object i"}
@@ -44,7 +45,7 @@ def clip(tau: float = 0.07) -> Plan:
     purpose="Two modalities, directions of different weight.",
     sides=_TWO,
 )
-def convirt(tau: float = 0.1, forward: float = 0.75) -> Plan:
+def convirt(tau: float | Temperature = 0.1, forward: float = 0.75) -> Plan:
     return [BothWaysTerm("convirt", tau=tau, forward=forward)]
 
 
@@ -148,7 +149,7 @@ def shuffled_products(*sides: Side, generator: torch.Generator | None) -> Side:
     none = torch.zeros_like(place)
     true = product(*sides).replace(shuffled=none, place=place, truth=place)
     mixed = product(*(s.replace(s.z[o]) for s, o in zip(sides, orders, strict=True)))
-    strangers = -place
+    strangers = STRANGER + place
     truth = torch.where(met, orders[0] + 1, none)
     mixed = mixed.replace(id=strangers, shuffled=none + 1, place=place, truth=truth)
     mixed = mixed.replace(truth_id=sides[0].get("id")[truth - 1])

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import dataclass, field, fields, replace
+from difflib import get_close_matches
+from functools import partial
+from typing import Literal, get_args
 
 from equivariant.errors import ConventionError
+from equivariant.losses.contrast.core import Evaluation
+from equivariant.losses.objective.names import over
 from equivariant.losses.objective.objective import Loss
-from equivariant.losses.objective.plan import Step, Term
+from equivariant.losses.objective.plan import FunctionTerm, Step, Term
 
 Plan = Sequence[Term | Step]
 Family = Literal[
@@ -25,6 +29,8 @@ REQUIRED = inspect.Parameter.empty
 class Preset:
     """A named objective.
 
+    ``2.0 * preset`` weighs it, ``preset + other`` is the sum of both over the sides of both.
+
     Args:
         name: How it is asked for.
         title: Its name in the literature.
@@ -38,6 +44,15 @@ class Preset:
         memory: ``rows`` if tiles evaluate it at any size, ``pairs`` if all N x M pairs are held.
         parts: Names of the summands that the action of an :class:`Objective` must have.
         own: Whether the definition is ours, inspired by the source, which was not re-derived.
+        weight: Factor of all terms.
+        called: Name of its term in logs, or what names of several terms begin with.
+        method: How contrasts are evaluated; see :func:`equivariant.losses.contrast`.
+        renamed: From names of its sides to those of the sides that it reads instead.
+
+    Example:
+        >>> both = preset("clip") + 0.1 * preset("barlow")
+        >>> both.name, [term.weight for term in both.terms]
+        ('clip + 0.1 barlow', [1.0, 0.1])
     """
 
     name: str
@@ -52,13 +67,66 @@ class Preset:
     memory: Memory = "rows"
     parts: tuple[str, ...] = ()
     own: bool = False
+    weight: float = 1.0
+    called: str | None = None
+    method: Evaluation = "auto"
+    renamed: Mapping[str, str] = field(default_factory=dict)
+
+    def __mul__(self, factor: float) -> Preset:
+        return replace(self, weight=self.weight * factor, name=f"{factor:g} {self.name}")
+
+    __rmul__ = __mul__
+
+    def __add__(self, other: Preset) -> Preset:
+        if self.parts and other.parts and self.parts != other.parts:
+            raise ConventionError(
+                expected=f"a preset with the parts {', '.join(self.parts)}, or none",
+                got=", ".join(other.parts),
+                argument="other",
+                advice="An action has one list of summands.",
+            )
+        sides = dict(self.sides)
+        for name, text in other.sides.items():
+            known = sides.get(name, text)
+            sides[name] = known if known == text else f"{known}; {text}"
+        return Preset(
+            f"{self.name} + {other.name}", f"{self.title} + {other.title}", self.family,
+            f"[{self.formula}] + [{other.formula}]", f"{self.source}. {other.source}",
+            f"{self.purpose} {other.purpose}", sides, partial(_joined, self, other), {},
+            "pairs" if "pairs" in (self.memory, other.memory) else "rows",
+            self.parts or other.parts, self.own or other.own,
+        )  # fmt: skip
+
+    def over(self, **names: str) -> Preset:
+        """The same over sides of other names.
+
+        Args:
+            names: For names of its sides, those that it shall read instead.
+
+        Raises:
+            ConventionError: It has no side of a name.
+
+        Example:
+            >>> back = preset("protoclip", clusters=8, name="back").over(a="other", other="a")
+            >>> list(back.sides)
+            ['other', 'a']
+        """
+        unknown = [name for name in names if name not in self.sides]
+        if unknown:
+            raise ConventionError(
+                expected=f"names of its sides: {', '.join(self.sides)}", got=", ".join(unknown),
+                argument="names", advice="over(a='image') reads image where it read a.",
+            )  # fmt: skip
+        sides = {names.get(name, name): text for name, text in self.sides.items()}
+        return replace(self, sides=sides, renamed={**self.renamed, **names})
 
     @property
     def plan(self) -> Plan:
         """Terms and steps; learned temperatures and networks are new each time.
 
         Raises:
-            ConventionError: A setting without a default was not given.
+            ConventionError: A setting without a default was not given, or ``method`` is asked for
+                where no contrast is evaluated.
         """
         missing = [name for name, value in self.settings.items() if value is REQUIRED]
         if missing:
@@ -68,7 +136,36 @@ class Preset:
                 argument="settings",
                 advice=f"preset({self.name!r}, {missing[0]}=...)",
             )
-        return self.make(**self.settings)
+        items = over(self.make(**self.settings), self.renamed)
+        number = sum(isinstance(item, Term) for item in items)
+        changed = [self._changed(item) for item in items]
+        if self.method != "auto" and changed == items:
+            raise ConventionError(
+                expected="an objective of contrasts",
+                got=self.name,
+                argument="method",
+                advice="It is evaluated in one way only; leave method out.",
+            )
+        return [self._weighed(item, number) for item in changed]
+
+    def _changed(self, item: Term | Step) -> Term | Step:
+        """A term with the method."""
+        if self.method == "auto" or isinstance(item, Step):
+            return item
+        if "method" in {f.name for f in fields(item)}:
+            return replace(item, method=self.method)  # type: ignore[call-arg]
+        if isinstance(item, FunctionTerm) and _takes_method(item.function):
+            return replace(item, settings={**item.settings, "method": self.method})
+        return item
+
+    def _weighed(self, item: Term | Step, number: int) -> Term | Step:
+        """A term with the weight and the name, one of ``number``."""
+        if isinstance(item, Step):
+            return item
+        name = item.name
+        if self.called is not None:
+            name = self.called if number == 1 else f"{self.called}.{name}"
+        return replace(item, weight=self.weight * item.weight, name=name)
 
     @property
     def terms(self) -> tuple[Term, ...]:
@@ -103,7 +200,17 @@ class Preset:
                 argument="parts",
                 advice=f"Objective(preset({self.name!r}).plan, action)",
             )
-        return Loss(self.plan)
+        return Loss(self.plan, order=list(self.sides))
+
+
+def _joined(first: Preset, second: Preset) -> Plan:
+    return [*first.plan, *second.plan]
+
+
+def _takes_method(function: Callable[..., object]) -> bool:
+    """Whether a function says by which method its contrast is evaluated."""
+    parameter = inspect.signature(function).parameters.get("method")
+    return parameter is not None and parameter.default == "auto"
 
 
 PRESETS: dict[str, Preset] = {}
@@ -135,12 +242,19 @@ class listed:  # noqa: N801  (a decorator)
         return make
 
 
-def preset(name: str, **settings: object) -> Preset:
+def preset(
+    which: str | None = None,
+    /,
+    *,
+    name: str | None = None,
+    **settings: object,
+) -> Preset:
     """A named objective, with other settings where given.
 
     Args:
-        name: One of ``PRESETS``; ``equivariant losses`` lists them.
-        settings: Values instead of the preset's own.
+        which: One of ``PRESETS``; ``equivariant losses`` lists them.
+        name: How its term is called in logs, for sums of several of a kind.
+        settings: Values instead of the preset's own; and ``method``, how contrasts are evaluated.
 
     Raises:
         ConventionError: No preset has that name, or it has no such setting.
@@ -150,21 +264,49 @@ def preset(name: str, **settings: object) -> Preset:
         ['align', 'variance', 'covariance']
         >>> preset("dcl", tau=0.2).settings
         {'tau': 0.2}
+        >>> (preset("dcl") + preset("infonce", tau=1.0, name="soft")).terms[1].key
+        'soft'
     """
-    if name not in PRESETS:
+    which, called = (name, None) if which is None else (which, name)
+    if which not in PRESETS:
         raise ConventionError(
             expected=f"one of {', '.join(sorted(PRESETS))}",
-            got=repr(name),
+            got=repr(which),
             argument="name",
-            advice="Or write the terms yourself: Loss([ContrastTerm(...), ...]).",
+            advice=_hint(str(which)),
         )
-    found = PRESETS[name]
+    found = PRESETS[which]
+    method = settings.pop("method", "auto") if "method" not in found.settings else "auto"
+    if method not in get_args(Evaluation):
+        raise ConventionError(
+            expected="auto, dense or tiled", got=repr(method), argument="method",
+            advice="'auto' chooses by size.",
+        )  # fmt: skip
     unknown = [key for key in settings if key not in found.settings]
     if unknown:
         raise ConventionError(
-            expected=f"settings of {name}: {', '.join(found.settings) or 'none'}",
+            expected=f"settings of {which}: {', '.join(found.settings) or 'none'}",
             got=", ".join(unknown),
             argument="settings",
             advice="See preset(name).settings.",
         )
-    return replace(found, settings={**found.settings, **settings})
+    settings = {**found.settings, **settings}
+    return replace(found, settings=settings, called=called, method=method)  # type: ignore[arg-type]
+
+
+def _hint(name: str) -> str:
+    """What someone may have meant who asked for a preset that is not there."""
+
+    def key(text: str) -> str:
+        return "".join(c for c in text.lower() if c.isalnum())
+
+    wanted = key(name)
+    meant = [
+        found for found in PRESETS if wanted and (wanted in key(found) or key(found) in wanted)
+    ]
+    meant += [n for n, p in PRESETS.items() if n not in meant and wanted and wanted in key(p.title)]
+    meant += [n for n in get_close_matches(name.lower(), PRESETS, 3) if n not in meant]
+    if not meant:
+        return "Or write the terms yourself: Loss([ContrastTerm(...), ...])."
+    said = "; ".join(f"{found} ({PRESETS[found].purpose.rstrip('.')})" for found in meant[:4])
+    return f"Did you mean {said}?"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -18,9 +16,7 @@ from equivariant.losses.objective.plan import ContrastTerm, Step, Term
 from equivariant.losses.presets.preset import Plan, listed
 from equivariant.losses.presets.weights import proto_nce
 from equivariant.losses.prototypes.bag_of_words import BagOfWords
-from equivariant.losses.prototypes.centroids import back_translated_centroids, centroids
 from equivariant.losses.prototypes.targets import Centre, centred_softmax, sinkhorn
-from equivariant.losses.temperatures.temperature import Learned
 
 _CROPS = "further crops c, d, ... are named by views="
 
@@ -225,94 +221,6 @@ class BagsAsTargets(nn.Module):
         """The rows of a with targets (N, K)."""
         features = a.get("features").detach()
         return a.replace(targets=self.bags(features, words.z.detach().to(features)))
-
-
-_CLUSTERED = "features of the other modality, (M, D'), knowing cluster (M,)"
-
-
-@listed(
-    title="ProtoCLIP",
-    family="prototypes",
-    formula="-Σ_k y_ik log softmax_k(⟨a_i, c_k⟩/τ), c_k mean of the other modality's unit "
-    "features in cluster k; y one-hot, or softmax_k(⟨c_y, c_k⟩/T)",
-    source="Chen et al. 2023; hard targets by default; one direction, the other is the "
-    "same with modalities exchanged. Clusters without members are left out",
-    purpose="Groups of one modality teach the other, above single pairs.",
-    sides={
-        "a": "taught modality, (N, D), knowing cluster (N,): that of its pair in the other",
-        "other": f"{_CLUSTERED}: an episode, or the batch; D' = D",
-    },
-)
-def protoclip(clusters: int, tau: float = 0.07, softness: float | None = None) -> Plan:
-    settings = {"count": clusters}
-    return _taught_by_centroids(
-        "protoclip", Step("means", means, ("other",), settings), tau, softness
-    )
-
-
-@listed(
-    title="ProtoCLIP with prototypical back translation",
-    family="prototypes",
-    formula="-Σ_k y_ik log softmax_k(⟨a_i, c_k⟩/τ), c_k mean of a's *own* modality's unit features "
-    "over the other modality's cluster k; y one-hot, or softmax_k(⟨c_y, c_k⟩/T)",
-    source="Chen et al. 2023; as protoclip",
-    purpose="ProtoCLIP whose prototypes do not know the gap between the modalities.",
-    sides={
-        "a": "taught modality, (N, D), knowing cluster (N,): that of its pair in the other",
-        "own": "features of the same modality, (M, D), knowing cluster (M,) of their pairs: an "
-        "episode, or the batch",
-    },
-)
-def protoclip_pbt(clusters: int, tau: float = 0.07, softness: float | None = None) -> Plan:
-    settings = {"count": clusters, "translated": True}
-    return _taught_by_centroids(
-        "protoclip_pbt", Step("means", means, ("own",), settings), tau, softness
-    )
-
-
-def _taught_by_centroids(name: str, made: Step, tau: float, softness: float | None) -> Plan:
-    learned = Learned(tau, low=0.01, high=math.inf)
-    if softness is None:
-        taught = Step("taught", in_clusters, ("a", "means"))
-        pairs: Same | Soft = Same("cluster")
-    else:
-        taught = Step("taught", soft_clusters, ("a", "means"), {"softness": softness})
-        pairs = Soft("targets")
-    term = ContrastTerm(
-        name, 1.0, None, "taught", "means", pairs, learned, Dot(unit=True), shared=True
-    )
-    return [made, taught, term]
-
-
-def means(rows: Side, *, count: int, translated: bool = False) -> Side:
-    """Means of unit rows by cluster, without gradient and without the empty; they know cluster."""
-    rows = rows.detach().collect()
-    average = back_translated_centroids if translated else centroids
-    found = average(unit(rows.z), rows.get("cluster"), count)
-    there = (~found.empty).nonzero().squeeze(1)
-    return Side.of(found.mean[there], cluster=there)
-
-
-def in_clusters(a: Side, means: Side) -> Side:
-    """The rows, refused if one's cluster has no mean."""
-    check_width(a, means)
-    missing = ~torch.isin(a.get("cluster"), means.get("cluster"))
-    if bool(missing.any()):
-        raise ConventionError(
-            expected="a member of every row's cluster among the clustered features",
-            got=f"none in cluster {int(a.get('cluster')[missing][0])}",
-            argument="cluster",
-            advice="Cluster the features that the batch is drawn from.",
-        )
-    return a
-
-
-def soft_clusters(a: Side, means: Side, *, softness: float) -> Side:
-    """Rows with softmax_k(⟨c_y, c_k⟩/softness) of their cluster y as ``targets``."""
-    check_positive(softness, "softness", "Towards 0 targets are hard.")
-    a, c = in_clusters(a, means), means.z
-    place = torch.searchsorted(means.get("cluster"), a.get("cluster"))
-    return a.replace(targets=(c @ c.T / softness).softmax(1)[place])
 
 
 @listed(

@@ -12,6 +12,7 @@ from equivariant.losses.columns.whitening import WhiteningMethod, whiten
 from equivariant.losses.columns.whitening import w_mse as whitened_difference
 from equivariant.losses.contrast.pairs import Same
 from equivariant.losses.contrast.sides import Side
+from equivariant.losses.contrast.similarity import Cosine, NegativeSquaredDistance, Similarity
 from equivariant.losses.objective.plan import BothWaysTerm, ContrastTerm, FunctionTerm, Step, Term
 from equivariant.losses.presets.preset import Plan, listed
 from equivariant.losses.presets.softmax import VIEWS
@@ -110,3 +111,55 @@ def shuffled(
         generator=generator,
     )  # fmt: skip
     return a.replace(z)
+
+
+_PREDICTED = {
+    "a": "predictions of first views, (N, D)",
+    "b": "predictions of second views, (N, D)",
+}
+
+
+@listed(
+    title="SimSiam",
+    family="redundancy",
+    formula="-½ mean cos(p_a, z_b) - ½ mean cos(p_b, z_a), z without gradient",
+    source="Chen, He 2021, eq. 1 to 4; p predictions, z projections",
+    purpose="No negatives, no second encoder: a predictor and a stopped gradient.",
+    sides={
+        **_PREDICTED,
+        "target_a": "projections of first views, (N, D)",
+        "target_b": "projections of second views, (N, D)",
+    },
+)
+def simsiam() -> Plan:
+    return _predict("simsiam", 0.5, Cosine())
+
+
+@listed(
+    title="BYOL",
+    family="redundancy",
+    formula="mean |unit(p_a) - unit(z_b)|² + mean |unit(p_b) - unit(z_a)|², z without gradient",
+    source="Grill et al. 2020, eq. 2 and below; z projections of the averaged network",
+    purpose="No negatives: predict what a moving average of the network says of the other view.",
+    sides={
+        **_PREDICTED,
+        "target_a": "averaged network's projections of first views, (N, D)",
+        "target_b": "the same of second views, (N, D)",
+    },
+)
+def byol() -> Plan:
+    return _predict("byol", 1.0, NegativeSquaredDistance(unit=True))
+
+
+def _predict(name: str, weight: float, similarity: Similarity) -> Plan:
+    """Predictions of each view attract the other view's target, which stays."""
+    plan: list[Step | Term] = []
+    for view, other in (("a", "b"), ("b", "a")):
+        plan += [
+            Step(f"still_{other}", Side.detach, (f"target_{other}",)),
+            ContrastTerm(
+                f"{name}_{view}", weight, None, view, f"still_{other}", Same("id"), 1.0, similarity,
+                push="none",
+            ),
+        ]  # fmt: skip
+    return plan

@@ -12,7 +12,11 @@ from equivariant.losses.contrast.similarity import unit
 from equivariant.losses.contrast.statistics import Hardest
 from equivariant.losses.objective.plan import ContrastTerm, Step
 from equivariant.losses.presets.preset import Plan, listed
+from equivariant.losses.temperatures.temperature import Temperature
 from equivariant.processes import across_processes, collect, rank
+
+STRANGER = torch.iinfo(torch.int64).min
+"""First of the ids of rows that show nobody's object; users' ids may be negative, too."""
 
 VIEWS = {"a": "first views, (N, D)", "b": "second views, (N, D); row i shows a's object i"}
 
@@ -25,7 +29,7 @@ VIEWS = {"a": "first views, (N, D)", "b": "second views, (N, D); row i shows a's
     purpose="Tell an object's second view from those of others.",
     sides=VIEWS,
 )
-def infonce(tau: float = 0.1) -> Plan:
+def infonce(tau: float | Temperature = 0.1) -> Plan:
     return [ContrastTerm("infonce", anchors="a", candidates="b", pairs=Same("id"), tau=tau)]
 
 
@@ -41,7 +45,7 @@ def infonce(tau: float = 0.1) -> Plan:
         "bank": "queue, (K, D)",
     },
 )
-def moco(tau: float = 0.07) -> Plan:
+def moco(tau: float | Temperature = 0.07) -> Plan:
     return [
         Step("keys", queued_keys, ("b", "bank")),
         ContrastTerm(
@@ -59,7 +63,7 @@ def queued_keys(b: Side, bank: Side) -> Side:
 def with_queue(b: Side, bank: Side) -> Side:
     """Keys of the batch, then those of the queue, whose objects are nobody's positives."""
     key, queued = torch.zeros_like(b.index), torch.ones_like(bank.index)
-    strangers = -1 - torch.arange(len(bank), device=bank.z.device)
+    strangers = STRANGER + torch.arange(len(bank), device=bank.z.device)
     bank = bank.replace(bank.z.to(b.z), id=strangers, queued=queued)
     return Side.join(b.replace(queued=key), counted_once(bank))
 
@@ -85,7 +89,7 @@ def relative_shares(scores: Tensor) -> Tensor:
     purpose="The standard of two augmented views.",
     sides=VIEWS,
 )
-def nt_xent(tau: float = 0.5) -> Plan:
+def nt_xent(tau: float | Temperature = 0.5) -> Plan:
     return [ContrastTerm("nt_xent", tau=tau)]
 
 
@@ -97,7 +101,7 @@ def nt_xent(tau: float = 0.5) -> Plan:
     purpose="Small batches: the positive leaves the denominator, and its gradient stays.",
     sides=VIEWS,
 )
-def dcl(tau: float = 0.1) -> Plan:
+def dcl(tau: float | Temperature = 0.1) -> Plan:
     return [ContrastTerm("dcl", tau=tau, keep=0.0)]
 
 
@@ -111,7 +115,7 @@ def dcl(tau: float = 0.1) -> Plan:
     purpose="DCL that pulls distant positives harder.",
     sides=VIEWS,
 )
-def dclw(tau: float = 0.1, sigma: float = 0.5, least: float | None = None) -> Plan:
+def dclw(tau: float | Temperature = 0.1, sigma: float = 0.5, least: float | None = None) -> Plan:
     settings = {"sigma": sigma, "least": least}
     return [
         Step("weighed", von_mises_fisher_weights, ("a", "b"), settings),
@@ -139,7 +143,7 @@ def von_mises_fisher_weights(a: Side, b: Side, *, sigma: float, least: float | N
     purpose="Only the most similar share α of the negatives counts.",
     sides=VIEWS,
 )
-def hard_contrastive(tau: float = 0.5, share: float = 0.1) -> Plan:
+def hard_contrastive(tau: float | Temperature = 0.5, share: float = 0.1) -> Plan:
     return [ContrastTerm("hard", tau=tau, hardest=Hardest(share=share))]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 
@@ -12,7 +14,7 @@ from equivariant.losses.contrast.pairs import NoPositives, Same
 from equivariant.losses.contrast.sides import Side
 from equivariant.losses.contrast.similarity import Gated, NegativeSquaredDistance, unit
 from equivariant.losses.contrast.statistics import Boltzmann
-from equivariant.losses.objective.plan import ContrastTerm, FunctionTerm, Step
+from equivariant.losses.objective.plan import ContrastTerm, FunctionTerm, Step, Term
 from equivariant.losses.presets.preset import Plan, listed
 from equivariant.losses.presets.softmax import VIEWS
 
@@ -22,16 +24,41 @@ from equivariant.losses.presets.softmax import VIEWS
     family="spaces",
     formula="L_i = Σ_p π⁺_p d²_ip - Σ_n π⁻_n d²_in, π⁺ = softmax(t⁺ d²), π⁻ = softmax(-t⁻ d²)",
     source="Zheng et al. 2023; t⁺ 1, t⁻ 0.9 (CIFAR-10), gradient through π as in the "
-    "small-scale code",
+    "small-scale code. There the first views are repelled by the second views alone, once for "
+    "each two views: candidates='other'. alpha and beta scale the costs; debias is their τ⁺, "
+    "0.1 where they use it: (rep - τ⁺ d²) / (1 - τ⁺)",
     purpose="Far positives are pulled harder, near negatives pushed harder, each in its group.",
     sides=VIEWS,
 )
-def cacr(t_pull: float = 1.0, t_push: float = 0.9) -> Plan:
+def cacr(
+    t_pull: float = 1.0,
+    t_push: float = 0.9,
+    candidates: Literal["all", "other"] = "all",
+    alpha: float = 1.0,
+    beta: float = 1.0,
+    debias: float = 0.0,
+) -> Plan:
+    if candidates not in ("all", "other") or not 0 <= debias < 1:
+        raise ConventionError(
+            expected="candidates 'all' or 'other', debias in [0, 1)",
+            got=f"candidates={candidates!r}, debias={debias}", argument="candidates",
+            advice="'other' is the authors' choice for two views.",
+        )  # fmt: skip
+    distance = NegativeSquaredDistance(unit=True)
+    pull, push = Boltzmann(-t_pull), Boltzmann(t_push)
+    if candidates == "all" and alpha == beta == 1 and debias == 0:
+        return [ContrastTerm("cacr", tau=1.0, similarity=distance, keep=0.0, pull=pull, push=push)]
+    anchors, others = ("a+b", "a+b") if candidates == "all" else ("a", "b")
+    negatives = NoPositives().not_self().without_same("id")
     return [
         ContrastTerm(
-            "cacr", tau=1.0, similarity=NegativeSquaredDistance(unit=True), keep=0.0,
-            pull=Boltzmann(-t_pull), push=Boltzmann(t_push),
-        )
+            "attraction", alpha - debias / (1.0 - debias), tau=1.0, similarity=distance,
+            pull=pull, push="none",
+        ),
+        ContrastTerm(
+            "repulsion", beta / (1.0 - debias), None, anchors, others, negatives, 1.0, distance,
+            pull="none", push=push,
+        ),
     ]  # fmt: skip
 
 
@@ -55,8 +82,10 @@ def align_uniform(weight: float = 1.0, t: float = 2.0) -> Plan:
     title="SepCLR: common and salient spaces",
     family="spaces",
     formula="align(c) + 2 U(c) + w_s (align(s, targets) + 2 U(s, background → 0)) "
-    "+ w_0 |s_background|²/2τ + w_j mean_i log mean_j exp(-(|c_i - c_j|² + |s_i - s_j|²)/2τ)",
-    source="Louiset et al. 2024; τ 0.5, weights 1, 1000, 1000, 10 (CIFAR-MNIST). c on the sphere",
+    "+ w_0 |s_background|²/2τ + w_j mean_i log mean_j exp(-(|c_i - c_j|² + |s_i - s_j|²)/2τ), "
+    "j = i included, background → 0",
+    source="Louiset et al. 2024; τ 0.5, weights 1, 1000, 1000, 10 (CIFAR-MNIST). c on the sphere. "
+    "Their code takes uniformity and the joint term of each view alone, and averages: apart=True",
     purpose="What a target set adds to a background set, apart from what both share.",
     sides={
         "a": "common part of first views, (N, D), knowing salient (N, E) and target (0 or 1)",
@@ -64,35 +93,43 @@ def align_uniform(weight: float = 1.0, t: float = 2.0) -> Plan:
     },
 )
 def sepclr(
-    tau: float = 0.5, salient: float = 1000.0, zero: float = 1000.0, joint: float = 10.0
-) -> Plan:
+    tau: float = 0.5, salient: float = 1000.0, zero: float = 1000.0, joint: float = 10.0,
+    apart: bool = False,
+) -> Plan:  # fmt: skip
     plain, sphere = NegativeSquaredDistance(), NegativeSquaredDistance(unit=True)
-    others = NoPositives().not_self()
-    width, own = 2.0 * tau, {"pairs": others, "tau": 2.0 * tau, "pull": "none", "push": "lme"}
-    whole = {"anchors": "a+b", "candidates": "a+b", "similarity": sphere, **own}
-    part = {"anchors": "s_a+s_b", "candidates": "s_a+s_b", "similarity": plain, **own}
-    lme = "log-mean-exp"
-    return [
+    width, lme = 2.0 * tau, "log-mean-exp"
+    push = {"tau": width, "pull": "none", "push": "lme"}
+    plan: list[Step | Term] = [
         Step("s_a", salient_part, ("a",)),
         Step("s_b", salient_part, ("b",)),
+        Step("j_a", joined_part, ("a", "s_a")),
+        Step("j_b", joined_part, ("b", "s_b")),
         ContrastTerm("align", 1.0, None, "a", "b", Same("id"), width, sphere, push="none"),
-        ContrastTerm("uniform", 2.0, **whole, reduce=lme),  # type: ignore[arg-type]
         FunctionTerm(
             "align_salient", salient, None, salient_distance,
             ("a.salient", "b.salient", "a.target"), {"tau": tau},
         ),
-        ContrastTerm("uniform_salient", 2.0 * salient, **part, reduce=lme),  # type: ignore[arg-type]
         FunctionTerm(
             "zero", zero, None, background_size, ("a.salient", "b.salient", "a.target"),
             {"tau": tau},
         ),
-        Step("j_a", joined_part, ("a",)),
-        Step("j_b", joined_part, ("b",)),
-        ContrastTerm(
-            "joint", joint, None, "j_a+j_b", "j_a+j_b", others, width, plain, pull="none",
-            push="lme",
-        ),
     ]  # fmt: skip
+    for views in ("a", "b") if apart else ("a+b",):
+        share = 0.5 if apart else 1.0
+        end = f"_{views}" if apart else ""
+        for name, weight, prefix, similarity, pairs, reduce in (
+            ("uniform", 2.0, "", sphere, NoPositives().not_self(), lme),
+            ("uniform_salient", 2.0 * salient, "s_", plain, NoPositives().not_self(), lme),
+            ("joint", joint, "j_", plain, NoPositives(), "mean"),
+        ):
+            rows = "+".join(prefix + view for view in views.split("+"))
+            plan.append(
+                ContrastTerm(
+                    name + end, share * weight, None, rows, rows, pairs, similarity=similarity,
+                    reduce=reduce, **push,  # type: ignore[arg-type]
+                )
+            )  # fmt: skip
+    return plan
 
 
 def salient_part(side: Side) -> Side:
@@ -101,9 +138,9 @@ def salient_part(side: Side) -> Side:
     return side.replace(side.get("salient").to(side.z) * target[:, None])
 
 
-def joined_part(side: Side) -> Side:
+def joined_part(side: Side, salient: Side) -> Side:
     """Common vectors on the sphere and salient vectors, side by side."""
-    return side.replace(torch.cat([unit(side.z), side.get("salient").to(side.z)], 1))
+    return side.replace(torch.cat([unit(side.z), salient.z.to(side.z)], 1))
 
 
 def salient_distance(first: Tensor, second: Tensor, target: Tensor, *, tau: float) -> Tensor:

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
-from equivariant.losses.contrast.affinities import Nearest
+from typing import Any
+
+from equivariant.losses.contrast.affinities import Labels, Nearest
 from equivariant.losses.contrast.pairs import Same
 from equivariant.losses.contrast.statistics import PairHinge
 from equivariant.losses.objective.plan import ContrastTerm, Step
 from equivariant.losses.presets.preset import Plan, listed
 from equivariant.losses.presets.softmax import counted_once
+from equivariant.losses.temperatures.temperature import Temperature
 
-_LABELLED = {
-    "a": "first views, knowing label",
-    "b": "second views, knowing label",
+LABELLED = {
+    "a": "first views, or the only ones, knowing label, integers; -1 is unlabelled: such a row has "
+    "no positive but its object's other view",
+    "b": "second views, knowing label; may be left out",
 }
+ROWS = "a+b?"
+
+
+def _of_classes(name: str, tau: float | Temperature, **form: Any) -> Plan:
+    pairs = Labels().not_self()
+    return [ContrastTerm(name, anchors=ROWS, candidates=ROWS, pairs=pairs, tau=tau, **form)]
 
 
 @listed(
@@ -21,10 +31,10 @@ _LABELLED = {
     formula="L_i = (1/|P_i|) Σ_p [-s_ip/τ + log Σ_{j≠i} exp(s_ij/τ)]",
     source="Khosla et al. 2020, eq. 2",
     purpose="Classes as positives; every positive is compared with all others, positives too.",
-    sides=_LABELLED,
+    sides=LABELLED,
 )
-def supcon_out(tau: float = 0.1) -> Plan:
-    return [ContrastTerm("supcon_out", pairs=Same("label").not_self(), tau=tau)]
+def supcon_out(tau: float | Temperature = 0.1) -> Plan:
+    return _of_classes("supcon_out", tau)
 
 
 @listed(
@@ -33,10 +43,10 @@ def supcon_out(tau: float = 0.1) -> Plan:
     formula="L_i = -log Σ_p exp(s_ip/τ) + log Σ_{j≠i} exp(s_ij/τ)",
     source="The inner form of Khosla et al. 2020 (eq. 3 without its constant log |P_i|)",
     purpose="Classes as positives; one near positive is enough.",
-    sides=_LABELLED,
+    sides=LABELLED,
 )
-def supcon_in(tau: float = 0.1) -> Plan:
-    return [ContrastTerm("supcon_in", pairs=Same("label").not_self(), tau=tau, pull="lse")]
+def supcon_in(tau: float | Temperature = 0.1) -> Plan:
+    return _of_classes("supcon_in", tau, pull="lse")
 
 
 @listed(
@@ -45,15 +55,10 @@ def supcon_in(tau: float = 0.1) -> Plan:
     formula="L_i = (1/|P_i|) Σ_p -log(exp(s_ip/τ) / (exp(s_ip/τ) + Σ_{n negative} exp(s_in/τ)))",
     source="The form of pytorch-metric-learning's NTXentLoss, averaged by anchor",
     purpose="Classes as positives that do not compete with one another.",
-    sides=_LABELLED,
+    sides=LABELLED,
 )
-def supcon_each(tau: float = 0.1) -> Plan:
-    return [
-        ContrastTerm(
-            "supcon_each", pairs=Same("label").not_self(), tau=tau, keep=0.0, pull="each",
-            link="softplus",
-        )
-    ]  # fmt: skip
+def supcon_each(tau: float | Temperature = 0.1) -> Plan:
+    return _of_classes("supcon_each", tau, keep=0.0, pull="each", link="softplus")
 
 
 @listed(
@@ -65,7 +70,7 @@ def supcon_each(tau: float = 0.1) -> Plan:
     sides={"a": "embeddings, knowing label", "bank": "queue of embeddings, knowing label"},
     own=True,
 )
-def look(tau: float = 0.1, neighbors: int = 32) -> Plan:
+def look(tau: float | Temperature = 0.1, neighbors: int = 32) -> Plan:
     return [
         Step("queue", counted_once, ("bank",)),
         ContrastTerm(

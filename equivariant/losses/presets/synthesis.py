@@ -298,7 +298,8 @@ OfRows = Callable[[Tensor, Side], Tensor]
     "g the gradient of the task's loss; b⁺ = b + ε⁺ c/|c|, then - ε⁺ f/|f|, c and f the "
     "gradients of the contrast and of the task's divergence",
     source="Lee et al. 2021; τ 0.1, ε⁻ 1, ε⁺ 3. Here in the space that is compared; "
-    "there before pooling and projection",
+    "there before pooling and projection. Their code has b⁻_i in the second half, too, and no "
+    "temperature there: negatives_twice=True, tau_positive=1",
     purpose="Negatives that are close but wrong, positives that are far but right.",
     sides={
         "a": "sources, (N, D)",
@@ -312,13 +313,18 @@ def claps(
     tau: float = 0.1,
     radius_negative: float = 1.0,
     radius_positive: float = 3.0,
+    negatives_twice: bool = False,
+    tau_positive: float | None = None,
 ) -> Plan:
     negative = PerturbedNegatives(task_loss, radius_negative)
-    positive = PerturbedPositives(divergence, radius_positive, tau)
+    positive = PerturbedPositives(
+        divergence, radius_positive, tau, negative if negatives_twice else None
+    )
+    second = tau if tau_positive is None else tau_positive
     others = NoPositives().without_same("id")
     return [
         ContrastTerm("negatives", 0.5, None, "a", "b", Same("id"), tau, own=negative),
-        ContrastTerm("positives", 0.5, None, "a", "b", others, tau, own=positive),
+        ContrastTerm("positives", 0.5, None, "a", "b", others, second, own=positive),
     ]
 
 
@@ -337,11 +343,15 @@ class PerturbedNegatives:
 
 @dataclass(frozen=True)
 class PerturbedPositives:
-    """One own positive: the anchor's candidate, moved far from it but not for the task."""
+    """One own positive: the anchor's candidate, moved far from it but not for the task.
+
+    With ``negatives`` these are the anchor's, too.
+    """
 
     divergence: OfRows
     radius: float
     tau: float
+    negatives: PerturbedNegatives | None = None
 
     def __call__(self, q: Side, k: Side, generator: torch.Generator | None) -> Own:
         _check_rows_match(q, k)
@@ -352,7 +362,8 @@ class PerturbedPositives:
             lambda h: self.divergence(h, k),
             radius=self.radius,
         )
-        return attracting(_cosines(q, made.h[:, None]))
+        own = attracting(_cosines(q, made.h[:, None]))
+        return own if self.negatives is None else both(own, self.negatives(q, k, generator))
 
 
 def _cosines(q: Side, own: Tensor) -> Tensor:

@@ -21,16 +21,18 @@ from equivariant.losses.temperatures.temperature import PerPair
     title="iSogCLR",
     family="temperature",
     formula="τ_i log mean_{j≠i,p} exp((s_ij - s_ip)/τ_i) + τ_i ρ, least over τ_i in [low, high]",
-    source="Qiu et al. 2023 (iSogCLR); γ 0.8, ρ 6, η 1e-3, τ from 0.1 in [0.05, 1]",
+    source="Qiu et al. 2023 (iSogCLR); γ 0.8, ρ 6, η 1e-3, τ from 0.1 in [0.05, 1]. Here each view "
+    "of a sample has its τ and its mean of exp((s_ij - s_ip)/τ); in their code both views share "
+    "one τ and one mean, of exp(s_ij/τ): shared=True. They sum the two views, here is their mean",
     purpose="Long tails: anchors with many near negatives get a higher temperature.",
     sides={"a": "first views, knowing sample: number in the data set", "b": "second views"},
 )
 def isogclr(
     samples: int, rho: float = 6.0, gamma: float = 0.8, start: float = 0.1, low: float = 0.05,
-    high: float = 1.0, rate: float = 1e-3,
+    high: float = 1.0, rate: float = 1e-3, shared: bool = False,
 ) -> Plan:  # fmt: skip
     state = IndividualTemperature(
-        samples, rho=rho, gamma=gamma, start=start, low=low, high=high, rate=rate
+        samples, rho=rho, gamma=gamma, start=start, low=low, high=high, rate=rate, shared=shared
     )
     return [FunctionTerm("isogclr", 1.0, None, state, ("a", "b", "a.sample"))]
 
@@ -39,14 +41,22 @@ def isogclr(
     title="TempNet",
     family="temperature",
     formula="τ_i log mean_{j≠i,p} exp((s_ij - s_ip)/τ_i) + τ_i ρ,  τ_i = network(a_i)",
-    source="Qiu et al. 2024 (TempNet); 256 prototypes, τ in [0.005, 0.05]",
+    source="Qiu et al. 2024 (TempNet); 256 prototypes, τ in [0.005, 0.05]. Here of two views, the "
+    "batch alone, one network. Their code is of two modalities, a network each, keeps a running "
+    "mean as iSogCLR does, drops out half of x, and starts at eᵃ 0.01 and a last layer of ones: "
+    "dropout=0.5, published_start=True",
     purpose="Temperatures of anchors that a small network predicts, also for new samples.",
     sides=VIEWS,
 )
 def tempnet(
-    dim: int, rho: float = 6.0, prototypes: int = 256, low: float = 0.005, high: float = 0.05
-) -> Plan:
-    network = TemperatureNetwork(dim, prototypes=prototypes, low=low, high=high, rho=rho)
+    dim: int, rho: float = 6.0, prototypes: int = 256, low: float = 0.005, high: float = 0.05,
+    dropout: float = 0.0, published_start: bool = False,
+) -> Plan:  # fmt: skip
+    network = TemperatureNetwork(
+        dim, prototypes=prototypes, low=low, high=high, rho=rho, dropout=dropout
+    )
+    if published_start:
+        network.start_as_published()
     return [FunctionTerm("tempnet", 1.0, None, network, ("a", "b"))]
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from equivariant.errors import ConventionError
-from equivariant.losses.checks import check_rows
+from equivariant.losses.checks import check_indices, check_rows
 from equivariant.losses.contrast.core import contrast
 from equivariant.losses.contrast.pairs import Same
 from equivariant.losses.contrast.sides import Side
@@ -41,6 +41,8 @@ class IndividualTemperature(nn.Module):
         average: Share of the old gradient of τ in its average, in [0, 1); the released code's
             β_u, 0.9, is the share of the new one.
         clip: Largest gradient of τ.
+        shared: Whether both views of a sample have one τ and one running mean, of
+            exp(s_ij / τ), as in the released code; else each has its own.
 
     Raises:
         ConventionError: The bounds are not 0 < low <= start <= high, or γ is outside (0, 1].
@@ -64,6 +66,7 @@ class IndividualTemperature(nn.Module):
         rate: float = 1e-3,
         average: float = 0.1,
         clip: float = 3.0,
+        shared: bool = False,
     ) -> None:
         super().__init__()
         if not 0.0 < low <= start <= high or not 0.0 < gamma <= 1.0:
@@ -74,10 +77,11 @@ class IndividualTemperature(nn.Module):
                 advice="Published: start 0.1 in [0.05, 1], gamma 0.8.",
             )
         self.rho, self.gamma, self.low, self.high = rho, gamma, low, high
-        self.rate, self.average, self.clip = rate, average, clip
-        self.register_buffer("tau", torch.full((2, samples), start))
-        self.register_buffer("log_u", torch.full((2, samples), -math.inf))
-        self.register_buffer("slope", torch.zeros(2, samples))
+        self.rate, self.average, self.clip, self.shared = rate, average, clip, shared
+        views = 1 if shared else 2
+        self.register_buffer("tau", torch.full((views, samples), start))
+        self.register_buffer("log_u", torch.full((views, samples), -math.inf))
+        self.register_buffer("slope", torch.zeros(views, samples))
 
     def forward(self, a: Tensor, b: Tensor, sample: Tensor) -> Tensor:
         """Losses of the 2N views, shape (2N,), whose mean's gradient trains the embeddings.
@@ -87,32 +91,37 @@ class IndividualTemperature(nn.Module):
             b: Second views, shape (N, D).
             sample: Number of each object in the data set, shape (N,), int64; no one twice.
         """
-        if len(torch.unique(sample)) < len(sample) or len(sample) < 2:
-            raise ConventionError(
-                expected="at least two samples, no one twice", got=f"{len(sample)} rows",
-                argument="sample", advice="Draw batches without replacement.",
-            )  # fmt: skip
-        place = torch.cat([sample, sample + self.tau.shape[1]])
+        check_numbers(sample, self.tau.shape[1])
+        place = self._places(sample)
         tau = self.tau.flatten()[place].to(a)
         side = Side.views(a, b, id=torch.arange(len(a), device=a.device)).replace(tau=tau)
         positive = (unit(a) * unit(b)).sum(1).repeat(2)
         pushed = _push(side)
         with torch.no_grad():
-            log_now = pushed - positive / tau
+            zero = 0.0 if self.shared else positive
+            log_now = pushed - zero / tau
             old = self.log_u.flatten()[place].to(a)
             new = torch.logaddexp(old + math.log1p(-self.gamma), log_now + math.log(self.gamma)) \
                 if self.gamma < 1.0 else log_now  # fmt: skip
             log_u = torch.where(old > -math.inf, new, log_now)
             ratio = (log_now - log_u).exp()
-            mean = _mean_similarity(side, tau) - positive
+            mean = _mean_similarity(side, tau) - zero
             slope = log_u + self.rho - ratio * mean / tau
             if self.training:
                 self._descend(place, log_u, slope)
         value = ratio * tau * pushed - positive
-        exact = tau * (log_u + self.rho)
+        exact = tau * (log_u + self.rho) - (positive - zero)
         return value + (exact - value).detach()
 
+    def _places(self, sample: Tensor) -> Tensor:
+        """Where the state of the 2N views is in the flattened buffers, shape (2N,)."""
+        return torch.cat([sample, sample if self.shared else sample + self.tau.shape[1]])
+
     def _descend(self, place: Tensor, log_u: Tensor, slope: Tensor) -> None:
+        if self.shared:
+            place = place[: len(place) // 2]
+            log_u = log_u.unflatten(0, (2, -1)).logsumexp(0) - math.log(2.0)
+            slope = slope.unflatten(0, (2, -1)).mean(0)
         averaged, tau = self.slope.flatten(), self.tau.flatten()
         clipped = slope.to(averaged).clamp(-self.clip, self.clip)
         averaged[place] = self.average * averaged[place] + (1.0 - self.average) * clipped
@@ -120,6 +129,22 @@ class IndividualTemperature(nn.Module):
         self.log_u.view(-1)[place] = log_u.to(self.log_u)
         self.slope.copy_(averaged.view_as(self.slope))
         self.tau.copy_(tau.view_as(self.tau))
+
+
+def check_numbers(sample: Tensor, samples: int) -> None:
+    """Refuse numbers of samples that are no integers of the data set, or come twice."""
+    if sample.ndim != 1 or sample.is_floating_point() or sample.is_complex():
+        raise ConventionError(
+            expected="one integer per object, shape (N,)",
+            got=f"{sample.dtype} of shape {tuple(sample.shape)}", argument="sample",
+            advice="Number the samples of the data set from 0.",
+        )  # fmt: skip
+    if len(torch.unique(sample)) < len(sample) or len(sample) < 2:
+        raise ConventionError(
+            expected="at least two samples, no one twice", got=f"{len(sample)} rows",
+            argument="sample", advice="Draw batches without replacement.",
+        )  # fmt: skip
+    check_indices(sample, samples, "sample", "Pass the size of the data set as samples=.")
 
 
 class TemperatureNetwork(nn.Module):
@@ -158,6 +183,13 @@ class TemperatureNetwork(nn.Module):
         self.prototypes = nn.Parameter(torch.randn(prototypes, dim))
         self.log_scale = nn.Parameter(torch.zeros(()))
         self.last = nn.Linear(prototypes, 1)
+
+    @torch.no_grad()
+    def start_as_published(self) -> None:
+        """The released code's first values: eᵃ = 0.01, and a last layer of ones without bias."""
+        self.log_scale.fill_(math.log(0.01))
+        self.last.weight.fill_(1.0)
+        self.last.bias.zero_()
 
     def temperature(self, z: Tensor) -> Tensor:
         """τ of each row of z, shape (N,)."""
