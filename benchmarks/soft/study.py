@@ -59,7 +59,7 @@ def jobs(seeds: list[int], steps: int, width: int) -> list[SoftExperiment]:
         return [
             replace(base, seed=seed, task=task, broken=broken, method=method)  # type: ignore[arg-type]
             for task, broken in ELSEWHERE
-            for method in ("scale-free", "mlp", "emlp")
+            for method in (*MAIN, "emlp-true")
         ]
 
     first, later = seeds[:2], seeds[2:]
@@ -68,6 +68,7 @@ def jobs(seeds: list[int], steps: int, width: int) -> list[SoftExperiment]:
     found += [one for seed in first for one in elsewhere(seed)]
     for seed in later:
         found += [*inertia(seed, MAIN, INERTIA), *elsewhere(seed)]
+        found += inertia(seed, OTHERS, INERTIA[1:2])
     return found
 
 

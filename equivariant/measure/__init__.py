@@ -57,7 +57,11 @@ from equivariant.measure.representations.scores import (
     quaternion_angle_deg,
     regression_score,
 )
-from equivariant.measure.symmetrized.irrep_spectrum import IrrepSpectrum, irrep_spectrum
+from equivariant.measure.symmetrized.irrep_spectrum import (
+    IrrepSpectrum,
+    irrep_spectra,
+    irrep_spectrum,
+)
 from equivariant.measure.symmetrized.loss_share import LossShare, symmetry_loss_share
 
 __all__ = [
@@ -119,6 +123,7 @@ __all__ = [
     "group_law_error",
     "holm",
     "hutchinson",
+    "irrep_spectra",
     "irrep_spectrum",
     "linear_probe",
     "local_equivariance_error",

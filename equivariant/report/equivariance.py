@@ -12,6 +12,7 @@ from equivariant.measure import (
     Attribution,
     Diagnosis,
     EquivarianceReport,
+    IrrepSpectrum,
     LocalReport,
     PrecisionSplit,
     Symmetries,
@@ -167,6 +168,35 @@ def layer_map(attributions: Mapping[str, Attribution]) -> Picture:
         "Mean square of each layer's contribution to the local error of the output. Squares do "
         "not add up: contributions may cancel.",
     )
+
+
+def spectra_table(spectra: Mapping[str, IrrepSpectrum]) -> Table:
+    """Shares of every degree in the features of layers, in percent with intervals."""
+    degrees = max(len(found.shares) for found in spectra.values())
+    rows = []
+    for name, found in spectra.items():
+        ends = zip(found.shares.tolist(), found.low.tolist(), found.high.tolist(), strict=True)
+        cells = [f"{100 * a:.1f} [{100 * low:.1f}, {100 * high:.1f}]" for a, low, high in ends]
+        cells += ["-"] * (degrees - len(cells))
+        rows.append([name, *cells, f"{100 * found.beyond:.1f}"])
+    return Table(
+        header=("layer", *(f"degree {degree}" for degree in range(degrees)), "beyond"),
+        rows=rows,
+        caption="Percent of the squared features that move as each irreducible representation, "
+        "with 95 % intervals over inputs. Degree 0 is invariant; an equivariant layer has nothing "
+        "beyond its own degrees.",
+    )
+
+
+def spectra_map(spectra: Mapping[str, IrrepSpectrum]) -> Picture:
+    """The same as colors: layers from the first to the output, degrees from left to right."""
+    values = np.stack([np.append(f.shares.numpy(), f.beyond) for f in spectra.values()])
+    columns = [*map(str, range(values.shape[1] - 1)), "beyond"]
+    svg = heat_map(
+        values, rows=list(spectra), columns=columns, title="degrees of the features",
+        label="share",
+    )  # fmt: skip
+    return Picture(svg, "Share of each degree in the squared features of each layer.")
 
 
 def precision_table(splits: Mapping[str, PrecisionSplit]) -> Table:

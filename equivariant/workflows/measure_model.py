@@ -19,7 +19,9 @@ from equivariant.measure import (
     Diagnosis,
     EquivarianceReport,
     FittedAction,
+    IrrepSpectrum,
     LocalReport,
+    LossShare,
     PrecisionSplit,
     Symmetries,
     TreeMotion,
@@ -38,6 +40,7 @@ from equivariant.measure.motions.e3nn_networks import graph_network
 from equivariant.measure.motions.motion import common_group
 from equivariant.tree import call, leaves, mapped, rebuild
 from equivariant.workflows.foreign_model import DTYPES, load_inputs, load_model
+from equivariant.workflows.measure_symmetrized import has_spectrum, layer_spectra, loss_share
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,10 @@ class MeasureConfig:
         local: Derivatives along the generators, forward, by differences, or off.
         layers: Also say which layers add how much (a run per layer and generator).
         worst: Also climb to the elements with the largest error (a few hundred runs).
+        targets: .npy, .npz or .safetensors with what the outputs should be: also say which share
+            of the squared error broken symmetry costs (compact groups).
+        spectrum: Also say which irreps the features of every layer are made of, up to this degree
+            (SO3: some thousand runs; groups of one angle: a few dozen); -1 for no.
     """
 
     model: str = ""
@@ -97,6 +104,8 @@ class MeasureConfig:
     local: Literal["forward", "differences", "off"] = "forward"
     layers: bool = False
     worst: bool = False
+    targets: Path | None = None
+    spectrum: int = -1
 
 
 @dataclass(frozen=True)
@@ -114,6 +123,8 @@ class Measured:
         attributions: By direction, what each layer adds.
         worst: The elements with the largest error that a search found.
         fitted: The linear action that was found.
+        share: The share of the loss that broken symmetry costs.
+        spectra: Irreps of the features, by layer.
         notes: What could not be measured, and why.
     """
 
@@ -127,6 +138,8 @@ class Measured:
     attributions: dict[str, Attribution] = field(default_factory=dict)
     worst: WorstCase | None = None
     fitted: FittedAction | None = None
+    share: LossShare | None = None
+    spectra: dict[str, IrrepSpectrum] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
 
@@ -191,10 +204,41 @@ def measure_model(config: MeasureConfig, *, progress: bool = True) -> Measured:
             )  # fmt: skip
         except EquivariantError as error:
             notes.append(f"Worst case: {error}")
+    share, spectra = _symmetrized(config, case, notes)
     return Measured(
         config, case.group, report, diagnosis, split, local, symmetries, attributions, worst,
-        notes=tuple(notes),
+        share=share, spectra=spectra, notes=tuple(notes),
     )  # fmt: skip
+
+
+def _symmetrized(
+    config: MeasureConfig, case: _Case, notes: list[str]
+) -> tuple[LossShare | None, dict[str, IrrepSpectrum]]:
+    """Share of the loss and irreps of layers, where they were asked for; notes get the rest."""
+    single = isinstance(case.x, Tensor) and isinstance(case.act_in, Action)
+    share: LossShare | None = None
+    spectra: dict[str, IrrepSpectrum] = {}
+    if config.targets is not None:
+        if not (single and isinstance(case.act_out, Action)):
+            raise ConventionError(
+                expected="a model from one tensor to one, without a margin, for --targets",
+                got="several tensors or a margin", argument="targets",
+                advice="equivariant.measure.symmetry_loss_share takes any function.",
+            )  # fmt: skip
+        share = loss_share(
+            case.f, case.x, config.targets, act_in=case.act_in, act_out=case.act_out,
+            samples=config.samples,
+        )  # fmt: skip
+    if config.spectrum >= 0:
+        if single and has_spectrum(case.group):
+            spectra, left_out = layer_spectra(case.f, case.x, case.act_in, degrees=config.spectrum)
+            notes += left_out
+        else:
+            notes.append(
+                f"Irrep spectra: they need one input tensor, and SO3 or a compact group of one "
+                f"angle, not {case.group}."
+            )
+    return share, spectra
 
 
 def _local(

@@ -15,6 +15,8 @@ from equivariant.report.equivariance import (
     metrics_table,
     precision_table,
     special_table,
+    spectra_map,
+    spectra_table,
     symmetries_table,
 )
 from equivariant.runs import RunFolder, write_atomically, write_json
@@ -28,7 +30,8 @@ def sections(measured: Measured) -> list[Section]:
     Args:
         measured: Of :func:`measure_model`.
     """
-    found = [*_global(measured), *_worst(measured), *_local(measured), *_fitted(measured)]
+    found = [*_global(measured), *_worst(measured), *_local(measured), *_symmetrized(measured)]
+    found += _fitted(measured)
     if measured.notes:
         found.append(Section("Not measured", " ".join(measured.notes)))
     return found
@@ -97,6 +100,10 @@ def numbers(measured: Measured) -> dict[str, Any]:
             "errors": w.errors.tolist(), "drawn": w.drawn.tolist(),
             "elements": w.elements.tolist(), "draws": w.draws,
         }  # fmt: skip
+    if measured.share is not None:
+        found["loss_share"] = measured.share
+    if measured.spectra:
+        found["spectra"] = {name: s.to_dict() for name, s in measured.spectra.items()}
     if measured.fitted is not None:
         found["fitted"] = _fitted_numbers(measured)
     return found
@@ -156,6 +163,19 @@ def _local(measured: Measured) -> list[Section]:
     if measured.attributions:
         text = "Where in the model the error comes from, along each generator."
         found.append(Section("Layers", text, [layer_map(measured.attributions)]))
+    return found
+
+
+def _symmetrized(measured: Measured) -> list[Section]:
+    """Sections on what averages over the group say."""
+    found = []
+    if measured.share is not None:
+        text = f"{measured.share}. Averages of predictions over {measured.group} keep the rest."
+        found.append(Section("Share of the loss", text))
+    if measured.spectra:
+        text = f"Which irreps of {measured.group} the features of every layer are made of."
+        pair = (spectra_table(measured.spectra), spectra_map(measured.spectra))
+        found.append(Section("Degrees of the features", text, pair))
     return found
 
 

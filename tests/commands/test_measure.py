@@ -30,6 +30,10 @@ def broken():
     torch.manual_seed(0)
     return Net(False)
 
+def odd():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(3, 6, bias=False), nn.Tanh(), nn.Linear(6, 3, bias=False))
+
 def molecule():
     def f(data):
         p = data["pos"]
@@ -132,6 +136,36 @@ def test_a_sound_and_a_broken_model(folder, capsys):
     assert {p.name for p in (run / "figures").iterdir()} == {
         "error_against_distance.svg", "layers.svg",
     }  # fmt: skip
+
+
+def test_the_share_of_the_loss_and_the_degrees_of_every_layer(folder, capsys):
+    points = np.random.default_rng(0).normal(size=(6, 3))
+    np.save("points.npy", points)
+    np.save("targets.npy", 0 * points)
+    words = ["--model", "mine.py:odd", "--input", "vectors:1", "--output", "vectors", "--data",
+             "points.npy", "--dtype", "float64", "--local", "off"]  # fmt: skip
+    measure(*words, "--targets", "targets.npy", "--spectrum", "1")
+    said = capsys.readouterr().out
+    assert "of the loss" in said and "degree 1" in said
+    run = only_run(folder)
+    numbers = json.loads((run / "measures.json").read_text())
+    spectra = numbers["spectra"]
+    assert list(spectra) == ["0", "1", "2", "output"]
+    assert spectra["0"]["shares"] == pytest.approx([0, 1], abs=1e-9)  # linear in a vector
+    assert 0.5 < spectra["1"]["shares"][1] < 1 and spectra["1"]["beyond"] > 1e-4  # tanh is odd
+    assert spectra["output"] == spectra["2"]
+    share = numbers["loss_share"]
+    assert 0 < share["share"]["value"] < 1 and share["symmetrized"] < share["loss"]
+    assert {p.name for p in (run / "figures").iterdir()} >= {"degrees_of_the_features.svg"}
+    np.savez("two.npz", a=points, b=points)
+    assert main(["measure", *words, "--items", "6", "--targets", "two.npz"]) == 1
+    assert "one array of targets" in capsys.readouterr().err
+
+
+def test_groups_without_characters_are_said_to_have_no_spectrum(folder, capsys):
+    measure("--model", "mine.py:sound", "--input", "points:10", "--output", "vectors",
+            "--group", "SE3", "--local", "off", "--spectrum", "2")  # fmt: skip
+    assert "Irrep spectra: they need" in capsys.readouterr().out
 
 
 def test_several_tensors_from_a_file(folder, capsys):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,6 +37,11 @@ class IrrepSpectrum:
     high: Float[Tensor, " degrees"]
     beyond: float
     evaluations: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything as lists and numbers, for JSON."""
+        ends = {name: getattr(self, name).tolist() for name in ("shares", "low", "high")}
+        return {**ends, "beyond": self.beyond, "evaluations": self.evaluations}
 
     def __str__(self) -> str:
         rows = zip(self.shares.tolist(), self.low.tolist(), self.high.tolist(), strict=True)
@@ -92,6 +97,47 @@ def irrep_spectrum(
 
     Source: arXiv 2603.24638 (of atomistic models).
     """
+    found = irrep_spectra(
+        f, x, action, degrees=degrees, layers=None if layer is None else {"": layer}, exact=exact
+    )
+    return found[""]
+
+
+def irrep_spectra(
+    f: Callable[[Tensor], Tensor],
+    x: Tensor,
+    action: Action,
+    *,
+    degrees: int = 4,
+    layers: Mapping[str, nn.Module] | None = None,
+    exact: int | None = None,
+) -> dict[str, IrrepSpectrum]:
+    """The same of several layers, from the same evaluations.
+
+    Args:
+        f: Model in evaluation mode.
+        x: Inputs, shape (items, ...), at least 2.
+        action: On inputs, see :func:`irrep_spectrum`.
+        degrees: Largest degree that is told apart, at least 0.
+        layers: Modules inside of f by name; None for the result of f alone, called "". Of a
+            layer that runs several times the last output counts.
+        exact: Largest degree of features that the averages are exact for; None for degrees + 4.
+
+    Returns:
+        One spectrum per name, in the order given.
+
+    Raises:
+        ConventionError: Another group, a number out of range, or a layer that does not run.
+        ShapeError: Fewer than 2 inputs, or features that are no tensor with the batch axis first.
+
+    Example:
+        >>> from equivariant.actions import Vectors
+        >>> model = nn.Sequential(nn.Linear(3, 8), nn.Tanh()).eval()
+        >>> found = irrep_spectra(model, torch.randn(4, 3), Vectors(SO3()), degrees=2,
+        ...                       layers=dict(model.named_children()))
+        >>> list(found), round(float(found["0"].shares.sum()), 4)
+        (['0', '1'], 1.0)
+    """
     group = action.group
     bound = degrees + 4 if exact is None else exact
     if degrees < 0 or bound < degrees:
@@ -105,21 +151,39 @@ def irrep_spectrum(
             advice="Intervals are over inputs.",
         )  # fmt: skip
     elements, weights = _quadrature(group, bound)
-    values = _features(f, x, action, elements, layer)
-    total = torch.einsum("g,gid->i", weights, values.square())
-    each = torch.stack([
-        torch.einsum("gab,g,gid->iabd", matrices, weights, values).square().sum((1, 2, 3))
-        * matrices.shape[-1] for matrices in _irreps(group, elements, degrees)
-    ], -1)  # fmt: skip
+    matrices = _irreps(group, elements, degrees)
+    entries = torch.cat([m.flatten(1) for m in matrices], -1) * weights[:, None]
+    sums: dict[str, tuple[Tensor, Tensor]] = {}
+    for row, weight, features in zip(
+        entries, weights, _features(f, x, action, elements, layers), strict=True
+    ):
+        for name, z in features.items():
+            parts = row[:, None, None] * z
+            square = weight * z.square().sum(-1)
+            old = sums.get(name)
+            sums[name] = (parts, square) if old is None else (old[0].add_(parts), old[1] + square)
+    dims = [m.shape[-1] for m in matrices]
+    return {name: _spectrum(*sums[name], dims, len(elements)) for name in sums}
+
+
+def _spectrum(
+    parts: Float[Tensor, "entries items features"],
+    total: Float[Tensor, " items"],
+    dims: list[int],
+    evaluations: int,
+) -> IrrepSpectrum:
+    """Shares with intervals, from the averages of z times the entries of every irrep."""
+    squares = parts.square().sum(-1).split([dim * dim for dim in dims])
+    each = torch.stack([dim * s.sum(0) for dim, s in zip(dims, squares, strict=True)], -1)
     whole = float(total.mean()) or 1.0
     shares = each.mean(0) / whole
     generator = torch.Generator().manual_seed(0)
-    chosen = torch.randint(len(x), (_DRAWS, len(x)), generator=generator)
+    chosen = torch.randint(len(total), (_DRAWS, len(total)), generator=generator)
     bottom = total[chosen].mean(1, keepdim=True)
     drawn = each[chosen].mean(1) / torch.where(bottom > 0, bottom, 1.0)
     low, high = torch.quantile(drawn, torch.tensor([0.025, 0.975], dtype=drawn.dtype), dim=0)
     beyond = max(0.0, 1.0 - float(shares.sum())) if float(total.mean()) > 0 else 0.0
-    return IrrepSpectrum(shares, low, high, beyond, len(elements))
+    return IrrepSpectrum(shares, low, high, beyond, evaluations)
 
 
 def _quadrature(group: Group | None, exact: int) -> tuple[Matrix, Float[Tensor, " elements"]]:
@@ -158,33 +222,42 @@ def _irreps(group: Group | None, g: Matrix, degrees: int) -> list[Float[Tensor, 
 
 
 def _features(
-    f: Callable[[Tensor], Tensor], x: Tensor, action: Action, g: Matrix, layer: nn.Module | None
-) -> Float[Tensor, "elements items features"]:
-    """z of all moved inputs, float64."""
-    seen: list[Any] = []
-    handle = None
-    if layer is not None:
-        handle = layer.register_forward_hook(lambda module, inputs, output: seen.append(output))
-    rows = []
+    f: Callable[[Tensor], Tensor],
+    x: Tensor,
+    action: Action,
+    g: Matrix,
+    layers: Mapping[str, nn.Module] | None,
+) -> Iterator[dict[str, Float[Tensor, "items features"]]]:
+    """z of all layers, float64, at one moved batch of inputs after the other."""
+    seen: dict[str, Any] = {}
+
+    def keep(name: str) -> Callable[..., None]:
+        return lambda module, inputs, output: seen.update({name: output})
+
+    handles = [layer.register_forward_hook(keep(name)) for name, layer in (layers or {}).items()]
     try:
         with torch.no_grad():
             for one in g:
                 seen.clear()
-                z: Any = f(action(one.to(x).expand(len(x), *one.shape), x))
-                z = seen[-1] if seen else z
-                if layer is not None and not seen:
+                result: Any = f(action(one.to(x).expand(len(x), *one.shape), x))
+                found: dict[str, Any] = dict(seen) if layers else {"": result}
+                missing = set(layers or ()) - set(found)
+                if missing:
                     raise ConventionError(
-                        expected="a layer that runs when f does", got="one that does not",
+                        expected="a layer that runs when f does",
+                        got="one that does not" + "".join(f": {name}" for name in missing if name),
                         argument="layer", advice="Take it from the model itself.",
                     )  # fmt: skip
-                if not isinstance(z, Tensor) or len(z) != len(x):
-                    raise ShapeError(
-                        expected=f"features of shape ({len(x)}, ...)",
-                        got=str(tuple(getattr(z, "shape", ()))), argument="f",
-                        advice="The batch axis comes first.",
-                    )  # fmt: skip
-                rows.append(z.double().flatten(1).cpu())
+                yield {name: _per_item(z, len(x)) for name, z in found.items()}
     finally:
-        if handle is not None:
+        for handle in handles:
             handle.remove()
-    return torch.stack(rows)
+
+
+def _per_item(z: Any, items: int) -> Float[Tensor, "items features"]:
+    if not isinstance(z, Tensor) or z.ndim == 0 or len(z) != items:
+        raise ShapeError(
+            expected=f"features of shape ({items}, ...)", got=str(tuple(getattr(z, "shape", ()))),
+            argument="f", advice="The batch axis comes first.",
+        )  # fmt: skip
+    return z.double().flatten(1).cpu()

@@ -66,7 +66,7 @@ def evaluate_model(
         "equivariance": {},
     }
     inputs = sets.test.x[: how.items].double()
-    wide = _in_float64(model)
+    wide = in_float64(model)
     for name, group in sets.test.candidates.items():
         report = equivariance_error(
             wide, inputs, act_in=sets.test.act_in.under(group),
@@ -90,7 +90,11 @@ def _error(model: nn.Module, task: SymmetryTask) -> float:
     return float((model(task.x) - task.y).square().mean())
 
 
-def _in_float64(model: nn.Module) -> nn.Module:
-    """A copy of the network in float64."""
+def in_float64(model: nn.Module) -> nn.Module:
+    """A copy of the network in float64.
+
+    Args:
+        model: A trained network.
+    """
     with torch.no_grad():
         return deepcopy(model).double().eval()

@@ -1,18 +1,22 @@
-"""Soft symmetries for the commands ``train``, ``evaluate`` and ``measure``."""
+"""Soft symmetries for the commands ``train``, ``evaluate``, ``measure`` and ``report``."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 from equivariant.errors import DataFormatError
 from equivariant.recipes.soft_symmetries.evaluation import EvaluationConfig, evaluate_model
+from equivariant.recipes.soft_symmetries.measurement import measure_network
+from equivariant.recipes.soft_symmetries.report import write_measurement, write_report
 from equivariant.recipes.soft_symmetries.settings import SoftExperiment, restore_experiment
 from equivariant.recipes.soft_symmetries.training import FORMAT, fresh_learner, header_of, train
-from equivariant.runs import RunFolder, write_json
+from equivariant.report.equivariance import lines_of as section_lines
+from equivariant.runs import RunFolder, file_digest, write_json
 from equivariant.training import load_weights, read_header
 from equivariant.workflows.recipe import Recipe, RunVerb, option
 
@@ -32,6 +36,43 @@ class SoftEvaluationOptions:
     """
 
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig, metadata=option(""))
+
+
+@dataclass(frozen=True)
+class SoftMeasurement:
+    """Measure a trained network under each candidate symmetry of its task.
+
+    Prints equivariance errors with intervals, the share of the squared error that broken symmetry
+    costs, and which irreps the features of each layer are made of; writes equivariance.json and
+    equivariance.html into the run's folder.
+
+        equivariant measure runs/soft-inertia-scale-free/TIME-LETTERS
+
+    Args:
+        items: Test items, at least 2.
+        elements: Elements of each candidate, at least 2.
+        degrees: Largest degree that is told apart in layers; -1 leaves them out.
+    """
+
+    items: int = 64
+    elements: int = 16
+    degrees: int = 4
+
+
+@dataclass(frozen=True)
+class SoftReport:
+    """One self-contained page on one or several runs: no scripts, no network.
+
+    Shows the errors and levels that `equivariant evaluate RUN` kept of the weights of each run,
+    and how training went.
+
+    Args:
+        out: The page; report.html in the first run's folder if not given.
+        title: Of the page.
+    """
+
+    out: Path | None = None
+    title: str = "Soft symmetries"
 
 
 def open_run(run: RunFolder) -> tuple[nn.Module, SoftExperiment]:
@@ -71,9 +112,41 @@ def evaluate(run: RunFolder, options: SoftEvaluationOptions, *, say: Say) -> Non
     """
     model, config = open_run(run)
     found = evaluate_model(model, config, options.evaluation)
-    write_json(run.path / "measures.json", found)
+    kept = {**found, "weights": file_digest(run.weights)}
+    write_json(run.path / "measures.json", kept)
     for line in lines_of(found):
         say(line)
+
+
+def measure(run: RunFolder, options: SoftMeasurement, *, say: Say) -> None:
+    """Measure a run's network, say the tables and write the page.
+
+    Args:
+        run: A trained run.
+        options: How much of what.
+        say: Receives lines.
+    """
+    model, config = open_run(run)
+    found = measure_network(
+        model, config, items=options.items, elements=options.elements, degrees=options.degrees
+    )
+    for section in write_measurement(run, found):
+        say(section_lines([section]))
+        say("")
+    say(f"Page: {run.path / 'equivariance.html'}")
+
+
+def report(runs: Sequence[RunFolder], options: SoftReport, *, say: Say) -> None:
+    """Write the page of several runs.
+
+    Args:
+        runs: Trained and evaluated.
+        options: Where to.
+        say: Receives a line.
+    """
+    out = options.out or runs[0].path / "report.html"
+    write_report(out, runs, title=options.title)
+    say(f"Page: {out}")
 
 
 def lines_of(found: dict[str, Any]) -> list[str]:
@@ -98,4 +171,6 @@ RECIPE = Recipe(
     restore=restore_experiment,
     train=train,
     evaluate=RunVerb(SoftEvaluationOptions, evaluate),
+    measure=RunVerb(SoftMeasurement, measure),
+    report=RunVerb(SoftReport, report),
 )

@@ -89,6 +89,18 @@ def test_commands(tmp_path, capsys):
     assert "exact in the data" in said
     kept = json.loads((path / "measures.json").read_text())
     assert kept["levels"]
+    assert main(["measure", str(path), "--items", "4", "--elements", "2", "--degrees", "1"]) == 0
+    said = capsys.readouterr().out
+    assert "of the averages" in said and "degree 1" in said
+    found = json.loads((path / "equivariance.json").read_text())
+    assert set(found["errors"]) == set(found["shares"]) == set(kept["equivariance"])
+    assert found["under"] == "O(2) about z" and "output" in found["spectra"]
+    assert main(["report", str(path), "--out", str(tmp_path / "page.html")]) == 0
+    page = (tmp_path / "page.html").read_text()
+    assert "O(2) about x" in page and "soft term" in page and "<script" not in page
+    (path / "measures.json").unlink()
+    assert main(["report", str(path)]) == 1
+    assert "equivariant evaluate" in capsys.readouterr().err
     model, config = open_run(RunFolder(path))
     assert config.method == "scale-free"
     assert not model.training
