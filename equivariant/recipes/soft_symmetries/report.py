@@ -27,10 +27,10 @@ def share_table(found: Measurement) -> Table | None:
         return None
     rows = []
     for name, share in found.shares.items():
-        value, low, high = (f"{100 * getattr(share.share, k):.2g}" for k in ("value", "low", "high"))
+        e = share.share
+        percent = f"{100 * e.value:.2g} [{100 * e.low:.2g}, {100 * e.high:.2g}]"
         exact = "yes" if name in found.exact else "no"
-        losses = (f"{share.loss:.4g}", f"{share.symmetrized:.4g}")
-        rows.append([name, exact, f"{value} [{low}, {high}]", *losses])
+        rows.append([name, exact, percent, f"{share.loss:.4g}", f"{share.symmetrized:.4g}"])
     return Table(
         ("candidate", "exact in the data", "share, %", "squared error", "of the averages"),
         rows,
