@@ -5,7 +5,8 @@
 
 Every training is one JSON file under --out and is skipped where that exists, so a stopped study
 goes on; several processes can share a folder with different --seeds, --methods or --tasks.
-``--table`` writes benchmarks/results/soft/study.json and prints Markdown tables.
+``--table`` writes benchmarks/results/soft/study.json, where rows that were committed with more
+seeds stay, and prints Markdown tables.
 """
 
 from __future__ import annotations
@@ -85,13 +86,23 @@ def run(config: SoftExperiment) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def with_committed(found: dict[str, Any], committed: dict[str, Any]) -> dict[str, Any]:
+    """Rows of trainings under --out, and those that were committed with more seeds or alone."""
+    rows = dict(committed["rows"])
+    for key, entry in found["rows"].items():
+        if key not in rows or entry["seeds"] >= rows[key]["seeds"]:
+            rows[key] = entry
+    return {**found, "rows": rows}
+
+
 def main(arguments: list[str] | None = None) -> None:
     options = _parser().parse_args(arguments)
     torch.set_num_threads(1)
     if options.table:
         rows = [read_json(path) for path in sorted(options.out.glob("*.json"))]
-        found = summary(rows)
-        write_json(options.results / "study.json", {"environment": environment(), **found})
+        path = options.results / "study.json"
+        found = with_committed(summary(rows), read_json(path) if path.is_file() else {"rows": {}})
+        write_json(path, {"environment": environment(), **found})
         print(markdown(found))
         return
     for config in jobs(options.seeds, options.steps, options.width):

@@ -74,16 +74,22 @@ def measure_network(
         )  # fmt: skip
     task = task_sets(config).test
     x, y, wide = task.x[:items].double(), task.y[:items].double(), in_float64(model)
-    errors, shares, spectra, notes, under = {}, {}, {}, [], ""
+    errors: dict[str, EquivarianceReport] = {}
+    shares: dict[str, LossShare] = {}
+    spectra: dict[str, IrrepSpectrum] = {}
+    notes: list[str] = []
+    under = ""
     for name, group in task.candidates.items():
-        moved = {"act_in": task.act_in.under(group), "act_out": task.act_out.under(group)}
-        errors[name] = equivariance_error(wide, x, **moved, samples=elements)
+        act_in, act_out = task.act_in.under(group), task.act_out.under(group)
+        errors[name] = equivariance_error(wide, x, act_in=act_in, act_out=act_out, samples=elements)
         if group.compact:
-            shares[name] = symmetry_loss_share(wide, x, y, **moved, samples=elements)
+            shares[name] = symmetry_loss_share(
+                wide, x, y, act_in=act_in, act_out=act_out, samples=elements
+            )
         else:
             notes.append(f"Share of the loss under {name}: the group has no mean.")
         if degrees >= 0 and not spectra and has_spectrum(group):
-            spectra, left_out = layer_spectra(wide, x, moved["act_in"], degrees=degrees)
+            spectra, left_out = layer_spectra(wide, x, act_in, degrees=degrees)
             under = name
             notes += left_out
     return Measurement(errors, shares, spectra, under, task.exact, tuple(notes))
