@@ -53,16 +53,19 @@ def floor_mesh(bpy: Any) -> Any:
 
 
 def painted_material(bpy: Any, image: Any = None) -> Any:
-    """A diffuse material in the corners' colors, or in an image's."""
+    """A diffuse material in the corners' colors, multiplied by an image's where there is one."""
     material, nodes, links = _empty_material(bpy)
-    diffuse = nodes.new("ShaderNodeBsdfDiffuse")
-    if image is None:
-        color = nodes.new("ShaderNodeAttribute")
-        color.attribute_name = PAINT
-    else:
-        color = nodes.new("ShaderNodeTexImage")
-        color.image, color.extension, color.interpolation = image, "REPEAT", "Linear"
-    links.new(color.outputs["Color"], diffuse.inputs["Color"])
+    diffuse, color = nodes.new("ShaderNodeBsdfDiffuse"), nodes.new("ShaderNodeAttribute")
+    color.attribute_name = PAINT
+    shown = color.outputs["Color"]
+    if image is not None:
+        texture, product = nodes.new("ShaderNodeTexImage"), nodes.new("ShaderNodeVectorMath")
+        texture.image, texture.extension, texture.interpolation = image, "REPEAT", "Linear"
+        product.operation = "MULTIPLY"
+        links.new(shown, product.inputs[0])
+        links.new(texture.outputs["Color"], product.inputs[1])
+        shown = product.outputs["Vector"]
+    links.new(shown, diffuse.inputs["Color"])
     links.new(diffuse.outputs[0], nodes.new("ShaderNodeOutputMaterial").inputs["Surface"])
     return material
 

@@ -244,6 +244,11 @@ def _surface(mesh: Mesh, vertices: NDArray[np.float64]) -> Surface:
             np.zeros((1, 1, 3), np.uint8) if mesh.texture is None else mesh.texture
         ),
         uv=np.ascontiguousarray(uv),
+        tint=np.ascontiguousarray(
+            np.zeros((0, 3, 3), np.float32)
+            if mesh.corner_tint is None or not textured.any()
+            else mesh.corner_tint
+        ),
         decode=decode,
     )
 

@@ -54,7 +54,8 @@ class View(NamedTuple):
 class Surface(NamedTuple):
     """The mesh's looks; colors are linear light except the texture, which ``decode`` decodes.
 
-    ``source`` says where a face's color comes from: 0 its own, 1 its vertices, 2 the texture.
+    ``source`` says where a face's color comes from: 0 its own, 1 its vertices, 2 the texture,
+    which ``tint`` multiplies unless it is empty.
     """
 
     faces: NDArray[np.int32]
@@ -64,6 +65,7 @@ class Surface(NamedTuple):
     vertex_colors: Singles
     texture: NDArray[np.uint8]
     uv: Singles
+    tint: Singles
     decode: Singles
 
 

@@ -317,7 +317,7 @@ def _primitives(engine: Any, mesh: Mesh) -> list[Any]:
         if faces.any():
             looks: dict[str, Any] = {"color_0": _soup(corner_colors(mesh)[faces])}
             if mesh.corner_uv is not None and material.baseColorTexture is not None:
-                looks = {"texcoord_0": _soup(np.nan_to_num(mesh.corner_uv[faces]))}
+                looks |= {"texcoord_0": _soup(np.nan_to_num(mesh.corner_uv[faces]))}
             primitives.append(
                 engine.Primitive(
                     positions=_soup(corners[faces]),

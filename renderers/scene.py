@@ -40,6 +40,8 @@ class Mesh:
             texture's lower left, repeated outside [0, 1]. Needed with ``texture``.
         face_textured: Which faces take the texture, shape (F,), bool; the others take their
             face color. None with a texture means all.
+        corner_tint: Factor of the texture at each corner, linear light in [0, 1], shape
+            (F, 3, 3), float32; None means 1.
 
     Exactly one source of color must be given; where several are, the texture wins, then the
     vertex colors, then the face colors.
@@ -53,6 +55,7 @@ class Mesh:
     texture: NDArray[np.uint8] | None = None
     corner_uv: NDArray[np.float32] | None = None
     face_textured: NDArray[np.bool_] | None = None
+    corner_tint: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
         vertices, faces = self.vertices, self.faces
@@ -81,6 +84,10 @@ class Mesh:
         expect_array("vertex_colors", self.vertex_colors, (len(vertices), 3), np.uint8)
         expect_array("corner_uv", self.corner_uv, (count, 3, 2), np.float32)
         expect_array("face_textured", self.face_textured, (count,), np.bool_)
+        expect_array("corner_tint", self.corner_tint, (count, 3, 3), np.float32)
+        if self.corner_tint is not None:
+            fine = bool(((self.corner_tint >= 0.0) & (self.corner_tint <= 1.0)).all())
+            expect(fine, "corner_tint", "factors in [0, 1]", "others")
         self._check_color()
 
     def _check_color(self) -> None:

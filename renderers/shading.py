@@ -60,6 +60,7 @@ def paint(surface: Surface, hits: Hits, samples: Samples) -> None:
     """Write the mesh's linear color for every sample that sees the object."""
     faces, vertex_colors, face_colors = surface.faces, surface.vertex_colors, surface.face_colors
     source, uv, texture, decode = surface.source, surface.uv, surface.texture, surface.decode
+    tint = surface.tint
     ray_face, ray_u, ray_v, ray_sample = hits.face, hits.u, hits.v, hits.sample
     kind, albedo = samples.kind, samples.albedo
     for ray in range(ray_sample.size):
@@ -72,6 +73,13 @@ def paint(surface: Surface, hits: Hits, samples: Samples) -> None:
             s = w * uv[face, 0, 0] + u * uv[face, 1, 0] + v * uv[face, 2, 0]
             t = w * uv[face, 0, 1] + u * uv[face, 1, 1] + v * uv[face, 2, 1]
             put(albedo, sample, texel(texture, decode, s, t))
+            if tint.shape[0] > 0:
+                for channel in range(3):
+                    albedo[sample, channel] *= (
+                        w * tint[face, 0, channel]
+                        + u * tint[face, 1, channel]
+                        + v * tint[face, 2, channel]
+                    )
             continue
         for channel in range(3):
             if source[face] == 1:

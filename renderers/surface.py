@@ -81,10 +81,10 @@ def outward_normals(mesh: Mesh) -> NDArray[np.float32]:
 
 
 def corner_colors(mesh: Mesh) -> NDArray[np.float32]:
-    """Linear color of every corner where no texture covers it; white without any color.
+    """Linear color of every corner, or what its texture is multiplied by; white without any.
 
     Args:
-        mesh: With vertex or face colors.
+        mesh: With vertex or face colors, or a tinted texture.
 
     Returns:
         Shape (F, 3, 3), float32, in [0, 1].
@@ -92,6 +92,9 @@ def corner_colors(mesh: Mesh) -> NDArray[np.float32]:
     decode = decoding_table()
     if mesh.texture is None and mesh.vertex_colors is not None:
         return decode[mesh.vertex_colors[mesh.faces]]
-    if mesh.face_colors is None:
-        return np.ones((len(mesh.faces), 3, 3), np.float32)
-    return np.repeat(decode[mesh.face_colors][:, None], 3, axis=1)
+    colors = np.ones((len(mesh.faces), 3, 3), np.float32)
+    if mesh.face_colors is not None:
+        colors[:] = decode[mesh.face_colors][:, None]
+    textured = textured_faces(mesh)
+    colors[textured] = 1.0 if mesh.corner_tint is None else mesh.corner_tint[textured]
+    return colors

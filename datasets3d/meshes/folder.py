@@ -6,12 +6,13 @@ import hashlib
 from pathlib import Path
 
 from datasets3d.meshes.cache import VERSION, Converted, MeshCache, content_key
-from datasets3d.meshes.decode import TEXTURE_PX, decode
+from datasets3d.meshes.decode import decode
 from datasets3d.meshes.formats.mesh_warning import warn
 from datasets3d.meshes.layouts import ignored, scan
 from datasets3d.meshes.normalize import Scale, UpAxis, normalize
 from datasets3d.meshes.normals import CREASE_RAD
 from datasets3d.meshes.source import MeshEntry, MeshSource
+from datasets3d.meshes.surfaces.pictures import TEXTURE_PX
 from equivariant.errors import DataFormatError
 from renderers.scene import Mesh
 
@@ -182,4 +183,4 @@ def _report(notes: list[str], name: str, *, strict: bool) -> None:
             got="; ".join(notes), argument=name,
             advice="Mend the file, or leave out strict for a warning instead.",
         )  # fmt: skip
-    warn(notes, name)
+    warn(notes, name, level=4)

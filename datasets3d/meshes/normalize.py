@@ -30,6 +30,7 @@ class Triangles:
         texture: sRGB, shape (height, width, 3), uint8, row 0 on top.
         corner_uv: Shape (F, 3, 2), float32, origin at the lower left.
         face_textured: Shape (F,), bool.
+        corner_tint: Factor of the texture, linear, shape (F, 3, 3), float32.
     """
 
     vertices: NDArray[np.float64]
@@ -39,6 +40,7 @@ class Triangles:
     texture: NDArray[np.uint8] | None = None
     corner_uv: NDArray[np.float32] | None = None
     face_textured: NDArray[np.bool_] | None = None
+    corner_tint: NDArray[np.float32] | None = None
 
 
 def normalize(
@@ -95,6 +97,7 @@ def normalize(
         texture=kept.texture if textured else None,
         corner_uv=kept.corner_uv if textured else None,
         face_textured=kept.face_textured if textured else None,
+        corner_tint=kept.corner_tint if textured else None,
     )
 
 
@@ -157,6 +160,7 @@ def _without_flat_faces(triangles: Triangles) -> Triangles:
         texture=t.texture,
         corner_uv=None if t.corner_uv is None else t.corner_uv[keep],
         face_textured=None if t.face_textured is None else t.face_textured[keep],
+        corner_tint=None if t.corner_tint is None else t.corner_tint[keep],
     )
 
 

@@ -6,15 +6,13 @@ import re
 
 from equivariant.errors import DataFormatError
 
-TEXT_SUFFIXES = (".obj", ".off")
-
 
 def check_complete(data: bytes, *, suffix: str, name: str) -> None:
     """Refuse a file whose contents stop before what it announces.
 
-    Binary formats hold their own lengths and are checked by their reader. Text is checked here:
-    OFF and PLY must have as many lines as their headers say, STL must close its solid, and the
-    last line of an OBJ must be whole. An OBJ cut exactly between two lines cannot be told.
+    Most formats hold their own lengths and are checked by their readers. Others are checked here:
+    the text of a PLY must have as many lines as its header says, and the last line of an OBJ must
+    be whole. An OBJ cut exactly between two lines cannot be told.
 
     Args:
         data: Contents of the file.
@@ -25,41 +23,24 @@ def check_complete(data: bytes, *, suffix: str, name: str) -> None:
         DataFormatError: The file is empty or stops too early.
 
     Example:
-        >>> check_complete(b"OFF\\n3 1 0\\n0 0 0\\n", suffix=".off", name="cut.off")
+        >>> check_complete(b"v 0 0 0\\nv 1 0", suffix=".obj", name="cut.obj")
         Traceback (most recent call last):
         ...
-        equivariant.errors.DataFormatError: cut.off: expected 4 lines after the counts, got 1. \
+        equivariant.errors.DataFormatError: cut.obj: expected a whole last line, got 'v 1 0'. \
 Copy or download the file again.
     """
     if not data.strip():
         raise _truncated(name, "a mesh file", "an empty file")
     if suffix == ".obj":
         _check_obj(data, name)
-    elif suffix == ".off":
-        _check_off(data, name)
     elif suffix == ".ply":
         _check_ply(data, name)
-    elif suffix == ".stl":
-        _check_stl(data, name)
 
 
 def _check_obj(data: bytes, name: str) -> None:
     last = data.rstrip().rpartition(b"\n")[2].split()
     if last[0] in (b"v", b"f") and len(last) < 4:
         raise _truncated(name, "a whole last line", repr(b" ".join(last).decode("latin-1")))
-
-
-def _check_off(data: bytes, name: str) -> None:
-    body = re.sub(rb"#[^\n]*", b"", data).partition(b"OFF")[2]
-    lines = [line for line in (raw.strip() for raw in body.splitlines()) if line]
-    counts = lines[0].split() if lines else []
-    if len(counts) < 2 or not all(count.isdigit() for count in counts[:2]):
-        raise _truncated(name, "OFF and the numbers of vertices and faces", repr(data[:40]))
-    promised = int(counts[0]) + int(counts[1])
-    if len(lines) - 1 < promised:
-        raise _truncated(name, f"{promised} lines after the counts", str(len(lines) - 1))
-    if counts[1] != b"0":
-        _check_last_face(lines[promised].split(), name)
 
 
 def _check_ply(data: bytes, name: str) -> None:
@@ -80,17 +61,6 @@ def _check_ply(data: bytes, name: str) -> None:
 def _check_last_face(face: list[bytes], name: str) -> None:
     if not face[0].isdigit() or len(face) <= int(face[0]):
         raise _truncated(name, "a whole last face", repr(b" ".join(face).decode("latin-1")))
-
-
-def _check_stl(data: bytes, name: str) -> None:
-    count = int.from_bytes(data[80:84], "little")
-    if len(data) >= 84 and len(data) == 84 + 50 * count:
-        return
-    text = data.lstrip()[:5].lower() == b"solid" and b"facet" in data[:1000]
-    if not text:
-        raise _truncated(name, f"{84 + 50 * count} bytes of a binary STL", str(len(data)))
-    if b"endsolid" not in data[-1000:].lower():
-        raise _truncated(name, "an STL that ends with endsolid", repr(data[-20:]))
 
 
 def _truncated(name: str, expected: str, got: str) -> DataFormatError:

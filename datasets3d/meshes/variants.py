@@ -138,6 +138,7 @@ class Variants(MeshSource):
             texture=changed.get("texture"),
             corner_uv=mesh.corner_uv,
             face_textured=mesh.face_textured,
+            corner_tint=mesh.corner_tint,
         )
         return normalize(
             triangles, name=f"{original.path}, variant {k}", up="z", crease_rad=CREASE_RAD

@@ -29,15 +29,16 @@ class MeshWarning(UserWarning):
         return f"{self.file}: {self.note}"
 
 
-def warn(notes: Iterable[str], file: str) -> None:
-    """Issue a :class:`MeshWarning` per note, each on behalf of the caller's caller.
+def warn(notes: Iterable[str], file: str, *, level: int = 3) -> None:
+    """Issue a :class:`MeshWarning` per note.
 
     Args:
         notes: What differs.
         file: What the messages call the file.
+        level: On whose behalf: 3 is the caller's caller, 4 the caller of that.
     """
     for note in notes:
-        warnings.warn(MeshWarning(note, file), stacklevel=3)
+        warnings.warn(MeshWarning(note, file), stacklevel=level)
 
 
 @contextmanager

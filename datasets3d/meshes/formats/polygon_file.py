@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import io
+import re
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from datasets3d.meshes.formats.polygons import ear_clipped
+from datasets3d.meshes.formats.polygons import triangulated
 
 KINDS: Final = {
     "char": "i1", "uchar": "u1", "short": "i2", "ushort": "u2", "int": "i4", "uint": "u4",
@@ -17,6 +18,7 @@ KINDS: Final = {
     "int32": "i4", "uint32": "u4", "float32": "f4", "float64": "f8",
 }  # fmt: skip
 COLORS: Final = ("red", "green", "blue", "alpha")
+HEADER_AT_MOST: Final = 2**16
 
 
 @dataclass
@@ -82,6 +84,13 @@ def plain_ply(data: bytes) -> bytes | None:
     if not wide and not colored and len(sizes) == 1:
         return None
     return _written(vertex, face, corners.name, comments)
+
+
+def texture_of(data: bytes) -> str | None:
+    """The picture that a PLY file names in a comment, or None."""
+    header = data[:HEADER_AT_MOST].partition(b"end_header")[0]
+    found = re.search(rb"(?im)^comment\s+texturefile\s+([^\r\n]+)", header)
+    return found[1].decode("utf-8", "replace").strip() if found else None
 
 
 def _concerns(face: Element, vertex: Element) -> bool:
@@ -184,17 +193,7 @@ def _read_numbers(data: bytes, place: int, elements: list[Element], order: str) 
 
 def _written(vertex: Element, face: Element, corners: str, comments: list[str]) -> bytes:
     points = np.stack([np.asarray(vertex.columns[axis], np.float64) for axis in "xyz"], 1)
-    triangles, owner = [], []
-    for number, polygon in enumerate(face.columns[corners]):
-        if len(polygon) < 3:
-            continue
-        ears: list[tuple[int, int, int]] | None = None
-        if len(polygon) > 3 and polygon.min() >= 0 and polygon.max() < len(points):
-            ears = ear_clipped(points[polygon])
-        fan = [(0, k, k + 1) for k in range(1, len(polygon) - 1)]
-        for triangle in ears or fan:
-            triangles.append(polygon[list(triangle)])
-            owner.append(number)
+    triangles, owner = triangulated(points, face.columns[corners])
     out = io.BytesIO()
     lines = ["ply", "format binary_little_endian 1.0", *comments]
     rows = [_columns(vertex), _columns(face)]
@@ -202,11 +201,10 @@ def _written(vertex: Element, face: Element, corners: str, comments: list[str]) 
     lines += ["property list uchar int vertex_indices", *_named(rows[1]), "end_header", ""]
     out.write("\n".join(lines).encode("latin-1"))
     out.write(_packed(rows[0], np.arange(vertex.count)).tobytes())
-    own = _packed(rows[1], np.array(owner, np.int64))
+    own = _packed(rows[1], owner)
     table = np.zeros(len(triangles), [("n", "u1"), ("i", "<i4", (3,)), *own.dtype.descr])
     table["n"] = 3
-    if triangles:
-        table["i"] = np.stack(triangles)
+    table["i"] = triangles
     for name in own.dtype.names or ():
         table[name] = own[name]
     out.write(table.tobytes())

@@ -2,8 +2,65 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
+
+
+def triangulated(
+    points: NDArray[np.float64], polygons: Sequence[NDArray[np.integer]]
+) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """Triangles of polygons: fans where they are convex, cut ears where they are not.
+
+    Args:
+        points: Shape (V, 3).
+        polygons: Numbers of the corners of each; those of fewer than three corners are passed over.
+
+    Returns:
+        Corners of the triangles, shape (T, 3), and the polygon that each is a part of, shape (T,).
+
+    Raises:
+        ValueError: A corner is no point.
+
+    Example:
+        >>> square = np.array([[0.0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]])
+        >>> triangulated(square, [np.array([0, 1, 2, 3]), np.array([0, 1, 2])])[1].tolist()
+        [0, 0, 1]
+    """
+    sizes = np.array([len(polygon) for polygon in polygons], np.int64)
+    triangles, owners = [np.zeros((0, 3), np.int64)], [np.zeros(0, np.int64)]
+    for size in np.unique(sizes[sizes >= 3]):
+        rows = np.flatnonzero(sizes == size)
+        corners = np.stack([polygons[int(row)] for row in rows]).astype(np.int64)
+        if corners.min() < 0 or corners.max() >= len(points):
+            raise ValueError("a face names a vertex that is not there")
+        bent = np.zeros(len(rows), np.bool_) if size == 3 else ~_fan_is_right(points[corners])
+        middle = np.arange(1, size - 1)
+        fans = corners[~bent][:, np.stack([0 * middle, middle, middle + 1], 1)]
+        triangles.append(fans.reshape(-1, 3))
+        owners.append(np.repeat(rows[~bent], size - 2))
+        for row, polygon in zip(rows[bent], corners[bent], strict=True):
+            fan = [(0, k, k + 1) for k in range(1, size - 1)]
+            ears = polygon[np.array(ear_clipped(points[polygon]) or fan)]
+            triangles.append(ears)
+            owners.append(np.full(len(ears), row))
+    order = np.argsort(np.concatenate(owners), kind="stable")
+    return (
+        np.concatenate(triangles)[order].astype(np.int32),
+        np.concatenate(owners)[order].astype(np.int64),
+    )
+
+
+def _fan_is_right(corners: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Whether all triangles of a polygon's fan turn as it does, for polygons of shape (P, n, 3)."""
+    with np.errstate(all="ignore"):
+        spokes = corners[:, 1:] - corners[:, :1]
+        normals = np.cross(spokes[:, :-1], spokes[:, 1:])
+        whole = normals.sum(1, keepdims=True)
+        scale = np.sqrt((normals**2).sum(-1)) * np.sqrt((whole**2).sum(-1))
+        right: NDArray[np.bool_] = ((normals * whole).sum(-1) >= -1e-9 * scale).all(1)
+    return right
 
 
 def ear_clipped(points: NDArray[np.float64]) -> list[tuple[int, int, int]] | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -17,7 +18,22 @@ TRANSPARENT: Final = "transparency is ignored"
 Read = Callable[[str], bytes]
 
 
-def plain_obj(data: bytes, read: Read, notes: list[str]) -> tuple[bytes, dict[str, bytes]]:
+@dataclass(frozen=True)
+class PlainObj:
+    """An OBJ file in plain words.
+
+    Args:
+        text: The file.
+        made: Its one material library, by the name that the file gives it.
+        clamped: Names of the materials whose texture does not repeat.
+    """
+
+    text: bytes
+    made: dict[str, bytes]
+    clamped: frozenset[str] = frozenset()
+
+
+def plain_obj(data: bytes, read: Read, notes: list[str]) -> PlainObj:
     """An OBJ file in plain words, and the one material library that it then names.
 
     Negative indices become absolute where they stand; tabs, indentation, byte-order marks,
@@ -30,15 +46,12 @@ def plain_obj(data: bytes, read: Read, notes: list[str]) -> tuple[bytes, dict[st
         read: Gives the contents of a file that it names; raises OSError where there is none.
         notes: Receives what is missing and what is left out.
 
-    Returns:
-        The file, and its companions by name.
-
     Raises:
         ValueError: An index or a number is none; a texture is scaled or shifted by options.
 
     Example:
         >>> text = b"v 0 0 0\\nv 1 0 0\\n\\tv 0 1 0 # top\\nf -3 -2 -1\\n"
-        >>> plain_obj(text, lambda name: b"", [])[0].splitlines()[3]
+        >>> plain_obj(text, lambda name: b"", []).text.splitlines()[3]
         b'f 1 2 3'
     """
     lines, libraries = _Lines(), []
@@ -50,22 +63,21 @@ def plain_obj(data: bytes, read: Read, notes: list[str]) -> tuple[bytes, dict[st
             lines.add(word, rest)
     if lines.left_out:
         notes.append(f"curves, surfaces, lines and points are left out: {_some(lines.left_out)}")
-    found = [
-        plain_mtl(read(name), read, notes, used=set(lines.used))
-        for line in libraries for name in _files(line, read)
-    ]  # fmt: skip
+    contents = [read(name) for line in libraries for name in _files(line, read)]
+    found = [plain_mtl(content, read, notes, used=set(lines.used)) for content in contents]
     notes += [
         f"material library {line!r} was not found: its materials are grey"
         for line in libraries if not _files(line, read)
     ]  # fmt: skip
     if not found:
-        return lines.joined(), {}
+        return PlainObj(lines.joined(), {})
     combined = b"\n".join(found)
     known = {m.strip() for m in re.findall(r"(?m)^newmtl (.*)$", combined.decode())}
     if unknown := set(lines.used) - known:
         notes.append(f"materials that no library defines are grey: {_some(unknown)}")
     lines.first = f"mtllib {COMBINED}"
-    return lines.joined(), {COMBINED: combined}
+    clamped = frozenset(name for content in contents for name in _clamped(content))
+    return PlainObj(lines.joined(), {COMBINED: combined}, clamped)
 
 
 def plain_mtl(data: bytes, read: Read, notes: list[str], *, used: set[str] | None = None) -> bytes:
@@ -89,7 +101,7 @@ def plain_mtl(data: bytes, read: Read, notes: list[str], *, used: set[str] | Non
         word, _, rest = _parted(line)
         if word.lower() == "map_kd":
             name = _texture(rest)
-            there = [n for n in _spellings(name) if _there(n, read)]
+            there = [n for n in _spellings(name) if is_there(n, read)]
             if not there and shown:
                 notes.append(f"texture {name!r} was not found: the material's color is shown")
             rest = there[0] if there else name
@@ -110,7 +122,7 @@ def companions(data: bytes, read: Read) -> list[str]:
             names.append(name)
             for texture in re.findall(rb"(?im)^\s*map_kd[ \t]+([^\r\n]+)", read(name)):
                 written = _texture(_text(texture))
-                names.append(next((n for n in _spellings(written) if _there(n, read)), written))
+                names.append(next((n for n in _spellings(written) if is_there(n, read)), written))
     return names
 
 
@@ -198,7 +210,7 @@ def _text(data: bytes) -> str:
 def _files(line: str, read: Read) -> list[str]:
     """The libraries of a ``mtllib`` line: one name, with spaces, that is there, or several."""
     for names in ([line], line.split()):
-        found = [next((n for n in _spellings(x) if _there(n, read)), None) for x in names]
+        found = [next((n for n in _spellings(x) if is_there(n, read)), None) for x in names]
         if any(found):
             return [name for name in found if name is not None]
     return []
@@ -210,12 +222,25 @@ def _spellings(name: str) -> list[str]:
     return [clean, clean.rpartition("/")[2]]
 
 
-def _there(name: str, read: Read) -> bool:
+def is_there(name: str, read: Read) -> bool:
+    """Whether there is a file of this name."""
     try:
         read(name)
     except (OSError, ValueError):
         return False
     return True
+
+
+def _clamped(library: bytes) -> list[str]:
+    """Names of the materials of a library whose ``map_Kd`` has the option ``-clamp on``."""
+    found, name = [], ""
+    for line in _text(library).splitlines():
+        word, _, rest = _parted(line)
+        if word == "newmtl":
+            name = rest
+        elif word.lower() == "map_kd" and re.search(r"-clamp\s+on\b", rest):
+            found.append(name)
+    return found
 
 
 def _texture(rest: str) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 KINDS = {"f4": 5126, "u1": 5121, "u2": 5123, "u4": 5125, "i2": 5122, "i1": 5120}
-WIDTHS = {1: "SCALAR", 2: "VEC2", 3: "VEC3", 4: "VEC4"}
+WIDTHS = {1: "SCALAR", 2: "VEC2", 3: "VEC3", 4: "VEC4", 16: "MAT4"}
 SQUARE = np.array([[-1, -1, 0], [1, -1, 0], [1, 1, 0], [-1, 1, 0]], "f4")
 UV = np.array([[0, 1], [1, 1], [1, 0], [0, 0]], "f4")
 FACES = np.array([0, 1, 2, 0, 2, 3], "u2")

@@ -13,9 +13,10 @@ import trimesh
 from PIL import Image
 
 from datasets3d.meshes import MeshFolder, MeshWarning, read_mesh
-from datasets3d.meshes.decode import TEXTURE_PX, decode
+from datasets3d.meshes.decode import decode
 from datasets3d.meshes.normalize import GREY
-from datasets3d.meshes.surface import sample
+from datasets3d.meshes.surfaces.pictures import TEXTURE_PX
+from datasets3d.meshes.surfaces.pieces import sample
 from equivariant.errors import DataFormatError
 
 
@@ -148,16 +149,18 @@ def test_scenes_are_baked(tmp_path):
         assert part.volume > 0
 
 
-def test_the_largest_texture_is_kept_and_the_rest_sampled(tmp_path):
+def test_all_textures_are_kept_beside_colors_of_faces(tmp_path):
     large = textured(two_colors())
     large.apply_scale(3)
     small = textured(Image.new("RGB", (2, 2), (10, 200, 10))).apply_translation((5, 0, 0))
     bare = solid("face").apply_translation((0, 9, 0))
     mesh = read_mesh(write(trimesh.Scene([small, large, bare]), tmp_path / "three.glb"))
-    assert mesh.texture[0, 0].tolist() == [250, 20, 20]
-    assert mesh.face_textured.sum() == 12
-    others = mesh.face_colors[~mesh.face_textured]
-    assert np.sum(np.all(others == (10, 200, 10), axis=1)) == 12
+    assert mesh.face_textured is None and len(mesh.faces) == 36
+    tints = mesh.corner_tint.reshape(36, 9)
+    assert (tints != 1).any(1).sum() == 12  # trimesh writes colors of faces as those of vertices
+    seen = sample(mesh.texture, mesh.corner_uv.mean(1))
+    assert np.sum(np.all(seen == (10, 200, 10), axis=1)) == 12
+    assert {tuple(color) for color in seen.tolist()} >= {(250, 20, 20)}
 
 
 def obj_with_material(folder, *, kd="0.2 0.4 0.6", image=None):

@@ -8,7 +8,6 @@ from gltf_writer import FACES, SQUARE, UV, Writer
 from PIL import Image
 
 from datasets3d.meshes.decode import decode
-from datasets3d.meshes.formats.gltf import plain_gltf
 from datasets3d.meshes.formats.polygons import ear_clipped
 from datasets3d.meshes.layouts import scan
 from datasets3d.meshes.normals import corner_normals
@@ -201,8 +200,10 @@ def test_materials_by_specular_and_glossiness(tmp_path):
     ("change", "word"),
     [
         ({"extensionsRequired": ["KHR_from_the_future"]}, "KHR_from_the_future"),
-        ({"nodes": [{"mesh": 0, "extensions": {"EXT_mesh_gpu_instancing": {}}}]}, "INSTANCING"),
+        ({"extensionsRequired": ["EXT_meshopt_compression"]}, "meshopt"),
         ({"textures": [{"extensions": {"KHR_texture_basisu": {"source": 0}}}]}, "KTX2"),
+        ({"asset": {"version": "1.0"}}, "version 2"),
+        ({"nodes": [{"mesh": 0, "children": [0]}]}, "above itself"),
     ],
 )
 def test_what_is_not_read_is_refused_by_name(tmp_path, change, word):
@@ -210,7 +211,10 @@ def test_what_is_not_read_is_refused_by_name(tmp_path, change, word):
     writer.document |= change
     primitive = {
         "attributes": {"POSITION": writer.accessor(SQUARE)}, "indices": writer.accessor(FACES),
+        "material": 0,
     }  # fmt: skip
+    base = {"baseColorTexture": {"index": 0}} if "textures" in change else {}
+    writer.document["materials"] = [{"pbrMetallicRoughness": base}]
     with pytest.raises(DataFormatError, match=f"(?i){word}"):
         decode(writer.save(tmp_path / "a.gltf", primitive), name="a.gltf")
 
@@ -222,12 +226,6 @@ def test_images_with_percent_encoded_names(tmp_path):
     writer.document["images"] = [{"uri": "a%20b.png"}]
     mesh = decode(writer.save(tmp_path / "a.gltf", primitive), name="a")
     assert mesh.texture is not None
-
-
-def test_plain_gltf_leaves_plain_files_alone(tmp_path):
-    writer = Writer()
-    path = writer.save(tmp_path / "a.gltf", textured(writer, UV))
-    assert plain_gltf(path.read_bytes(), lambda name: b"") is None
 
 
 POINTS = "property float x\nproperty float y\nproperty float z\n"

