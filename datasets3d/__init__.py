@@ -1,20 +1,11 @@
 """Data sets of 3D objects whose transformations are known.
 
-Names that work on tensors are imported when they are first used: the worker processes of a build
-render and write files, and loading torch there would cost each of them seconds and memory.
+Names are imported when they are first used: the worker processes of a build render and write
+files, and loading torch, or readers of files that are not there, would cost each of them seconds.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
-
-from datasets3d.meshes import ArticulatedMeshes, JointLaw, MeshFolder, ProceduralMeshes
-from datasets3d.pairs.articulated_views import ArticulatedViews
-from datasets3d.pairs.threediebench import ThreeDIEBench
-from datasets3d.views.build import BuildReport, build
-from datasets3d.views.config import BuildConfig
-from datasets3d.views.estimate import BuildEstimate, estimate
-from datasets3d.views.latents import ViewLaw
-from datasets3d.views.verify import verify
 
 if TYPE_CHECKING:
     from datasets3d.bodies.body import Body
@@ -34,6 +25,9 @@ if TYPE_CHECKING:
     from datasets3d.digits.idx import read_mnist
     from datasets3d.digits.laws import AffNistLaw, RotationLaw, TruncatedHaarLaw, WideAffineLaw
     from datasets3d.digits.transformed import TransformedDigits, transformed_digits
+    from datasets3d.meshes.articulated import ArticulatedMeshes, JointLaw
+    from datasets3d.meshes.folder import MeshFolder
+    from datasets3d.meshes.procedural import ProceduralMeshes
     from datasets3d.molecules.files import read_isolated_atoms, read_molecules, read_rmd17, read_xyz
     from datasets3d.molecules.graphs import MolecularGraph, MoleculeGraphs
     from datasets3d.molecules.molecules import Molecules
@@ -42,45 +36,68 @@ if TYPE_CHECKING:
     from datasets3d.motion.skeleton import Skeleton
     from datasets3d.motion.windows import MotionWindows, motion_windows
     from datasets3d.pairs.articulated_pairs import ArticulatedPairs
+    from datasets3d.pairs.articulated_views import ArticulatedViews
     from datasets3d.pairs.cloud_pairs import PointPairs
     from datasets3d.pairs.elements import ElementConvention
     from datasets3d.pairs.piece_pairs import PiecePairs
     from datasets3d.pairs.shape_pairs import ShapePairs
+    from datasets3d.pairs.threediebench import ThreeDIEBench
     from datasets3d.pairs.view_pairs import TransformPairs
     from datasets3d.rooms.room import Room, make_rooms
     from datasets3d.rooms.room_clouds import room_clouds, scan_room
     from datasets3d.rooms.scanned_scenes import read_dynlab, read_multibody
+    from datasets3d.views.build import BuildReport, build
+    from datasets3d.views.config import BuildConfig
+    from datasets3d.views.engines import Limits
+    from datasets3d.views.estimate import BuildEstimate, estimate
+    from datasets3d.views.latents import ViewLaw
+    from datasets3d.views.upkeep.repair import RepairReport, repair
+    from datasets3d.views.upkeep.verify import verify
 
-_MODULES_WITH_TENSORS = {
+_MODULES = {
     "AffNistLaw": "digits.laws",
     "ArticulatedClouds": "clouds.articulated_clouds",
+    "ArticulatedMeshes": "meshes.articulated",
     "ArticulatedPairs": "pairs.articulated_pairs",
+    "ArticulatedViews": "pairs.articulated_views",
     "Body": "bodies.body",
+    "BuildConfig": "views.config",
+    "BuildEstimate": "views.estimate",
+    "BuildReport": "views.build",
     "DigitPairs": "digits.digit_pairs",
     "Digits": "digits.digits",
     "ElementConvention": "pairs.elements",
     "HomographyLaw": "digits.homography",
+    "JointLaw": "meshes.articulated",
     "LabelledClouds": "clouds.labelled_clouds",
+    "Limits": "views.engines",
+    "MeshFolder": "meshes.folder",
     "MolecularGraph": "molecules.graphs",
     "MoleculeGraphs": "molecules.graphs",
     "Molecules": "molecules.molecules",
-    "RecordedMotion": "motion.motion",
     "MotionWindows": "motion.windows",
     "PieceClouds": "clouds.piece_clouds",
     "PiecePairs": "pairs.piece_pairs",
     "PointClouds": "clouds.surface_points",
     "PointPairs": "pairs.cloud_pairs",
+    "ProceduralMeshes": "meshes.procedural",
+    "RecordedMotion": "motion.motion",
     "Registrations": "bodies.registrations",
+    "RepairReport": "views.upkeep.repair",
     "Room": "rooms.room",
     "RotationLaw": "digits.laws",
     "ShapePairs": "pairs.shape_pairs",
     "Skeleton": "motion.skeleton",
+    "ThreeDIEBench": "pairs.threediebench",
     "TransformPairs": "pairs.view_pairs",
     "TransformedClouds": "clouds.transformed_clouds",
     "TransformedDigits": "digits.transformed",
     "TruncatedHaarLaw": "digits.laws",
+    "ViewLaw": "views.latents",
     "WideAffineLaw": "digits.laws",
     "body_clouds": "bodies.body_clouds",
+    "build": "views.build",
+    "estimate": "views.estimate",
     "make_rooms": "rooms.room",
     "motion_windows": "motion.windows",
     "read_affnist": "digits.affnist",
@@ -93,6 +110,7 @@ _MODULES_WITH_TENSORS = {
     "read_multibody": "rooms.scanned_scenes",
     "read_rmd17": "molecules.files",
     "read_xyz": "molecules.files",
+    "repair": "views.upkeep.repair",
     "room_clouds": "rooms.room_clouds",
     "scan_room": "rooms.room_clouds",
     "split_frames": "bodies.splits",
@@ -100,6 +118,7 @@ _MODULES_WITH_TENSORS = {
     "synthetic_subjects": "bodies.subjects",
     "transformed_clouds": "clouds.transformed_clouds",
     "transformed_digits": "digits.transformed",
+    "verify": "views.upkeep.verify",
 }
 
 __all__ = [
@@ -118,6 +137,7 @@ __all__ = [
     "HomographyLaw",
     "JointLaw",
     "LabelledClouds",
+    "Limits",
     "MeshFolder",
     "MolecularGraph",
     "MoleculeGraphs",
@@ -130,6 +150,7 @@ __all__ = [
     "ProceduralMeshes",
     "RecordedMotion",
     "Registrations",
+    "RepairReport",
     "Room",
     "RotationLaw",
     "ShapePairs",
@@ -156,6 +177,7 @@ __all__ = [
     "read_multibody",
     "read_rmd17",
     "read_xyz",
+    "repair",
     "room_clouds",
     "scan_room",
     "split_frames",
@@ -168,7 +190,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    module = _MODULES_WITH_TENSORS.get(name)
+    module = _MODULES.get(name)
     if module is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(import_module(f"{__name__}.{module}"), name)

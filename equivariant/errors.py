@@ -12,6 +12,7 @@ They are raised once, at the public door.
 
 from __future__ import annotations
 
+import errno
 from typing import Any
 
 
@@ -54,7 +55,7 @@ class DataFormatError(EquivariantError):
 
 
 class StorageError(EquivariantError, OSError):
-    """A file cannot be written: the disk is full, or a quota used up. What was there is whole."""
+    """A file cannot be written: the disk is full, or the place read-only. The old one is whole."""
 
     @classmethod
     def of(cls, error: OSError, path: object) -> StorageError:
@@ -64,11 +65,13 @@ class StorageError(EquivariantError, OSError):
             error: What the system said.
             path: The file.
         """
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        what = "free some space" if full else "choose another place, or let this one be written to,"
         found = cls(
-            expected="room to write",
+            expected="room to write" if full else "a place that can be written to",
             got=f"{type(error).__name__}: {error}",
             argument=str(path),
-            advice="Nothing that was there is damaged: free some space and run the same again.",
+            advice=f"Nothing that was there is damaged: {what} and run the same again.",
         )
         found.errno = error.errno
         return found

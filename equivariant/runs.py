@@ -107,8 +107,13 @@ def write_json(path: Path, value: Any) -> None:
 
     JSON knows no infinite number and no NaN: they are written as null.
     """
+    write_atomically(path, json_bytes(value))
+
+
+def json_bytes(value: Any) -> bytes:
+    """What :func:`write_json` writes."""
     text = json.dumps(_plain(value), indent=2, sort_keys=True, allow_nan=False)
-    write_atomically(path, (text + "\n").encode())
+    return (text + "\n").encode()
 
 
 def read_json(path: Path) -> Any:
@@ -119,7 +124,7 @@ def read_json(path: Path) -> Any:
     """
     try:
         return json.loads(path.read_text())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataFormatError(
             expected="a readable JSON file",
             got=f"{type(error).__name__}: {error}",

@@ -42,3 +42,21 @@ class Renderer(ABC):
     @abstractmethod
     def render_rgb(self, scene: Scene, size_px: int) -> NDArray[np.uint8]:
         """Only the picture, without the time for the other passes."""
+
+    def render_rgb_and_mask(
+        self, scene: Scene, size_px: int
+    ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+        """The picture of :meth:`render_rgb`, and where the object is.
+
+        Args:
+            scene: What to show.
+            size_px: Side of the image, at least 1.
+
+        Returns:
+            sRGB, shape (size, size, 3), uint8; the mask of :meth:`render`, shape (size, size).
+
+        Raises:
+            RendererError: A field of the scene is out of its range.
+        """
+        rendering = self.render(scene, size_px)
+        return rendering.rgb, rendering.mask

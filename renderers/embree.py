@@ -135,6 +135,13 @@ class EmbreeRenderer(Renderer):
         image, _, _ = self._picture(scene, size_px)
         return image
 
+    def render_rgb_and_mask(
+        self, scene: Scene, size_px: int
+    ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+        """The picture of :meth:`render_rgb`, and where the object is, in the same time."""
+        image, first, _ = self._picture(scene, size_px)
+        return image, (first.kind == OBJECT).reshape(size_px, size_px)
+
     def render(self, scene: Scene, size_px: int) -> Rendering:
         """Render one square image with all its passes.
 

@@ -101,6 +101,14 @@ class PyrenderRenderer(Renderer):
         stage = self._arrange(scene, size_px)
         return self._draw(stage, scene, 0.0)
 
+    def render_rgb_and_mask(
+        self, scene: Scene, size_px: int
+    ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+        """The picture of :meth:`render_rgb`, and where the object is; no other passes."""
+        stage = self._arrange(scene, size_px)
+        rgb = self._draw(stage, scene, 0.0)
+        return rgb, self._segment(stage, 0)[0][..., 0] == OBJECT_NUMBER
+
     def render(self, scene: Scene, size_px: int) -> Rendering:
         """Render one square image with all its passes.
 

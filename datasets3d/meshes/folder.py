@@ -92,6 +92,13 @@ class MeshFolder(MeshSource):
         """Files and folders that are not read, from the folder; see :func:`layouts.ignored`."""
         return ignored(self._root, self.entries())
 
+    def fingerprint(self, entry: MeshEntry) -> str:
+        """Digest of a mesh file and of those that it refers to: materials, textures, buffers."""
+        try:
+            return content_key(self._root / entry.path, {})
+        except OSError:
+            return ""  # loading says what is wrong with the file
+
     def describe(self) -> dict[str, str | int | float | bool]:
         """Settings and a digest of the listing (names, splits and files, not their contents)."""
         listing = "\n".join(

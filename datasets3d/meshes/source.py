@@ -62,6 +62,16 @@ class MeshSource(ABC):
         """What lies where the objects come from and is none of them; empty where all are made."""
         return []
 
+    def fingerprint(self, entry: MeshEntry) -> str:
+        """Digest of the contents of all files that an object is made from.
+
+        A build notes it, and refuses to go on with files that have changed meanwhile.
+
+        Returns:
+            Hexadecimal digits; empty where the settings of :meth:`describe` say it all.
+        """
+        return ""
+
 
 class NumberedMeshes(MeshSource):
     """Objects that are made, not read: instances 0, 1, ... of each of some classes.

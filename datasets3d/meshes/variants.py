@@ -95,6 +95,12 @@ class Variants(MeshSource):
         warn(self._last[2], original.path)
         return mesh if k == 0 else self._vary(mesh, original, k)
 
+    def fingerprint(self, entry: MeshEntry) -> str:
+        """The original's."""
+        found = re.fullmatch(r"(.+)-v\d{2,}", entry.object_id)
+        name = entry.object_id if found is None else found[1]
+        return self._source.fingerprint(dataclasses.replace(entry, object_id=name))
+
     def describe(self) -> dict[str, str | int | float | bool]:
         """Settings, and the source's under names that start with ``original_``."""
         return {

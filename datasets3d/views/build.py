@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,17 +11,24 @@ from tqdm import tqdm
 
 from datasets3d.meshes.source import MeshEntry, MeshSource
 from datasets3d.views.config import BuildConfig
-from datasets3d.views.engines import Engine, check_workers, run_in_processes, run_tasks
-from datasets3d.views.index import write_index
-from datasets3d.views.plan import key_of, note_plan, objects_of
+from datasets3d.views.engines import Engine, Limits, check_workers, run_tasks
+from datasets3d.views.index import remarks_on, write_index
+from datasets3d.views.object_notes import Note, read_notes, remove_notes
+from datasets3d.views.plan import check_shard, key_of, note_plan, objects_of
 from datasets3d.views.schema import MANIFEST, PLAN, Manifest
-from datasets3d.views.storage import folder_lock, remove_partial, warnings_of
-from datasets3d.views.work import Outcome, Task, check_renderer, render_task
-from equivariant.errors import ConventionError
+from datasets3d.views.storage import folder_lock, remove_partial, warnings_of, writing
+from datasets3d.views.upkeep.growth import begin_to_grow, check_meshes, grows, known_notes
+from datasets3d.views.work import (
+    Outcome,
+    RenderObject,
+    Wanted,
+    check_renderer,
+    is_whole,
+    left_to_render,
+)
 from equivariant.runs import read_json
 
-IMAGES_PER_TASK = 64
-CRASHED = "its process died while it was rendered: crashed, killed, or out of memory"
+IMAGES_PER_CHUNK = 64
 
 
 @dataclass(frozen=True)
@@ -37,6 +44,8 @@ class BuildReport:
         seconds: Wall time of this call.
         warnings: What of each complete object is not shown as its file says, by the same names.
         ignored: Files and folders beside the meshes that were not read; none named of a shard.
+        remarks: What whoever uses the set should know: an empty split, meshes in both splits,
+            views that the frame cuts off. Not of shards.
     """
 
     path: Path
@@ -47,6 +56,7 @@ class BuildReport:
     seconds: float
     warnings: dict[str, list[str]] = field(default_factory=dict)
     ignored: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
 
 
 def build(
@@ -58,6 +68,8 @@ def build(
     engine: Engine = "local",
     shard: int = 0,
     num_shards: int = 1,
+    add: bool = False,
+    limits: Limits | None = None,
     progress: bool = True,
 ) -> BuildReport:
     """Render every object of a source and write a data set.
@@ -65,7 +77,8 @@ def build(
     A build that was killed goes on where it stopped when it is called again, and ends with
     byte for byte the files of one that was not; so do builds with other numbers of workers.
     An object that cannot be loaded or rendered is set aside, listed with its reason in the
-    manifest, and the rest is rendered; calling again tries it again.
+    manifest, and the rest is rendered; calling again tries it again. So is one with a view that
+    does not show it. Mesh files that were changed since their objects were rendered are refused.
 
     A second build of the folder waits until the first one ends, and goes on with what is left;
     shards run beside one another, and the last call without shards waits for them.
@@ -78,21 +91,27 @@ def build(
         source: Objects.
         out: Folder; made if missing. One that holds another build is refused.
         config: What and how.
-        workers: Processes; None takes every core. 1 renders in this process, where a crash of
-            compiled code is not survived.
+        workers: Processes; None takes every core. 1 without limits renders in this process,
+            where a crash of compiled code is not survived.
         engine: "local", or "ray" (extra ``ray``).
         shard: Which share of the objects this call renders, from 0: for job arrays that fill one
             folder together. Lists and manifest are written by a last call without shards.
         num_shards: Number of shares.
+        add: Let a set that is there grow to more objects or views: what is there stays, and the
+            bytes are those of a set that was built at once. Without it such a call is refused.
+        limits: Time and memory that each object may take; one that takes more is set aside.
         progress: Show a bar with rate and time left, on stderr.
 
     Raises:
         DataFormatError: The source is missing or empty, or no object could be rendered.
         ConventionError: The folder holds a build with other settings, and says which differ; an
-            argument is out of its range; or the renderer makes no masks of parts.
+            argument is out of its range; the renderer makes no masks of parts; or mesh files
+            have changed since they were rendered.
         MissingExtraError: Ray is asked for and not installed.
         RendererError: The renderer is unknown, or a package or library it needs is missing.
-        StorageError: The folder cannot be made, or something else has its name.
+        StorageError: The folder cannot be made or written to, something else has its name, or
+            the disk is full; the same call goes on.
+        EquivariantError: No worker process can start, or the Ray cluster is gone.
 
     Example:
         >>> import tempfile
@@ -106,108 +125,113 @@ def build(
     started = time.monotonic()
     config, root = config or BuildConfig(), Path(out)
     workers = check_workers(workers)
-    if not 0 <= shard < num_shards:
-        raise ConventionError(
-            expected="0 <= shard < num_shards", got=f"{shard} of {num_shards}", argument="shard",
-            advice="Number the jobs of an array from 0.",
-        )  # fmt: skip
+    check_shard(shard, num_shards)
     if engine == "local":
         check_renderer(config, source)
     entries = objects_of(source, config)
-    with folder_lock(root, shared=num_shards > 1, progress=progress):
+    if add and grows(source, root, config, entries):
+        with folder_lock(root, shared=False, progress=progress), writing(root):
+            begin_to_grow(source, root, config, objects=len(entries))
+    with folder_lock(root, shared=num_shards > 1, progress=progress), writing(root):
         note_plan(source, root, config, objects=len(entries))
+        own = [entry for index, entry in enumerate(entries) if index % num_shards == shard]
         ignored = source.ignored() if num_shards == 1 else []
-        done = _fill(
-            source, root, config, entries, ignored=ignored, workers=workers, engine=engine,
-            shard=shard, num_shards=num_shards, progress=progress,
-        )  # fmt: skip
+        call = _Call(source, root, config, entries, own, num_shards == 1, ignored)
+        call.render(workers=workers, engine=engine, limits=limits, progress=progress)
+        remarks = call.finish() if num_shards == 1 else []
     complete = [key for key in map(key_of, entries) if (root / key).is_dir()]
     return BuildReport(
         path=root,
         objects=len(complete),
         images=len(complete) * config.views,
-        rendered=len(done.rendered) * config.views,
-        failed=done.failed,
+        rendered=call.images,
+        failed=call.failed,
         seconds=time.monotonic() - started,
         warnings={key: notes for key in complete if (notes := warnings_of(root / key))},
         ignored=ignored,
+        remarks=remarks,
     )
 
 
 @dataclass
-class _Done:
-    """What one call did: digests of what it rendered, reasons of what it set aside, by key."""
+class _Call:
+    """One call of a build: what it finds, what it renders, what it sets aside.
 
-    rendered: dict[str, str] = field(default_factory=dict)
+    Args:
+        source: Where the objects come from.
+        root: The data set's folder.
+        config: What and how.
+        entries: All objects.
+        own: Those of this call.
+        whole: Whether these are all.
+        ignored: What lies beside the meshes.
+    """
+
+    source: MeshSource
+    root: Path
+    config: BuildConfig
+    entries: Sequence[MeshEntry]
+    own: Sequence[MeshEntry]
+    whole: bool
+    ignored: Sequence[str]
+    known: dict[str, Note] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
+    images: int = 0
+    finished: bool = False
 
+    def render(
+        self, *, workers: int, engine: Engine, limits: Limits | None, progress: bool
+    ) -> None:
+        """Render what is not there yet."""
+        self.finished = (self.root / MANIFEST).is_file()
+        self.known = known_notes(self.root)
+        there = [entry for entry in self.own if (self.root / key_of(entry)).is_dir()]
+        check_meshes(self.source, self.root, there, self.known)
+        if self.whole:
+            remove_partial(self.root)
+        wanted = list(left_to_render(self.root, self.config, self.own, self.known))
+        self.finished &= not wanted
+        views = self.config.views
+        with tqdm(
+            total=len(self.own) * views, initial=(len(self.own) - len(wanted)) * views,
+            unit="img", smoothing=0.05, disable=not progress, desc="rendering",
+        ) as bar:  # fmt: skip
+            for outcome in run_tasks(
+                RenderObject(self.source, self.root, self.config), wanted, workers=workers,
+                engine=engine, limits=limits, chunk=max(1, IMAGES_PER_CHUNK // views),
+                lost=self._lost,
+            ):  # fmt: skip
+                self._note(outcome)
+                bar.update(views)
 
-def _fill(
-    source: MeshSource,
-    root: Path,
-    config: BuildConfig,
-    entries: list[MeshEntry],
-    *,
-    ignored: list[str],
-    workers: int,
-    engine: Engine,
-    shard: int,
-    num_shards: int,
-    progress: bool,
-) -> _Done:
-    """Render what is not there yet, and write lists and manifest where this is the whole."""
-    own = [entry for index, entry in enumerate(entries) if index % num_shards == shard]
-    unfinished = [entry for entry in own if not (root / key_of(entry)).is_dir()]
-    done = _Done()
-    finished = (root / MANIFEST).is_file()
-    if num_shards == 1:
-        remove_partial(root)
-    with tqdm(
-        total=len(own) * config.views, initial=(len(own) - len(unfinished)) * config.views,
-        unit="img", smoothing=0.05, disable=not progress, desc="rendering",
-    ) as bar:  # fmt: skip
-        for outcome in _render(source, root, config, unfinished, workers=workers, engine=engine):
-            if outcome.reason is None:
-                done.rendered[outcome.key] = outcome.digest
-            else:
-                done.failed[outcome.key] = outcome.reason
-            bar.update(config.views)
-    if num_shards == 1 and (unfinished or not finished):
-        remove_partial(root)  # again: a killed build's workers may have outlived it for a moment
-        known = Manifest.read(root).digests if finished else {}
-        write_index(
-            root, config, read_json(root / PLAN), entries=entries,
-            digests={**known, **done.rendered}, failed=dict(sorted(done.failed.items())),
-            ignored=ignored,
-        )  # fmt: skip
-    return done
+    def finish(self) -> list[str]:
+        """Write lists and manifest where something is new; remarks on the whole set."""
+        cut = sum(note.cut for note in self.known.values())
+        if self.finished:
+            manifest = Manifest.read(self.root)
+        else:
+            remove_partial(self.root)  # again: a killed build's workers may have outlived it
+            manifest = write_index(
+                self.root, self.config, read_json(self.root / PLAN), entries=self.entries,
+                notes=self.known, failed=dict(sorted(self.failed.items())),
+                ignored=self.ignored,
+            )  # fmt: skip
+        remove_notes(self.root)
+        reach = [f"in {cut} views the object reaches the border of the picture"] if cut else []
+        return remarks_on(manifest) + reach
 
+    def _note(self, outcome: Outcome) -> None:
+        if outcome.note is None:
+            self.known.pop(outcome.key, None)
+            self.failed[outcome.key] = outcome.reason or ""
+        else:
+            self.known[outcome.key] = outcome.note
+            self.images += outcome.rendered
 
-def _render(
-    source: MeshSource,
-    root: Path,
-    config: BuildConfig,
-    unfinished: Sequence[MeshEntry],
-    *,
-    workers: int,
-    engine: Engine,
-) -> Iterator[Outcome]:
-    """Outcomes of all objects. Those whose process died get one of their own, one by one."""
-    step = max(1, IMAGES_PER_TASK // config.views)
-    starts = range(0, len(unfinished), step)
-    tasks = [
-        Task(source, root, config, tuple(unfinished[start : start + step])) for start in starts
-    ]
-    suspects: list[Task] = []
-
-    def suspect(task: Task) -> list[Outcome]:
-        suspects.extend(Task(source, root, config, (entry,)) for entry in task.entries)
-        return []
-
-    def give_up(task: Task) -> list[Outcome]:
-        return [Outcome(key_of(entry), "", CRASHED) for entry in task.entries]
-
-    for outcomes in run_tasks(render_task, tasks, workers=workers, engine=engine, died=suspect):
-        yield from outcomes
-    for outcomes in run_in_processes(render_task, suspects, workers=1, ahead=0, died=give_up):
-        yield from outcomes
+    def _lost(self, wanted: Wanted, reason: str) -> Outcome:
+        """What to do without an object whose process ended: unless it had been written before."""
+        key = key_of(wanted.entry)
+        note = read_notes(self.root).get(key)
+        if note is not None and is_whole(self.root / key, note, self.config.views):
+            return Outcome(key, note, None, self.config.views)
+        return Outcome(key, None, reason)

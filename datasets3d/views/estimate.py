@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -11,8 +12,11 @@ from datasets3d.meshes.formats.mesh_warning import collected
 from datasets3d.meshes.source import MeshEntry, MeshSource
 from datasets3d.views.config import BuildConfig
 from datasets3d.views.engines import check_workers
+from datasets3d.views.engines.processes import seconds_to_start
+from datasets3d.views.plan import differences, key_of, objects_of, refused, settings
 from datasets3d.views.storage import view_files
-from datasets3d.views.work import reason_of, render_object
+from datasets3d.views.upkeep.growth import check_meshes, grows, known_notes
+from datasets3d.views.work import left_to_render, reason_of, render_object, views_kept
 from equivariant.errors import ConventionError, DataFormatError
 from renderers import RendererUnavailableError
 
@@ -22,9 +26,9 @@ class BuildEstimate:
     """What a build would take.
 
     Args:
-        objects: Objects to render.
+        objects: Objects to render, or to add views to.
         images: Images to render.
-        seconds: Expected wall time with the workers asked for.
+        seconds: Expected wall time with the workers asked for, their start-up included.
         bytes: Expected size of all files; what a file system adds per file is not counted.
     """
 
@@ -39,6 +43,8 @@ def estimate(
     *,
     config: BuildConfig,
     workers: int | None = None,
+    out: Path | str | None = None,
+    add: bool = False,
     objects: int = 8,
     views: int = 8,
 ) -> BuildEstimate:
@@ -48,13 +54,16 @@ def estimate(
         source: Objects.
         config: What and how.
         workers: Processes; None takes every core.
+        out: The data set's folder, where only what is left is to be told; None tells all.
+        add: Whether the set that is there shall grow, as in :func:`build`.
         objects: How many are tried, evenly spread; objects that fail are left out.
         views: Views of each that are tried, at most ``config.views``.
 
     Raises:
         DataFormatError: The source is missing or empty, or none of the objects tried can be
             rendered.
-        ConventionError: A number of workers, objects or views is below 1.
+        ConventionError: A number of workers, objects or views is below 1; or the folder holds a
+            build with other settings, as in :func:`build`.
         RendererUnavailableError: A package or library that the renderer needs is missing.
     """
     if objects < 1 or views < 1:
@@ -62,7 +71,10 @@ def estimate(
             expected="at least 1 object and 1 view to try", got=f"{objects} and {views}",
             argument="objects", advice="Leave them out for the defaults.",
         )  # fmt: skip
-    entries, workers = source.entries(), check_workers(workers)
+    workers = check_workers(workers)
+    entries, left = _left(source, config, None if out is None else Path(out), add=add)
+    if not left:
+        return BuildEstimate(objects=0, images=0, seconds=0.0, bytes=0)
     places = np.unique(np.linspace(0, len(entries) - 1, objects).astype(int))
     views = min(views, config.views)
     trials, reason = [], ""
@@ -81,14 +93,53 @@ def estimate(
             advice="Check the meshes and the settings.",
         )  # fmt: skip
     seconds_per_object, seconds_per_image, size = np.median(trials[1:] or trials, axis=0)
-    images = len(entries) * config.views
-    seconds = len(entries) * seconds_per_object + images * seconds_per_image
+    images = sum(left)
+    seconds = float(len(entries) * seconds_per_object + images * seconds_per_image) / workers
+    if workers > 1:
+        seconds += seconds_to_start(TryObject(source, config), entries[places[0]])
     return BuildEstimate(
-        objects=len(entries),
-        images=images,
-        seconds=float(seconds) / workers,
-        bytes=int(size * images),
+        objects=len(entries), images=images, seconds=seconds, bytes=int(size * images)
     )
+
+
+def _left(
+    source: MeshSource, config: BuildConfig, root: Path | None, *, add: bool
+) -> tuple[list[MeshEntry], list[int]]:
+    """Objects to be rendered, and how many views of each."""
+    entries = objects_of(source, config)
+    if root is None or not root.is_dir():
+        return entries, [config.views] * len(entries)
+    if not (add and grows(source, root, config, entries)):
+        differ = differences(root, settings(source, config, len(entries)))
+        if differ:
+            raise refused(root, differ)
+    known = known_notes(root)
+    there = [entry for entry in entries if (root / key_of(entry)).is_dir()]
+    check_meshes(source, root, there, known)
+    wanted = list(left_to_render(root, config, entries, known))
+    return [w.entry for w in wanted], [config.views - views_kept(root, w) for w in wanted]
+
+
+@dataclass(frozen=True)
+class TryObject:
+    """A task that renders the first view of an object and writes nothing.
+
+    Args:
+        source: Where it comes from.
+        config: What and how.
+    """
+
+    source: MeshSource
+    config: BuildConfig
+
+    def __call__(self, entry: MeshEntry) -> str:
+        """Returns why it failed; empty where it did not."""
+        try:
+            with collected():
+                render_object(self.source, entry, self.config, views=1)
+        except Exception as error:  # as in a build, where it would be set aside
+            return reason_of(error, entry)
+        return ""
 
 
 def _try(

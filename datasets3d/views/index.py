@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from datasets3d.meshes.source import MeshEntry
 from datasets3d.pairs.fixed_pairs import FIXED_PAIRS_PER_OBJECT, draw_fixed_pairs
 from datasets3d.views.config import BuildConfig
 from datasets3d.views.contact_sheet import contact_sheet
+from datasets3d.views.object_notes import Note
 from datasets3d.views.parts import columns_of, conventions_of
 from datasets3d.views.plan import key_of
 from datasets3d.views.schema import (
@@ -20,11 +21,12 @@ from datasets3d.views.schema import (
     CONVENTIONS,
     FIXED_PAIRS,
     FORMAT_VERSION,
+    PLAN,
     SHEET,
     Manifest,
 )
 from datasets3d.views.splits import split_of
-from datasets3d.views.storage import digest, file_digest, warnings_of, write_array
+from datasets3d.views.storage import digest, file_digest, npy_bytes, warnings_of
 from equivariant.errors import DataFormatError
 from equivariant.runs import write_atomically
 
@@ -37,10 +39,10 @@ def write_index(
     plan: dict[str, Any],
     *,
     entries: Sequence[MeshEntry],
-    digests: dict[str, str],
+    notes: Mapping[str, Note],
     failed: dict[str, str],
     ignored: Sequence[str] = (),
-) -> None:
+) -> Manifest:
     """Write everything that belongs to the data set as a whole.
 
     Args:
@@ -48,9 +50,12 @@ def write_index(
         config: Settings of the build.
         plan: What the plan file says.
         entries: All objects, sorted.
-        digests: Checksums that are known; the others are computed.
+        notes: What is known of objects; checksums of the others are computed.
         failed: Reasons of the objects set aside.
         ignored: Files and folders beside the meshes that were not read.
+
+    Returns:
+        The manifest, as it was written.
 
     Raises:
         DataFormatError: No object is there.
@@ -69,14 +74,11 @@ def write_index(
             entry, val_fraction=config.val_fraction, seed=config.seed, by=config.split_by
         )
         splits[key_of(entry)] = split
-    labels = sorted({entry.label for entry in complete})
-    names = _write_lists(root, config, splits, labels)
-    sheet = contact_sheet(
-        root, list(splits), views=config.views, channel_order=config.channel_order
-    )
-    write_atomically(root / SHEET, sheet)
+    files = list_files(root, config, splits)
+    for name, content in files.items():
+        write_atomically(root / name, content)
     ranges = zip(COLUMNS, config.law.ranges(), strict=True)
-    Manifest(
+    manifest = Manifest(
         format_version=FORMAT_VERSION,
         config=plan["config"],
         source=plan["source"],
@@ -86,33 +88,69 @@ def write_index(
             *({**asdict(column), "range": list(span)} for column, span in ranges),
             *columns_of(plan["source"]),
         ],
-        labels=labels,
+        labels=labels_of(splits),
         splits=splits,
-        digests={key: digests.get(key) or digest(root / key) for key in splits},
+        digests={key: notes[key].digest if key in notes else digest(root / key) for key in splits},
         failed=failed,
-        files={name: file_digest(root / name) for name in [*names, SHEET]},
-        warnings={key: notes for key in splits if (notes := warnings_of(root / key))},
+        files={name: file_digest(root / name) for name in (PLAN, *files)},
+        warnings={key: said for key in splits if (said := warnings_of(root / key))},
         ignored={"count": len(ignored), "first": list(ignored[:IGNORED_NAMED])} if ignored else {},
-    ).write(root)
+        law=plan.get("law", {}),
+        meshes={key: notes[key].mesh for key in splits if key in notes and notes[key].mesh},
+    )
+    manifest.write(root)
+    return manifest
 
 
-def _write_lists(
-    root: Path, config: BuildConfig, splits: dict[str, str], labels: list[str]
-) -> list[str]:
-    """Write the lists of both splits and the fixed pairs; returns the files' names."""
-    rank = {label: index for index, label in enumerate(labels)}
-    names = []
+def labels_of(splits: Mapping[str, str]) -> list[str]:
+    """Names of the classes of some objects, sorted."""
+    return sorted({key.split("/")[0] for key in splits})
+
+
+def list_files(root: Path, config: BuildConfig, splits: Mapping[str, str]) -> dict[str, bytes]:
+    """Lists of both splits, fixed pairs and contact sheet, by name; the same splits and views
+    give the same bytes.
+
+    Args:
+        root: The data set's folder, with the folders of all objects.
+        config: Settings of the build.
+        splits: "train" or "val" of each object.
+    """
+    rank = {label: index for index, label in enumerate(labels_of(splits))}
+    files = {}
     for split in ("train", "val"):
         keys = [key for key in splits if splits[key] == split]
         numbers = np.array([rank[key.split("/")[0]] for key in keys], dtype=np.int64)
         rows = np.array([f"/{key}/" for key in keys], dtype=np.str_)
-        write_array(root / f"{split}_images.npy", rows)
-        write_array(root / f"{split}_labels.npy", numbers)
-        names += [f"{split}_images.npy", f"{split}_labels.npy"]
+        files[f"{split}_images.npy"] = npy_bytes(rows)
+        files[f"{split}_labels.npy"] = npy_bytes(numbers)
         if split == "val" and config.views >= 2:
             pairs = draw_fixed_pairs(
                 keys, views=config.views, pairs_per_object=FIXED_PAIRS_PER_OBJECT, seed=0
             )
-            write_array(root / FIXED_PAIRS, pairs)
-            names.append(FIXED_PAIRS)
-    return names
+            files[FIXED_PAIRS] = npy_bytes(pairs)
+    files[SHEET] = contact_sheet(
+        root, list(splits), views=config.views, channel_order=config.channel_order
+    )
+    return files
+
+
+def remarks_on(manifest: Manifest) -> list[str]:
+    """What whoever uses a data set should know of it as a whole, one sentence each."""
+    remarks = [
+        f"the {split} split is empty"
+        for split in ("train", "val")
+        if split not in manifest.splits.values()
+    ]
+    same: dict[str, dict[str, str]] = {}
+    for key, mesh in manifest.meshes.items():
+        same.setdefault(mesh, {}).setdefault(manifest.splits[key], key)
+    both = [sides for sides in same.values() if len(sides) == 2]
+    if both:
+        first = both[0]
+        remarks.append(
+            f"{len(both)} meshes are in both splits, the same files under other names: "
+            f"{first['train']} (train) and {first['val']} (val)"
+            f"{', for one' if len(both) > 1 else ''}"
+        )
+    return remarks

@@ -21,6 +21,7 @@ from equivariant.errors import ConventionError, DataFormatError
 from equivariant.runs import read_json, write_json
 
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")
+_OF_LISTS = ("instances", "classes", "objects", "listing_sha256", "count")
 _PIXEL_PACKAGES = ("embreex", "numba", "numpy", "pillow", "pyrender2", "scipy", "simplejpeg")
 
 
@@ -42,6 +43,19 @@ def objects_of(source: MeshSource, config: BuildConfig) -> list[MeshEntry]:
     return entries
 
 
+def check_shard(shard: int, num_shards: int) -> None:
+    """Refuse a share that is none.
+
+    Raises:
+        ConventionError: Not 0 <= shard < num_shards.
+    """
+    if not 0 <= shard < num_shards:
+        raise ConventionError(
+            expected="0 <= shard < num_shards", got=f"{shard} of {num_shards}", argument="shard",
+            advice="Number the jobs of an array from 0.",
+        )  # fmt: skip
+
+
 def note_plan(source: MeshSource, root: Path, config: BuildConfig, *, objects: int) -> None:
     """Write the settings of a build into its folder, or compare them with those noted there.
 
@@ -50,30 +64,69 @@ def note_plan(source: MeshSource, root: Path, config: BuildConfig, *, objects: i
             law or other versions of the packages that make pixels.
     """
     now = settings(source, config, objects)
-    path = root / PLAN
     # Listed before looking for the plan: another shard may be writing it at this moment.
     foreign = [p for p in root.iterdir() if not p.name.startswith((PLAN, f".{PLAN}."))]
-    if path.is_file():
-        before, after = _flat(read_json(path)), _flat(now)
-        differ = sorted(k for k in before.keys() | after.keys() if before.get(k) != after.get(k))
-        if differ:
-            raise ConventionError(
-                expected="the settings the build in this folder was started with",
-                got="; ".join(
-                    f"{k}: {after.get(k)!r} instead of {before.get(k)!r}" for k in differ
-                ),
-                argument=str(root),
-                advice="Choose another folder, or remove this one to start over.",
-            )
-    elif foreign:
+    differ = differences(root, now)
+    if differ is None and foreign:
         raise ConventionError(
             expected="an empty folder, or one with a build",
             got="a folder with other files",
             argument=str(root),
             advice="Choose another folder.",
         )
-    else:
-        write_json(path, now)
+    if differ is None:
+        write_json(root / PLAN, now)
+    elif differ:
+        raise refused(root, differ)
+
+
+def differences(root: Path, now: dict[str, Any]) -> dict[str, tuple[Any, Any]] | None:
+    """Settings before and now, where they differ; None where the folder has no plan.
+
+    Raises:
+        DataFormatError: The plan is damaged; names the file.
+    """
+    path = root / PLAN
+    if not path.is_file():
+        return None
+    return flat_differences(read_json(path), now)
+
+
+def flat_differences(was: Any, now: Any) -> dict[str, tuple[Any, Any]]:
+    """Values of two plans that differ, before and now, by their flat names."""
+    before, after = _flat(was), _flat(now)
+    return {
+        key: (before.get(key), after.get(key))
+        for key in sorted(before.keys() | after.keys())
+        if before.get(key) != after.get(key)
+    }
+
+
+def refused(root: Path, differ: dict[str, tuple[Any, Any]]) -> ConventionError:
+    """The error that names settings which differ from those of the build in a folder."""
+    grows = set(differ) <= {key for key in differ if may_grow(key)}
+    add = "call with add=True (--add) to let it grow, or " if grows else ""
+    return ConventionError(
+        expected="the settings the build in this folder was started with",
+        got="; ".join(f"{key}: {now!r} instead of {was!r}" for key, (was, now) in differ.items()),
+        argument=str(root),
+        advice=f"To keep both, {add}choose another folder; or remove this one to start over.",
+    )
+
+
+def may_grow(key: str) -> bool:
+    """Whether a setting says how many objects or views there are, not what they look like.
+
+    Args:
+        key: Its name in a plan, flat.
+
+    Example:
+        >>> may_grow("config.views"), may_grow("source.original_objects"), may_grow("config.seed")
+        (True, True, False)
+    """
+    room, _, name = key.rpartition(".")
+    name = name.replace("original_", "")
+    return key in ("objects", "config.views") or (room == "source" and name in _OF_LISTS)
 
 
 def settings(source: MeshSource, config: BuildConfig, objects: int) -> dict[str, Any]:

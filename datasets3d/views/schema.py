@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+import hashlib
+import json
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -74,9 +76,12 @@ class Manifest:
         splits: "train" or "val" of each object, by ``<class>/<object id>``.
         digests: Checksum of each object's files.
         failed: Reasons of the objects set aside.
-        files: Checksums of lists and contact sheet.
+        files: Checksums of plan, lists and contact sheet.
         warnings: What of each object is not shown as its file says, by ``<class>/<object id>``.
         ignored: How many files and folders beside the meshes were not read, and the first of them.
+        law: Name and digest of the source of a law that is not ours; empty of one that is.
+        meshes: Digest of the files that each object was made from, where there are any.
+        checksum: Of all the other fields; empty in manifests of earlier versions.
     """
 
     format_version: int
@@ -92,6 +97,9 @@ class Manifest:
     files: dict[str, str]
     warnings: dict[str, list[str]] = field(default_factory=dict)
     ignored: dict[str, Any] = field(default_factory=dict)
+    law: dict[str, str] = field(default_factory=dict)
+    meshes: dict[str, str] = field(default_factory=dict)
+    checksum: str = ""
 
     @staticmethod
     def read(root: Path | str) -> Manifest:
@@ -106,16 +114,38 @@ class Manifest:
         path = Path(root) / MANIFEST
         value = read_json(path)
         version = value.get("format_version") if isinstance(value, dict) else None
-        expected = {field.name for field in fields(Manifest)}
-        if version != FORMAT_VERSION or {*value, "warnings", "ignored"} != expected:
+        known = {field.name for field in fields(Manifest)}
+        if version != FORMAT_VERSION or not known - _LATER <= set(value) <= known:
             raise DataFormatError(
                 expected=f"a manifest of format {FORMAT_VERSION}",
                 got=f"format {version!r}" if version != FORMAT_VERSION else "other fields",
                 argument=str(path),
                 advice="It is damaged or of another version: build the data set again.",
             )
-        return Manifest(**value)
+        found = Manifest(**value)
+        wrong = [f.name for f in fields(Manifest) if type(value.get(f.name)) is not _KINDS[f.name]]
+        if set(wrong) - (_LATER - set(value)) or found.checksum not in ("", found.sum()):
+            raise DataFormatError(
+                expected="a manifest as it was written", got="one that has changed since",
+                argument=str(path),
+                advice="It is damaged: bring it back from a copy, or remove it and build again.",
+            )  # fmt: skip
+        return found
+
+    def sum(self) -> str:
+        """Checksum of all fields but itself, 32 hexadecimal digits."""
+        text = json.dumps(asdict(replace(self, checksum="")), sort_keys=True)
+        return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
     def write(self, root: Path) -> None:
-        """Write it with sorted keys, atomically."""
-        write_json(root / MANIFEST, self)
+        """Write it with its checksum and sorted keys, atomically."""
+        write_json(root / MANIFEST, replace(self, checksum=self.sum()))
+
+
+_LATER = {field.name for field in fields(Manifest) if field.default is not MISSING} | {
+    field.name for field in fields(Manifest) if field.default_factory is not MISSING
+}
+_KINDS = {
+    field.name: {"int": int, "str": str, "list": list, "dict": dict}[str(field.type).split("[")[0]]
+    for field in fields(Manifest)
+}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import json
@@ -10,8 +11,8 @@ import os
 import shutil
 import sys
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -35,6 +36,7 @@ else:
 ChannelOrder = Literal["rgb", "bgr"]
 PARTIAL = ".partial-"
 WARNINGS = "warnings.json"
+_NO_PLACE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 @dataclass(frozen=True)
@@ -46,51 +48,87 @@ class RenderedView:
         latent: Shape (7 or more,), float64.
         parts: Of articulated objects the part that each pixel sees plus 1, shape (size, size),
             uint8; else None.
+        cut: Whether the object reaches the border of the picture.
     """
 
     image: NDArray[np.uint8]
     latent: NDArray[np.float64]
     parts: NDArray[np.uint8] | None = None
+    cut: bool = False
 
 
-def write_object(
-    folder: Path,
-    views: list[RenderedView],
+def object_files(
+    views: Sequence[RenderedView],
     *,
+    first: int = 0,
     quality: int,
     channel_order: ChannelOrder,
     extra: dict[str, bytes] | None = None,
-) -> str:
-    """Write all views of one object and rename the folder into place.
-
-    A folder that exists is therefore complete, however a process may have ended; after a power
-    cut :func:`datasets3d.views.verify` tells. Writing the same views gives the same bytes.
+) -> dict[str, bytes]:
+    """The files of one object, by name; the same views give the same bytes.
 
     Args:
-        folder: ``<root>/<class>/<object id>``. If it is there already, it stays as it is.
         views: In the order of their index.
+        first: Index of the first of them.
         quality: Of the JPEGs, 1 to 100; chroma is not subsampled, since hues are labels.
         channel_order: "rgb" writes true colors; "bgr" exchanges red and blue, as the published
             images probably do.
         extra: Further files of the object, by name.
+    """
+    files: dict[str, bytes] = dict(extra or {})
+    for index, view in enumerate(views, first):
+        files |= view_files(index, view, quality=quality, channel_order=channel_order)
+    return files
 
-    Returns:
-        Digest of the folder, as :func:`digest` gives it.
+
+def write_folder(folder: Path, files: dict[str, bytes], *, replace: bool = False) -> None:
+    """Write all files of one object and rename the folder into place.
+
+    A folder that exists is therefore complete, however a process may have ended; after a power
+    cut :func:`datasets3d.verify` tells.
+
+    Args:
+        folder: ``<root>/<class>/<object id>``.
+        files: By name.
+        replace: Put the folder in the place of one that is there; else that one stays as it is.
+
+    Raises:
+        StorageError: The disk is full, or the place read-only; nothing half-written is left.
     """
     partial = folder.parent / f"{PARTIAL}{uuid.uuid4().hex}"
-    partial.mkdir(parents=True)
-    files: dict[str, bytes] = dict(extra or {})
-    for index, view in enumerate(views):
-        files |= view_files(index, view, quality=quality, channel_order=channel_order)
-    for name, content in files.items():
-        (partial / name).write_bytes(content)
+    with writing(folder):
+        try:
+            partial.mkdir(parents=True)
+            for name, content in files.items():
+                (partial / name).write_bytes(content)
+            old = folder.parent / f"{PARTIAL}{uuid.uuid4().hex}"
+            if replace:
+                with suppress(FileNotFoundError):
+                    os.replace(folder, old)
+            os.replace(partial, folder)
+            shutil.rmtree(old, ignore_errors=True)
+        except OSError:
+            shutil.rmtree(partial, ignore_errors=True)
+            if not folder.is_dir():  # else another process was faster, with the same bytes
+                raise
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Say in words that what is written inside finds no room, or a place that is read-only.
+
+    Args:
+        path: What is being written.
+
+    Raises:
+        StorageError: In place of the system's error.
+    """
     try:
-        os.replace(partial, folder)
-    except OSError:
-        shutil.rmtree(partial, ignore_errors=True)
-        if not folder.is_dir():  # else another process was faster, with the same bytes
+        yield
+    except OSError as error:
+        if error.errno not in _NO_PLACE or isinstance(error, StorageError):
             raise
-    return _digest(files)
+        raise StorageError.of(error, path) from error
 
 
 def view_files(
@@ -147,17 +185,23 @@ def warnings_of(folder: Path) -> list[str]:
 
 def digest(folder: Path) -> str:
     """Checksum of the names and contents of an object's files, 32 hexadecimal digits."""
-    return _digest(
+    return digest_of(
         {path.name: b"" if path.is_dir() else path.read_bytes() for path in folder.iterdir()}
     )
 
 
 def file_digest(path: Path) -> str:
     """Checksum of one file's content, 32 hexadecimal digits."""
-    return hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()
+    return bytes_digest(path.read_bytes())
 
 
-def _digest(files: dict[str, bytes]) -> str:
+def bytes_digest(data: bytes) -> str:
+    """:func:`file_digest` of a file that is not written yet."""
+    return hashlib.blake2b(data, digest_size=16).hexdigest()
+
+
+def digest_of(files: dict[str, bytes]) -> str:
+    """:func:`digest` of files that are not written yet, by name."""
     state = hashlib.blake2b(digest_size=16)
     for name in sorted(files):
         state.update(f"{name} {len(files[name])} ".encode())

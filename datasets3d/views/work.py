@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -14,30 +15,21 @@ from datasets3d.meshes.articulated import ArticulatedMeshes
 from datasets3d.meshes.formats.mesh_warning import collected
 from datasets3d.meshes.source import MeshEntry, MeshSource
 from datasets3d.views.config import BuildConfig
+from datasets3d.views.object_notes import Note, write_note
 from datasets3d.views.parts import files_of, part_mask, with_state
 from datasets3d.views.plan import key_of
-from datasets3d.views.storage import RenderedView, warnings_file, write_object
+from datasets3d.views.storage import (
+    RenderedView,
+    digest_of,
+    object_files,
+    warnings_file,
+    write_folder,
+)
+from datasets3d.views.view_checks import check_view
 from equivariant.errors import ConventionError, EquivariantError
 from renderers import Renderer, RendererError, RendererUnavailableError, get
 
 _ABSOLUTE = re.compile(r"(?<![\w.])(?:[A-Za-z]:)?[/\\][^\s'\"`(),;]*[/\\]([^\s'\"`(),;:/\\]+)")
-
-
-@dataclass(frozen=True)
-class Task:
-    """Some objects of a build.
-
-    Args:
-        source: Where they come from.
-        root: The data set's folder.
-        config: What and how.
-        entries: The objects; those made from one file stand in a row.
-    """
-
-    source: MeshSource
-    root: Path
-    config: BuildConfig
-    entries: tuple[MeshEntry, ...]
 
 
 @dataclass(frozen=True)
@@ -46,34 +38,128 @@ class Outcome:
 
     Args:
         key: ``<class>/<object id>``.
-        digest: Checksum of its files; empty where it failed.
+        note: What is known of its files; None where it failed.
         reason: Why it failed; None where it did not.
+        rendered: Views that were rendered now.
     """
 
     key: str
-    digest: str
+    note: Note | None
     reason: str | None
+    rendered: int = 0
 
 
-def render_task(task: Task) -> list[Outcome]:
-    """Render and write some objects; those that cannot be are named with their reasons."""
-    return [_outcome(task, entry) for entry in task.entries]
+@dataclass(frozen=True)
+class Wanted:
+    """An object to be rendered.
+
+    Args:
+        entry: Which.
+        note: Of its files that are there and lack views; None where nothing is to be kept.
+    """
+
+    entry: MeshEntry
+    note: Note | None = None
 
 
-def _outcome(task: Task, entry: MeshEntry) -> Outcome:
-    key, config = key_of(entry), task.config
-    try:
-        with collected() as notes:
-            views = render_object(task.source, entry, config)
-    except RendererUnavailableError:
-        raise
-    except Exception as error:  # whatever a mesh provokes must not stop the others
-        return Outcome(key, "", reason_of(error, entry))
-    digest = write_object(
-        task.root / key, views, quality=config.quality, channel_order=config.channel_order,
-        extra=files_of(task.source, entry) | warnings_file(notes),
+@dataclass(frozen=True)
+class RenderObject:
+    """The task of a build: called with an object, it renders and writes it, in any process.
+
+    Args:
+        source: Where the objects come from.
+        root: The data set's folder.
+        config: What and how.
+    """
+
+    source: MeshSource
+    root: Path
+    config: BuildConfig
+
+    def __call__(self, wanted: Wanted) -> Outcome:
+        """Render what an object lacks and write it, or say why it cannot be."""
+        entry = wanted.entry
+        key, folder = key_of(entry), self.root / key_of(entry)
+        there = folder.is_dir()
+        kept = _whole_files(folder, wanted.note)
+        first = sum(name.startswith("latent_") for name in kept)
+        try:
+            mesh = self.source.fingerprint(entry)
+            made, cut = files_of_object(self.source, entry, self.config, first=first)
+        except RendererUnavailableError:
+            raise
+        except Exception as error:  # whatever a mesh provokes must not stop the others
+            return Outcome(key, None, reason_of(error, entry))
+        files = kept | made
+        if kept and wanted.note is not None:
+            cut += wanted.note.cut
+        note = Note.of(files, mesh=mesh, cut=cut)
+        write_note(self.root, key, note)
+        write_folder(folder, files, replace=there)
+        return Outcome(key, note, None, self.config.views - first)
+
+
+def files_of_object(
+    source: MeshSource, entry: MeshEntry, config: BuildConfig, *, first: int = 0
+) -> tuple[dict[str, bytes], int]:
+    """The files of an object, by name, rendered.
+
+    Args:
+        source: Where it comes from.
+        entry: Which object.
+        config: What and how.
+        first: Index of the first view.
+
+    Returns:
+        The files, and the number of views in which the object reaches the border.
+
+    Raises:
+        DataFormatError: It cannot be loaded, or a view does not show it.
+        RendererError: It cannot be rendered.
+    """
+    with collected() as notes:
+        views = render_object(source, entry, config, first=first)
+    files = object_files(
+        views, first=first, quality=config.quality, channel_order=config.channel_order,
+        extra=files_of(source, entry) | warnings_file(notes),
     )  # fmt: skip
-    return Outcome(key, digest, None)
+    return files, sum(view.cut for view in views)
+
+
+def is_whole(folder: Path, note: Note | None, views: int) -> bool:
+    """Whether an object is there with all of its views, as far as names and sizes tell.
+
+    Args:
+        folder: The object's.
+        note: What is known of it, if anything is.
+        views: Views that it should have.
+    """
+    last = (folder / f"latent_{views - 1}.npy", folder / f"image_{views - 1}.jpg")
+    return all(path.is_file() for path in last) and (note is None or note.fits(folder))
+
+
+def left_to_render(
+    root: Path, config: BuildConfig, entries: Sequence[MeshEntry], known: dict[str, Note]
+) -> Iterator[Wanted]:
+    """Objects that are not there, or lack views, or whose files are not of the size noted."""
+    for entry in entries:
+        key = key_of(entry)
+        if not is_whole(root / key, known.get(key), config.views):
+            yield Wanted(entry, known.get(key))
+
+
+def views_kept(root: Path, wanted: Wanted) -> int:
+    """How many views of an object are there and stay."""
+    files = _whole_files(root / key_of(wanted.entry), wanted.note)
+    return sum(name.startswith("latent_") for name in files)
+
+
+def _whole_files(folder: Path, note: Note | None) -> dict[str, bytes]:
+    """The files of an object that is there, if they are what its note says; else none."""
+    if note is None or not folder.is_dir():
+        return {}
+    files = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    return files if digest_of(files) == note.digest else {}
 
 
 def check_renderer(config: BuildConfig, source: MeshSource) -> None:
@@ -93,30 +179,38 @@ def check_renderer(config: BuildConfig, source: MeshSource) -> None:
 
 
 def render_object(
-    source: MeshSource, entry: MeshEntry, config: BuildConfig, *, views: int | None = None
+    source: MeshSource,
+    entry: MeshEntry,
+    config: BuildConfig,
+    *,
+    first: int = 0,
+    views: int | None = None,
 ) -> list[RenderedView]:
-    """The views of one object.
+    """The views of one object, each of them checked.
 
     Args:
         source: Where it comes from.
         entry: Which object.
         config: What and how.
-        views: The first so many; None takes ``config.views``.
+        first: Index of the first view.
+        views: Up to the view of this index; None takes ``config.views``.
 
     Raises:
-        DataFormatError: It cannot be loaded.
+        DataFormatError: It cannot be loaded, or a view does not show it.
         RendererError: It cannot be rendered.
     """
     renderer = _renderer(config.renderer, config.samples_per_side)
     mesh = source.load(entry)
     rendered = []
-    for view in range(config.views if views is None else views):
+    for view in range(first, config.views if views is None else views):
         latent = config.law.sample(config.seed, key_of(entry), view=view)
         if isinstance(source, ArticulatedMeshes):
             rendered.append(_view_in_a_state(renderer, source, entry, config, view, latent))
             continue
-        image = renderer.render_rgb(config.law.scene(mesh, latent), config.size_px)
-        rendered.append(RenderedView(image, latent))
+        scene = config.law.scene(mesh, latent)
+        image, mask = renderer.render_rgb_and_mask(scene, config.size_px)
+        cut = check_view(image, latent, mask, view=view, size_px=config.size_px)
+        rendered.append(RenderedView(image, latent, cut=cut))
     return rendered
 
 
@@ -127,11 +221,9 @@ def _view_in_a_state(
     """A view of an articulated object; state k of its joints belongs to view k."""
     thing, state = source.object(entry), source.state(entry, view)
     rendering = renderer.render(config.law.scene(thing.posed(state), latent), config.size_px)
-    return RenderedView(
-        rendering.rgb,
-        with_state(latent, state, source.joint_count),
-        part_mask(rendering, thing.face_parts),
-    )
+    latent = with_state(latent, state, source.joint_count)
+    cut = check_view(rendering.rgb, latent, rendering.mask, view=view, size_px=config.size_px)
+    return RenderedView(rendering.rgb, latent, part_mask(rendering, thing.face_parts), cut)
 
 
 def reason_of(error: Exception, entry: MeshEntry) -> str:

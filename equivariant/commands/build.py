@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -13,16 +13,82 @@ from datasets3d import (
     ArticulatedMeshes,
     BuildConfig,
     JointLaw,
+    Limits,
     ProceduralMeshes,
     ViewLaw,
     build,
     estimate,
 )
 from datasets3d.meshes import MeshFolder, MeshSource, Variants
+from datasets3d.views.schema import PLAN
+from datasets3d.views.upkeep.recorded import recorded_config
 from equivariant.commands.terminal import duration, say, size
 from equivariant.errors import ConventionError
+from equivariant.runs import read_json
 
 IGNORED_SHOWN = 10
+
+
+def limits(seconds: float, gib: float) -> Limits:
+    """Limits of each object from the options of a command, where 0 is none.
+
+    Args:
+        seconds: Wall time.
+        gib: Memory in GiB.
+    """
+    return Limits(seconds=seconds or None, bytes=round(gib * 2**30) or None)
+
+
+def build_command(words: list[str]) -> Build:
+    """Render a data set of views with known rotation, floor hue, light position and light hue.
+
+    Args:
+        words: After the verb. With ``--add``, options that are not given are those of the set.
+    """
+    prog = "equivariant build"
+    asked = tyro.cli(Build, prog=prog, args=words)
+    if not asked.add or not (asked.out / PLAN).is_file():
+        return asked
+    return tyro.cli(Build, prog=prog, args=words, default=_of_set(asked))
+
+
+def _of_set(asked: Build) -> Build:
+    """The options that a set was built with; how it is built stays as asked."""
+    plan = read_json(asked.out / PLAN)
+    config, source = recorded_config(plan["config"]), dict(plan["source"])
+    if "law" in plan:
+        raise ConventionError(
+            expected="a law of this command", got=plan["law"]["class"], argument=str(asked.out),
+            advice="Call datasets3d.build(..., add=True) with the law that it was built with.",
+        )  # fmt: skip
+    variants = int(source["count"]) - 1 if source["source"] == "variants" else 0
+    source = {name.removeprefix("original_"): value for name, value in source.items()}
+    known = Build(asked.out)
+    articulated = source["source"] == ArticulatedMeshes.kind
+    return replace(
+        asked,
+        up=source.get("up", known.up),
+        instances=source.get("instances", known.instances),
+        articulated=articulated,
+        joint_range=(
+            (source["from_share"], source["to_share"]) if articulated else known.joint_range
+        ),
+        variants=variants,
+        views=config.views,
+        size=config.size_px,
+        rotation=config.law.rotation,
+        angle_max_deg=math.degrees(config.law.angle_max_rad),
+        field_of_view_deg=math.degrees(config.law.field_of_view_rad),
+        fixed_light=config.law.spot_theta_rad == (0.0, 0.0),
+        seed=config.seed,
+        samples_per_side=config.samples_per_side,
+        renderer=config.renderer,
+        channel_order=config.channel_order,
+        val_fraction=config.val_fraction,
+        split_by=config.split_by,
+        quality=config.quality,
+        strict=source.get("strict", known.strict),
+    )
 
 
 @dataclass(frozen=True)
@@ -31,6 +97,14 @@ class Build:
 
     From a folder of meshes (class = folder), or from procedural objects without one. Started
     again, an interrupted build goes on, and ends with the same bytes.
+
+    A set that is there grows with --add: `equivariant build DATA --add --views 100` adds views,
+    `--add --instances 200` objects; a set of mesh files needs --meshes as well, with the files
+    that it had and new ones. Settings that are not given are those of the set, what is there
+    stays, and the bytes are those of a set that was built at once.
+
+    What a mesh cannot do is set aside and named with its reason: files that cannot be read, views
+    that do not show the object, objects that crash or take longer than --object-seconds.
 
     Args:
         out: Folder of the data set, in 3DIEBench's layout.
@@ -65,7 +139,11 @@ class Build:
         engine: local processes, or a ray cluster (extra "ray").
         shard: Which share of the objects this job renders, from 0, in a job array.
         num_shards: Jobs in the array; a last call without shards writes lists and manifest.
-        dry_run: Render a few objects, say time and size of the whole, write nothing.
+        add: Let the set in DATA grow to more objects or views; see above.
+        object_seconds: Set aside objects that take longer; 0 for no limit.
+        object_gib: Set aside objects that need more memory than so many GiB; 0 for no limit.
+            Linux alone keeps it.
+        dry_run: Render a few objects, say what is left to do, its time and size; write nothing.
         cache: Folder that keeps converted meshes for later builds; none if not given.
         strict: Set aside meshes that are not shown as their files say (a texture is missing,
             transparency is ignored), instead of warning.
@@ -95,6 +173,9 @@ class Build:
     engine: Literal["local", "ray"] = "local"
     shard: int = 0
     num_shards: int = 1
+    add: bool = False
+    object_seconds: float = 3600.0
+    object_gib: float = 0.0
     dry_run: bool = False
     cache: Path | None = None
     strict: bool = False
@@ -102,13 +183,14 @@ class Build:
     def __call__(self) -> None:
         config, source, workers = self.config(), self.source(), self.workers or None
         if self.dry_run:
-            plan = estimate(source, config=config, workers=workers)
-            say(f"{plan.objects:,} objects, {plan.images:,} images")
+            plan = estimate(source, config=config, workers=workers, out=self.out, add=self.add)
+            left = " to render" if self.out.is_dir() else ""
+            say(f"{plan.objects:,} objects, {plan.images:,} images{left}")
             say(f"about {duration(plan.seconds)} and {size(plan.bytes)}; nothing was written")
             return
         report = build(
             source, self.out, config=config, workers=workers, engine=self.engine,
-            shard=self.shard, num_shards=self.num_shards,
+            shard=self.shard, num_shards=self.num_shards, add=self.add, limits=self.limits(),
         )  # fmt: skip
         rate = report.rendered / max(report.seconds, 1e-9)
         say(
@@ -123,6 +205,13 @@ class Build:
             more = ", ..." if len(report.ignored) > IGNORED_SHOWN else ""
             names = ", ".join(report.ignored[:IGNORED_SHOWN])
             say(f"ignored: {len(report.ignored):,} files and folders: {names}{more}")
+
+        for remark in report.remarks:
+            say(f"note: {remark}")
+
+    def limits(self) -> Limits:
+        """What each object may take."""
+        return limits(self.object_seconds, self.object_gib)
 
     def config(self) -> BuildConfig:
         """What is rendered, and how."""

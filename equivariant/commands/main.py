@@ -59,8 +59,12 @@ VERBS = {
         "The whole way in minutes: render a data set, train SIE and baselines, measure, one page.",
     ),
     "build": Verb(
-        "build", "Build",
+        "build", "build_command",
         "Render a data set of views with known rotation, floor hue, light position and light hue.",
+    ),
+    "verify": Verb(
+        "verify", "Verify",
+        "Compare a data set with its checksums, every byte; rewrite what is damaged with --repair.",
     ),
     "train": Verb(
         "train", "train",

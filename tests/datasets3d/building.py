@@ -7,6 +7,8 @@ from datasets3d import BuildConfig, ProceduralMeshes, build
 SOURCE = ProceduralMeshes(instances=5, classes=["chair", "dog", "truck"])
 CONFIG = BuildConfig(views=3, size_px=24, samples_per_side=1)
 OBJECTS = 15
+SMALL = BuildConfig(views=2, size_px=16, samples_per_side=1)
+TWO = ProceduralMeshes(instances=2, classes=["chair", "truck"], val_fraction=0.5)
 SQUARE = "OFF\n4 2 0\n0 0 0\n2 0 0\n2 1 0\n0 1 0.5\n3 0 1 2\n3 0 2 3\n"
 
 

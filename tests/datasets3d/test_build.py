@@ -19,7 +19,7 @@ from PIL import Image
 
 from datasets3d import BuildConfig, ProceduralMeshes, ThreeDIEBench, ViewLaw, estimate, verify
 from datasets3d.meshes import MeshFolder
-from datasets3d.views.storage import RenderedView, read_image, write_object
+from datasets3d.views.storage import RenderedView, object_files, read_image, write_folder
 from equivariant.errors import ConventionError, DataFormatError, MissingExtraError
 from renderers.errors import RendererError
 
@@ -245,7 +245,7 @@ def test_an_object_that_another_process_wrote_meanwhile(copy, whole):
         RenderedView(read_image(folder / f"image_{v}.jpg"), np.load(folder / f"latent_{v}.npy"))
         for v in range(3)
     ]
-    write_object(folder, views, quality=95, channel_order="rgb")
+    write_folder(folder, object_files(views, quality=95, channel_order="rgb"))
     assert bytes_of(copy) == bytes_of(whole)
 
 

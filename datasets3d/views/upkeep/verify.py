@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from datasets3d.views.parts import names_of
 from datasets3d.views.schema import MANIFEST, PLAN, Manifest
 from datasets3d.views.storage import WARNINGS, digest, file_digest
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something that is not what the manifest says.
+
+    Args:
+        kind: An "object" of the set or a "file" beside them that is missing or damaged, or what
+            is "foreign" to it.
+        name: Of the object, file or folder.
+        text: One sentence.
+    """
+
+    kind: Literal["object", "file", "foreign"]
+    name: str
+    text: str
 
 
 def verify(root: Path | str) -> list[str]:
@@ -24,21 +41,31 @@ def verify(root: Path | str) -> list[str]:
         DataFormatError: There is no readable manifest.
     """
     root = Path(root)
-    manifest = Manifest.read(root)
+    return [problem.text for problem in find_problems(root, Manifest.read(root))]
+
+
+def find_problems(root: Path, manifest: Manifest) -> list[Problem]:
+    """What :func:`verify` says, in parts.
+
+    Args:
+        root: The data set's folder.
+        manifest: Its manifest.
+    """
     views = int(manifest.config["views"])
-    problems: list[str] = []
+    problems: list[Problem] = []
     for key, checksum in manifest.digests.items():
         folder = root / key
         if not folder.is_dir():
-            problems.append(f"{key} is missing")
+            problems.append(Problem("object", key, f"{key} is missing"))
         elif digest(folder) != checksum:
             extra = {WARNINGS} if key in manifest.warnings else set()
-            problems.append(f"{key} is damaged{_names(folder, views, manifest.source, extra)}")
-    for name, checksum in manifest.files.items():
+            names = _names(folder, views, manifest.source, extra)
+            problems.append(Problem("object", key, f"{key} is damaged{names}"))
+    for name, checksum in {PLAN: "", **manifest.files}.items():
         if not (root / name).is_file():
-            problems.append(f"{name} is missing")
-        elif file_digest(root / name) != checksum:
-            problems.append(f"{name} is damaged")
+            problems.append(Problem("file", name, f"{name} is missing"))
+        elif checksum and file_digest(root / name) != checksum:
+            problems.append(Problem("file", name, f"{name} is damaged"))
     return problems + _foreign(root, manifest)
 
 
@@ -55,7 +82,7 @@ def _names(folder: Path, views: int, source: dict[str, Any], extra: set[str]) ->
     return f": {'; '.join(parts)}" if parts else ""
 
 
-def _foreign(root: Path, manifest: Manifest) -> list[str]:
+def _foreign(root: Path, manifest: Manifest) -> list[Problem]:
     known: dict[str, Any] = {**manifest.digests, **manifest.files, MANIFEST: "", PLAN: ""}
     classes = {key.split("/")[0] for key in manifest.digests}
     present: list[str] = []
@@ -64,4 +91,7 @@ def _foreign(root: Path, manifest: Manifest) -> list[str]:
             present += [f"{path.name}/{inner.name}" for inner in path.iterdir()]
         elif not path.name.startswith("."):
             present.append(path.name)
-    return [f"{name} is not in the manifest" for name in sorted(set(present) - set(known))]
+    return [
+        Problem("foreign", name, f"{name} is not in the manifest")
+        for name in sorted(set(present) - set(known))
+    ]

@@ -1,0 +1,111 @@
+"""What is known of an object once it is rendered, kept beside the data set until it is whole.
+
+    ROOT/.notes/<class>/<object id>.json
+
+A note is written before its object's folder is renamed into place, so a folder without a note is
+one of an earlier version. The manifest takes the notes over, and they are removed: the last call
+of a job array reads one short note of each object instead of all of its files.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+from datasets3d.views.storage import digest_of, writing
+
+NOTES = ".notes"
+_KNOWN = "known.json"
+
+
+@dataclass(frozen=True)
+class Note:
+    """What is known of one object's files.
+
+    Args:
+        digest: Checksum of all of them.
+        mesh: Digest of the files that its mesh was made from; empty where it is made from
+            settings alone, or was not noted.
+        size: Bytes of all files together; 0 where it was not noted.
+        cut: Views in which the object reaches the border of the picture.
+    """
+
+    digest: str
+    mesh: str = ""
+    size: int = 0
+    cut: int = 0
+
+    @staticmethod
+    def of(files: Mapping[str, bytes], *, mesh: str, cut: int) -> Note:
+        """The note of files that are about to be written."""
+        return Note(digest_of(dict(files)), mesh, sum(map(len, files.values())), cut)
+
+    def fits(self, folder: Path) -> bool:
+        """Whether a folder's files have the size noted; reads none, since sizes are enough to
+        find what a power cut leaves."""
+        return not self.size or self.size == sum(p.stat().st_size for p in folder.iterdir())
+
+
+def write_note(root: Path, key: str, note: Note) -> None:
+    """Write the note of one object, whole or not at all.
+
+    Raises:
+        StorageError: The disk is full, or the place read-only.
+    """
+    path = root / NOTES / f"{key}.json"
+    temporary = path.with_name(f".{uuid.uuid4().hex}")
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_bytes(json.dumps(asdict(note), sort_keys=True).encode())
+        os.replace(temporary, path)
+
+
+def write_notes(root: Path, notes: Mapping[str, Note]) -> None:
+    """Write what a manifest that is about to be removed knew of all objects."""
+    write_note_file = root / NOTES / _KNOWN
+    temporary = write_note_file.with_name(f".{uuid.uuid4().hex}")
+    with writing(write_note_file):
+        write_note_file.parent.mkdir(parents=True, exist_ok=True)
+        text = json.dumps({key: asdict(note) for key, note in notes.items()}, sort_keys=True)
+        temporary.write_bytes(text.encode())
+        os.replace(temporary, write_note_file)
+
+
+def read_notes(root: Path) -> dict[str, Note]:
+    """All notes, by object; one that cannot be read counts as absent."""
+    folder = root / NOTES
+    found: dict[str, Note] = {}
+    known = _read(folder / _KNOWN)
+    for key, value in known.items() if isinstance(known, dict) else ():
+        if (note := _note(value)) is not None:
+            found[str(key)] = note
+    for path in folder.glob("*/*.json"):
+        if not path.name.startswith(".") and (note := _note(_read(path))) is not None:
+            found[f"{path.parent.name}/{path.name.removesuffix('.json')}"] = note
+    return found
+
+
+def remove_notes(root: Path) -> None:
+    """Remove all notes: the manifest has them."""
+    shutil.rmtree(root / NOTES, ignore_errors=True)
+
+
+def _read(path: Path) -> object:
+    try:
+        value: object = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return None
+    return value
+
+
+def _note(value: object) -> Note | None:
+    kinds = {"digest": str, "mesh": str, "size": int, "cut": int}
+    if not isinstance(value, dict) or set(value) != {field.name for field in fields(Note)}:
+        return None
+    fine = all(type(value[name]) is kind for name, kind in kinds.items())
+    return Note(**value) if fine else None

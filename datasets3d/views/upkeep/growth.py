@@ -1,0 +1,134 @@
+"""A data set grows: more objects, more views, without starting over."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from datasets3d.meshes.source import MeshEntry, MeshSource
+from datasets3d.views.config import BuildConfig
+from datasets3d.views.object_notes import Note, read_notes, write_notes
+from datasets3d.views.plan import differences, key_of, may_grow, refused, settings
+from datasets3d.views.schema import MANIFEST, PLAN, Manifest
+from datasets3d.views.splits import split_of
+from equivariant.errors import ConventionError
+from equivariant.runs import write_json
+
+
+def known_notes(root: Path) -> dict[str, Note]:
+    """What is known of the objects that are there: by the manifest, or else by their notes.
+
+    Raises:
+        DataFormatError: The manifest is damaged.
+    """
+    if not (root / MANIFEST).is_file():
+        return read_notes(root)
+    manifest = Manifest.read(root)
+    return {
+        key: Note(checksum, manifest.meshes.get(key, ""))
+        for key, checksum in manifest.digests.items()
+    }
+
+
+def grows(
+    source: MeshSource, root: Path, config: BuildConfig, entries: Sequence[MeshEntry]
+) -> bool:
+    """Whether a build's settings are those of the set in its folder, but for more of it.
+
+    Args:
+        source: Where the objects come from.
+        root: The data set's folder.
+        config: What and how.
+        entries: All objects.
+
+    Returns:
+        False where the folder holds no build, or one with just these settings.
+
+    Raises:
+        ConventionError: Another setting differs, objects or views would be lost, or objects would
+            change from one split to the other.
+    """
+    differ = differences(root, settings(source, config, len(entries)))
+    if not differ:
+        return False
+    others = {key: values for key, values in differ.items() if not may_grow(key)}
+    if others:
+        raise refused(root, others)
+    before, now = differ.get("config.views", (config.views, config.views))
+    if now < before:
+        raise _no_growth(root, f"at least {before} views", f"{now}", "Ask for more views.")
+    _check_objects(root, config, entries)
+    return True
+
+
+def _check_objects(root: Path, config: BuildConfig, entries: Sequence[MeshEntry]) -> None:
+    side = {
+        key_of(e): split_of(
+            e, val_fraction=config.val_fraction, seed=config.seed, by=config.split_by
+        )
+        for e in entries
+    }
+    splits: dict[str, str] = {}
+    there = set(known_notes(root))
+    if (root / MANIFEST).is_file():
+        manifest = Manifest.read(root)
+        splits, there = manifest.splits, there | set(manifest.failed)
+    lost = sorted(there - set(side))
+    if lost:
+        raise _no_growth(
+            root, "a source with all objects of the set, and more",
+            f"one without {len(lost)} of them: {lost[0]}",
+            "Add to the folder or the classes that it was built from; take nothing away.",
+        )  # fmt: skip
+    moved = sorted(key for key, split in splits.items() if side[key] != split)
+    if moved:
+        raise _no_growth(
+            root, "objects that stay in their split",
+            f"{len(moved)} that would change: {moved[0]} from {splits[moved[0]]}",
+            "Choose another folder.",
+        )  # fmt: skip
+
+
+def begin_to_grow(source: MeshSource, root: Path, config: BuildConfig, *, objects: int) -> None:
+    """Make of a finished set an unfinished larger one; any build of it then goes on.
+
+    What the manifest knows is noted before it is removed, so nothing is rendered or read twice.
+    """
+    if (root / MANIFEST).is_file():
+        write_notes(root, known_notes(root))
+        (root / MANIFEST).unlink()
+    write_json(root / PLAN, settings(source, config, objects))
+
+
+def check_meshes(
+    source: MeshSource, root: Path, entries: Sequence[MeshEntry], known: dict[str, Note]
+) -> None:
+    """Refuse to go on with meshes whose files are not those that objects were rendered from.
+
+    Args:
+        source: Where the objects come from.
+        root: The data set's folder.
+        entries: Objects that are there.
+        known: What is known of them.
+
+    Raises:
+        ConventionError: Files have changed; names the first object.
+    """
+    changed = []
+    for entry in entries:
+        noted = known.get(key_of(entry))
+        if noted is not None and noted.mesh and source.fingerprint(entry) != noted.mesh:
+            changed.append(key_of(entry))
+    if changed:
+        raise ConventionError(
+            expected="the mesh files that the objects of this folder were rendered from",
+            got=f"{len(changed)} changed since: {', '.join(changed[:3])}"
+            + (", ..." if len(changed) > 3 else ""),
+            argument=str(root),
+            advice="Bring the files back; or remove these objects' folders, and the same call "
+            "renders them anew.",
+        )
+
+
+def _no_growth(root: Path, expected: str, got: str, advice: str) -> ConventionError:
+    return ConventionError(expected=expected, got=got, argument=str(root), advice=advice)

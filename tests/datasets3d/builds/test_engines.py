@@ -1,0 +1,140 @@
+"""Tasks whose process dies, takes too long or too much; builds that are stopped by hand."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from building import SMALL
+
+from datasets3d import Limits, ProceduralMeshes, build, verify
+from datasets3d.meshes import MeshSource
+from datasets3d.views.engines import run_tasks
+from datasets3d.views.engines.processes import run_in_processes, seconds_to_start
+from equivariant.errors import ConventionError, EquivariantError
+
+ROOT = Path(__file__).parents[3]
+LIMITS = Limits(seconds=2.0, bytes=200 << 20)
+
+
+def odd(task):
+    """Squares, but some tasks end their process, wait, or are greedy."""
+    kind, value = task
+    if kind == "die":
+        os._exit(3)
+    if kind == "wait":
+        time.sleep(600)
+    if kind == "greedy":
+        return int(np.ones(value << 17).sum())  # so many MiB
+    if kind == "die once":
+        Path(value).touch(exist_ok=False) if not Path(value).exists() else None
+        if Path(value).stat().st_size == 0:
+            Path(value).write_text("died")
+            os._exit(3)
+        return "alive"
+    return value**2
+
+
+def set_aside(task, reason):
+    return task[0], reason
+
+
+@pytest.mark.slow
+def test_what_ends_a_process_is_lost_alone(tmp_path):
+    tasks = [("square", k) for k in range(4)] + [("die", 0), ("wait", 0)]
+    tasks += [("die once", str(tmp_path / "once")), ("greedy", 50), ("square", 7), ("square", 8)]
+    found = list(
+        run_tasks(odd, tasks, workers=2, engine="local", limits=LIMITS, chunk=2, lost=set_aside)
+    )
+    lost = dict(answer for answer in found if isinstance(answer, tuple))
+    assert sorted(answer for answer in found if isinstance(answer, int)) == [
+        0, 1, 4, 9, 49, 64, 50 << 17,
+    ]  # fmt: skip
+    assert "alive" in found, "a victim is tried once more"
+    assert set(lost) == {"die", "wait"}
+    assert "died" in lost["die"] and lost["wait"] == "it took longer than 2 s"
+
+
+@pytest.mark.slow
+def test_a_limit_of_memory_is_an_error_of_the_task_and_lifted_after_it():
+    tasks = [("greedy", 300)]
+    with pytest.raises(MemoryError):
+        list(run_tasks(odd, tasks, workers=1, engine="local", limits=LIMITS))
+    assert list(run_tasks(odd, tasks, workers=1, engine="local")) == [300 << 17]
+
+
+@pytest.mark.parametrize("options", [{"seconds": 0.0}, {"bytes": -1}, {"seconds": float("nan")}])
+def test_limits_out_of_range(options):
+    with pytest.raises(ConventionError, match=next(iter(options))):
+        Limits(**options)
+
+
+@pytest.mark.slow
+def test_errors_of_tasks_are_raised_here_and_start_up_is_measured():
+    with pytest.raises(ZeroDivisionError):
+        list(run_in_processes(divide, [1, 0], workers=1))
+    with pytest.raises(EquivariantError, match="live until"):
+        list(run_tasks(odd, [("die", 0)], workers=2, engine="local"))
+    assert 0.0 < seconds_to_start(divide, 1) < 300.0
+
+
+def divide(x):
+    return 1 / x
+
+
+class Odd(MeshSource):
+    """Procedural objects, one of which takes for ever and one all memory."""
+
+    def __init__(self):
+        self._inner = ProceduralMeshes(instances=4, classes=["chair"], val_fraction=0.5)
+
+    def entries(self):
+        return self._inner.entries()
+
+    def load(self, entry):
+        if entry.object_id.endswith("1"):
+            time.sleep(600)
+        if entry.object_id.endswith("2"):
+            np.ones(400 << 17)
+        return self._inner.load(entry)
+
+    def describe(self):
+        return self._inner.describe()
+
+
+@pytest.mark.slow
+def test_objects_that_take_too_much_are_set_aside_by_name(tmp_path):
+    limits = Limits(seconds=20.0, bytes=300 << 20)
+    report = build(Odd(), tmp_path, config=SMALL, workers=1, limits=limits, progress=False)
+    assert report.objects == 2 and verify(tmp_path) == []
+    assert report.failed["chair/chair-000001"] == "it took longer than 20 s"
+    assert "MemoryError" in report.failed["chair/chair-000002"]
+
+
+@pytest.mark.slow
+def test_ctrl_c_with_two_workers_says_one_line(tmp_path):
+    out = tmp_path / "out"
+    words = ["build", str(out), "--instances", "40", "--size", "64", "--workers", "2"]
+    run = subprocess.Popen(
+        [sys.executable, "-m", "equivariant.commands.main", *words],
+        env={**os.environ, "PYTHONPATH": str(ROOT)}, stderr=subprocess.PIPE, text=True,
+        start_new_session=True,
+    )  # fmt: skip
+    deadline = time.monotonic() + 240
+    while time.monotonic() < deadline and not list(out.glob("[a-z]*/[a-z]*")):
+        time.sleep(0.1)
+    os.killpg(run.pid, signal.SIGINT)  # as a terminal does: to all of them
+    said = run.communicate(timeout=120)[1]
+    assert run.returncode == 130
+    assert "Traceback" not in said and "KeyboardInterrupt" not in said
+    assert said.strip().splitlines()[-1].startswith("stopped; the same command goes on")
+    with pytest.raises(ProcessLookupError):
+        while time.monotonic() < deadline:
+            os.killpg(run.pid, 0)
+            time.sleep(0.05)
