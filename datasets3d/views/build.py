@@ -198,7 +198,7 @@ class _Call:
         ) as bar:  # fmt: skip
             for outcome in run_tasks(
                 RenderObject(self.source, self.root, self.config), wanted, workers=workers,
-                engine=engine, limits=limits, chunk=max(1, IMAGES_PER_CHUNK // views),
+                engine=engine, limits=limits, chunk=self._chunk(len(wanted), workers),
                 lost=self._lost,
             ):  # fmt: skip
                 self._note(outcome)
@@ -219,6 +219,11 @@ class _Call:
         remove_notes(self.root)
         reach = [f"in {cut} views the object reaches the border of the picture"] if cut else []
         return remarks_on(manifest) + reach
+
+    def _chunk(self, objects: int, workers: int) -> int:
+        """Objects in a row for one process: enough images, but some work for everybody."""
+        images = IMAGES_PER_CHUNK // self.config.views
+        return max(1, min(images, objects // (4 * workers)))
 
     def _note(self, outcome: Outcome) -> None:
         if outcome.note is None:

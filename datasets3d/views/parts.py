@@ -14,6 +14,7 @@ from PIL import Image, UnidentifiedImageError
 from datasets3d.meshes.articulated import ArticulatedMeshes, Joint, Mechanism
 from datasets3d.meshes.source import MeshEntry
 from datasets3d.views.schema import COLUMNS
+from datasets3d.views.storage import check_extent, read_array
 from equivariant.errors import DataFormatError, EquivariantError
 from renderers.scene import Rendering
 
@@ -82,6 +83,7 @@ def read_part_mask(path: Path | str) -> NDArray[np.uint8]:
     """
     try:
         with Image.open(path) as picture:
+            check_extent(*picture.size, size=Path(path).stat().st_size, path=path)
             mode, mask = picture.mode, np.asarray(picture)
     except (OSError, ValueError, SyntaxError, UnidentifiedImageError) as error:
         raise _damaged(path, "a readable mask", f"{type(error).__name__}: {error}") from error
@@ -176,15 +178,11 @@ def states_of(path: Path, joints: int) -> NDArray[np.float64]:
     Raises:
         DataFormatError: It is damaged or has another number of numbers; names the file.
     """
-    try:
-        row = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise _damaged(path, "a latent", f"{type(error).__name__}: {error}") from error
+    row = read_array(path)
     if row.shape != (len(COLUMNS) + joints,) or row.dtype != np.float64:
         got = f"{row.dtype} of shape {row.shape}"
         raise _damaged(path, f"{len(COLUMNS) + joints} numbers, float64", got)
-    state: NDArray[np.float64] = row[len(COLUMNS) :]
-    return state
+    return row[len(COLUMNS) :].astype(np.float64)
 
 
 def _damaged(path: Path | str, expected: str, got: str) -> DataFormatError:

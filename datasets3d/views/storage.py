@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import simplejpeg
@@ -230,6 +230,8 @@ def read_array(path: Path) -> NDArray[np.generic]:
     try:
         with path.open("rb") as file:
             array: NDArray[np.generic] = np.lib.format.read_array(file, allow_pickle=False)
+            if array.dtype.kind == "U":
+                _check_characters(array)
     except Exception as error:  # a damaged header may trip any part of NumPy's parser
         raise DataFormatError(
             expected="a NumPy array file",
@@ -238,6 +240,33 @@ def read_array(path: Path) -> NDArray[np.generic]:
             advice="The file is missing or damaged: build or download it again.",
         ) from error
     return array
+
+
+def _check_characters(array: NDArray[Any]) -> None:
+    """Raise ValueError where a number is no character: Python would crash on it later."""
+    numbers = np.ascontiguousarray(array).view(np.uint8).tobytes()
+    codes = np.frombuffer(numbers, np.dtype(np.uint32).newbyteorder(array.dtype.byteorder))
+    if codes.size and int(codes.max()) > 0x10FFFF:
+        raise ValueError("a number that is no character")
+
+
+def check_extent(width: int, height: int, *, size: int, path: Path | str) -> None:
+    """Refuse a picture whose header promises more pixels than its file can hold.
+
+    Args:
+        width: Pixels.
+        height: Pixels.
+        size: Bytes of the file.
+        path: For the message.
+
+    Raises:
+        DataFormatError: There are more than 2000 pixels for each byte.
+    """
+    if width * height > 2000 * size:
+        raise DataFormatError(
+            expected=f"a picture that fits into {size} bytes", got=f"{width} x {height} px",
+            argument=str(path), advice="The file is damaged: build or download its object again.",
+        )  # fmt: skip
 
 
 def read_image(path: Path, *, channel_order: ChannelOrder = "rgb") -> NDArray[np.uint8]:
@@ -253,11 +282,14 @@ def read_image(path: Path, *, channel_order: ChannelOrder = "rgb") -> NDArray[np
     try:
         data = path.read_bytes()
         if simplejpeg.is_jpeg(data):
+            height, width, _, _ = simplejpeg.decode_jpeg_header(data)
+            check_extent(width, height, size=len(data), path=path)
             image: NDArray[np.uint8] = simplejpeg.decode_jpeg(
                 data, colorspace=channel_order.upper(), strict=True
             )
             return image
         with Image.open(io.BytesIO(data)) as picture:
+            check_extent(*picture.size, size=len(data), path=path)
             pixels = np.asarray(picture.convert("RGB"))
             return pixels if channel_order == "rgb" else np.ascontiguousarray(pixels[..., ::-1])
     except (OSError, ValueError, SyntaxError, UnidentifiedImageError) as error:

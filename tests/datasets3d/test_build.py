@@ -227,10 +227,11 @@ def test_estimate_extrapolates_what_it_measures(monkeypatch):
     ticks = accumulate(cycle([0.0, 2.0, 5.0]))
     clock = SimpleNamespace(monotonic=lambda: next(ticks))
     monkeypatch.setattr(sys.modules["datasets3d.views.estimate"], "time", clock)
+    monkeypatch.setattr("datasets3d.views.estimate.seconds_to_start", lambda *_: 7.0)
     expected = OBJECTS * 0.5 + 45 * 1.5
-    for workers in (1, 4):
+    for workers, start in ((1, 0.0), (4, 7.0)):
         predicted = estimate(SOURCE, config=CONFIG, workers=workers, objects=3)
-        assert predicted.seconds == pytest.approx(expected / workers)
+        assert predicted.seconds == pytest.approx(start + expected / workers)
 
 
 def test_estimate_leaves_bad_objects_out(tmp_path):

@@ -104,7 +104,7 @@ class _Cluster(Generic[Item, Done]):
             yield from (Lost(item, CRASHED, True) for item in chunk)
         except (errors.NodeDiedError, errors.ObjectLostError) as error:
             self._move(chunk, error)
-        except (errors.RaySystemError, ConnectionError) as error:
+        except (errors.RayError, ConnectionError) as error:
             raise _gone(error) from error
         else:
             for fine, value in answers:
@@ -150,7 +150,8 @@ def _time(seconds: float | None) -> Iterator[None]:
 
 def _gone(error: Exception) -> EquivariantError:
     return EquivariantError(
-        expected="a Ray cluster that lives until its tasks are done",
-        got=f"{type(error).__name__}: {' '.join(str(error).split())[:200]}", argument="engine",
-        advice="Start the cluster again and run the same command: it goes on where it was.",
+        expected="a Ray cluster that does its tasks",
+        got=f"{type(error).__name__}: {' '.join(str(error).split())[-300:]}", argument="engine",
+        advice="Start the cluster again, with all that this process can import on every node, and "
+        "run the same command: it goes on where it was.",
     )  # fmt: skip

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -138,3 +139,68 @@ def test_ctrl_c_with_two_workers_says_one_line(tmp_path):
         while time.monotonic() < deadline:
             os.killpg(run.pid, 0)
             time.sleep(0.05)
+
+
+class StandIn:
+    """Ray's calls as the engine makes them, in this process; errors come when they are told to."""
+
+    def __init__(self, *errors: str) -> None:
+        names = ("OutOfMemoryError", "WorkerCrashedError", "NodeDiedError", "ObjectLostError")
+        kinds = {name: type(name, (Exception,), {}) for name in ("RayError",)}
+        kinds |= {name: type(name, (kinds["RayError"],), {}) for name in names}
+        self.exceptions = SimpleNamespace(**kinds)
+        self._coming = [kinds[name] for name in errors]
+        self.cluster_resources = lambda: {"CPU": 1.0}
+        self.is_initialized = lambda: True
+        self.put = lambda value: value
+
+    def remote(self, **options):
+        assert options == {"max_retries": 0}, "the engine itself says what is tried again"
+        return lambda function: SimpleNamespace(remote=lambda *a: Reference((function, a)))
+
+    def wait(self, references):
+        return references[:1], references[1:]
+
+    def get(self, reference):
+        if self._coming:
+            raise self._coming.pop(0)
+        function, arguments = reference
+        return function(*arguments)
+
+
+class Reference(tuple):
+    """Every task is another one."""
+
+    __slots__ = ()
+    __hash__ = object.__hash__
+
+    def __eq__(self, other):
+        return self is other
+
+
+@pytest.mark.parametrize(
+    ("errors", "given_up"),
+    [
+        (["NodeDiedError"] * 8, None),
+        (["ObjectLostError", "OutOfMemoryError"], None),
+        (["OutOfMemoryError", "WorkerCrashedError"], None),
+        (["OutOfMemoryError"] * 8, "ran out of memory"),
+    ],
+)
+def test_what_ray_loses_is_done_again_or_named(monkeypatch, errors, given_up):
+    monkeypatch.setitem(sys.modules, "ray", StandIn(*errors))
+    tasks = [("square", k) for k in range(6)]
+    found = list(run_tasks(odd, tasks, workers=2, engine="ray", chunk=2, lost=set_aside))
+    assert len(found) == 6
+    if given_up is None:
+        assert sorted(found) == [0, 1, 4, 9, 16, 25]
+    else:  # three chunks are lost once, and of their tasks five again, alone
+        reasons = [answer[1] for answer in found if isinstance(answer, tuple)]
+        assert len(reasons) == 5 and all(given_up in reason for reason in reasons)
+
+
+@pytest.mark.parametrize("error", ["NodeDiedError", "RayError"])
+def test_a_cluster_that_is_gone_is_said(monkeypatch, error):
+    monkeypatch.setitem(sys.modules, "ray", StandIn(*[error] * 99))
+    with pytest.raises(EquivariantError, match="Start the cluster again"):
+        list(run_tasks(odd, [("square", 1)], workers=2, engine="ray", lost=set_aside))
