@@ -4,8 +4,9 @@ Names are imported when they are first used: the worker processes of a build ren
 files, and loading torch, or readers of files that are not there, would cost each of them seconds.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from datasets3d.names_on_demand import names_on_demand
 
 if TYPE_CHECKING:
     from datasets3d.bodies.body import Body
@@ -189,14 +190,4 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    module = _MODULES.get(name)
-    if module is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{module}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = names_on_demand(__name__, _MODULES)

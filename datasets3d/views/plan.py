@@ -6,7 +6,7 @@ import hashlib
 import inspect
 import re
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -139,12 +139,18 @@ def settings(source: MeshSource, config: BuildConfig, objects: int) -> dict[str,
         "versions": _versions(),
     }
     own = type(config.law)
-    return found if own is ViewLaw else {**found, "law": _written_law(own)}
+    return found if own is ViewLaw else {**found, "law": _written_law(config.law)}
 
 
-def _written_law(law: type[ViewLaw]) -> dict[str, str]:
-    """Name of a law that is not ours, and a digest of its source and of those that it extends."""
-    digest = hashlib.sha256()
+def _written_law(written: ViewLaw) -> dict[str, str]:
+    """Name of a law that is not ours, and a digest of its source, of those that it extends, and of
+    what it keeps beside its fields; functions that it calls elsewhere are not seen."""
+    law, digest = type(written), hashlib.sha256()
+    known = {field.name for field in fields(written)}
+    for name, value in sorted(vars(written).items()):
+        text = value.tobytes() if isinstance(value, np.ndarray) else repr(value).encode()
+        if name not in known and b" at 0x" not in text:  # an address is another one every time
+            digest.update(name.encode() + text)
     for part in law.__mro__[: law.__mro__.index(ViewLaw)]:
         try:
             digest.update(inspect.getsource(part).encode())

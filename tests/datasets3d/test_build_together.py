@@ -87,3 +87,18 @@ def test_laws_of_other_columns_are_refused(tmp_path):
     with pytest.raises(ConventionError, match="draws 7 numbers"):
         build(SOURCE, tmp_path / "out", config=replace(CONFIG, law=Nine()), workers=1)
     assert not (tmp_path / "out").exists()
+
+
+class Tilted(ViewLaw):
+    """Keeps a number that is no field."""
+
+    def __init__(self, tilt):
+        super().__init__()
+        object.__setattr__(self, "tilt", np.array([tilt]))
+
+
+def test_what_a_law_keeps_is_part_of_the_plan(tmp_path):
+    build(SOURCE, tmp_path, config=replace(CONFIG, law=Tilted(1.0)), workers=1, progress=False)
+    build(SOURCE, tmp_path, config=replace(CONFIG, law=Tilted(1.0)), workers=1, progress=False)
+    with pytest.raises(ConventionError, match=r"law\.sha256"):
+        build(SOURCE, tmp_path, config=replace(CONFIG, law=Tilted(2.0)), workers=1, progress=False)

@@ -145,7 +145,7 @@ def test_objects_that_kill_their_process_or_take_too_long_are_set_aside(cluster,
     (tmp_path / "notes").mkdir()
     source = Slow(tmp_path / "notes", deadly="chair-000003", endless="truck-000002")
     report = build(
-        source, tmp_path / "set", config=CONFIG, engine="ray", limits=Limits(seconds=6.0),
+        source, tmp_path / "set", config=CONFIG, engine="ray", limits=Limits(seconds=8.0),
         progress=False,
     )  # fmt: skip
     assert set(report.failed) == {"chair/chair-000003", "truck/truck-000002"}

@@ -1,0 +1,83 @@
+"""What a second worker brings to a build, start-up included.
+
+One and two workers build the same set in turn, each in a fresh process. ``wall`` is the time of
+the whole call of ``build``. ``cpu`` is what it would be on two cores that nobody else uses: CPU
+time of the calling process, and of its workers divided by their number; a busy machine disturbs it
+little.
+
+    python benchmarks/rendering_workers.py --images 8000 --size 128 --repeats 2
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from datasets3d import BuildConfig, ProceduralMeshes, build
+
+RESULTS = Path(__file__).parent / "results" / "rendering_workers.json"
+VIEWS = 50
+
+
+def one(workers: int, images: int, size: int) -> dict[str, float]:
+    """Build once, in this process; what was written is removed."""
+    folder = Path(tempfile.mkdtemp())
+    source = ProceduralMeshes(instances=max(1, images // (16 * VIEWS)))
+    own = resource.getrusage(resource.RUSAGE_SELF)
+    try:
+        report = build(source, folder / "set", config=BuildConfig(views=VIEWS, size_px=size),
+                       workers=workers, progress=False)  # fmt: skip
+    finally:
+        shutil.rmtree(folder)
+    now, children = (resource.getrusage(which) for which in
+                     (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))  # fmt: skip
+    serial = now.ru_utime + now.ru_stime - own.ru_utime - own.ru_stime
+    parallel = children.ru_utime + children.ru_stime
+    cpu = serial + parallel / workers
+    return {"workers": workers, "images": report.images, "wall_s": round(report.seconds, 2),
+            "cpu_s": round(cpu, 2), "load": round(os.getloadavg()[0], 1)}  # fmt: skip
+
+
+def main() -> None:
+    """Measure in turn, print, and write JSON."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--images", type=int, default=8000)
+    parser.add_argument("--size", type=int, default=128)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--one", type=int, default=0, help=argparse.SUPPRESS)
+    parser.add_argument("--json", type=Path, default=RESULTS)
+    options = parser.parse_args()
+    if options.one:
+        print(json.dumps(one(options.one, options.images, options.size)))
+        return
+    rows = []
+    for _ in range(options.repeats):
+        for workers in (1, 2):
+            words = ["--one", str(workers), "--images", str(options.images),
+                     "--size", str(options.size)]  # fmt: skip
+            run = subprocess.run([sys.executable, __file__, *words], check=True,
+                                 capture_output=True, text=True)  # fmt: skip
+            rows.append(json.loads(run.stdout.splitlines()[-1]))
+            print(rows[-1], flush=True)
+    found = {
+        f"{kind}_speedup": round(
+            statistics.median(row[kind] for row in rows if row["workers"] == 1)
+            / statistics.median(row[kind] for row in rows if row["workers"] == 2), 3,
+        )
+        for kind in ("wall_s", "cpu_s")
+    }  # fmt: skip
+    print(found)
+    options.json.parent.mkdir(parents=True, exist_ok=True)
+    options.json.write_text(json.dumps({**found, "size_px": options.size, "rows": rows}, indent=2))
+
+
+if __name__ == "__main__":
+    main()
