@@ -10,6 +10,7 @@ from datasets3d.names_on_demand import names_on_demand
 if TYPE_CHECKING:
     from datasets3d.meshes.articulated import ArticulatedMeshes, ArticulatedObject, JointLaw
     from datasets3d.meshes.folder import MeshFolder, read_mesh
+    from datasets3d.meshes.formats.limits import ReadingLimits
     from datasets3d.meshes.formats.mesh_warning import MeshWarning
     from datasets3d.meshes.procedural import ProceduralMeshes
     from datasets3d.meshes.source import MeshEntry, MeshSource
@@ -24,6 +25,7 @@ _MODULES = {
     "MeshSource": "source",
     "MeshWarning": "formats.mesh_warning",
     "ProceduralMeshes": "procedural",
+    "ReadingLimits": "formats.limits",
     "Variants": "variants",
     "read_mesh": "folder",
 }
@@ -37,6 +39,7 @@ __all__ = [
     "MeshSource",
     "MeshWarning",
     "ProceduralMeshes",
+    "ReadingLimits",
     "Variants",
     "read_mesh",
 ]

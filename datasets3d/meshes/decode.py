@@ -75,6 +75,8 @@ def decode(path: Path, *, name: str, notes: list[str] | None = None) -> Triangle
             warnings.filterwarnings("error", message=".*could not be read to its end.*")
             pieces = _pieces(data, path, found)
             joined = join(pieces, found) if pieces else None
+    except (TimeoutError, MemoryError):
+        raise
     except Exception as error:  # trimesh and PIL raise whatever their parsers stumble over
         raise _unreadable(name, error) from None
     if joined is None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from datasets3d.meshes.cache import VERSION, Converted, MeshCache, content_key
 from datasets3d.meshes.decode import decode
+from datasets3d.meshes.formats.limits import ReadingLimits, limited
 from datasets3d.meshes.formats.mesh_warning import warn
 from datasets3d.meshes.layouts import ignored, scan
 from datasets3d.meshes.normalize import Scale, UpAxis, normalize
@@ -15,6 +16,8 @@ from datasets3d.meshes.source import MeshEntry, MeshSource
 from datasets3d.meshes.surfaces.pictures import TEXTURE_PX
 from equivariant.errors import DataFormatError
 from renderers.scene import Mesh
+
+DEFAULT_LIMITS = ReadingLimits()
 
 
 class MeshFolder(MeshSource):
@@ -31,6 +34,7 @@ class MeshFolder(MeshSource):
         cache: Folder for converted meshes, shared by any number of processes; None converts
             anew each time. An entry is found by the contents of the files, not by their names.
         strict: Refuse a mesh that is not shown as its file says, instead of warning.
+        limits: Time and memory that one mesh may take; None for as much as it takes.
 
     Example:
         >>> import tempfile
@@ -52,6 +56,7 @@ class MeshFolder(MeshSource):
         crease_rad: float = CREASE_RAD,
         cache: str | Path | None = None,
         strict: bool = False,
+        limits: ReadingLimits | None = DEFAULT_LIMITS,
     ) -> None:
         self._root = Path(path)
         self._up: UpAxis = up
@@ -59,6 +64,7 @@ class MeshFolder(MeshSource):
         self._crease_rad = crease_rad
         self._cache = None if cache is None else MeshCache(Path(cache))
         self._strict = strict
+        self._limits = limits
         self._entries: list[MeshEntry] | None = None
 
     def entries(self) -> list[MeshEntry]:
@@ -80,8 +86,8 @@ class MeshFolder(MeshSource):
 
         Raises:
             DataFormatError: The file is unreadable, or its mesh has no faces, no extent, or
-                vertices that are not finite; or it is not shown as it says, and the folder is
-                strict. Names the file.
+                vertices that are not finite; it takes more time or memory than the limits; or it
+                is not shown as it says, and the folder is strict. Names the file.
         """
         path = self._root / entry.path
         mesh, notes = self._converted(path)
@@ -140,10 +146,18 @@ class MeshFolder(MeshSource):
 
     def _convert(self, path: Path) -> Converted:
         notes: list[str] = []
-        triangles = decode(path, name=str(path), notes=notes)
-        mesh = normalize(
-            triangles, name=str(path), up=self._up, scale=self._scale, crease_rad=self._crease_rad
-        )
+        try:
+            with limited(self._limits):
+                mesh = normalize(
+                    decode(path, name=str(path), notes=notes), name=str(path), up=self._up,
+                    scale=self._scale, crease_rad=self._crease_rad,
+                )  # fmt: skip
+        except (TimeoutError, MemoryError) as error:
+            raise DataFormatError(
+                expected="a mesh that is read within the limits of time and memory",
+                got=f"{type(error).__name__}: {error}", argument=str(path),
+                advice="Simplify the mesh, leave it out, or give the folder other limits.",
+            ) from None  # fmt: skip
         return mesh, notes
 
 

@@ -47,7 +47,7 @@ def plain_obj(data: bytes, read: Read, notes: list[str]) -> PlainObj:
         notes: Receives what is missing and what is left out.
 
     Raises:
-        ValueError: An index or a number is none; a texture is scaled or shifted by options.
+        ValueError: An index, vertex or number is none; a texture is scaled or shifted by options.
 
     Example:
         >>> text = b"v 0 0 0\\nv 1 0 0\\n\\tv 0 1 0 # top\\nf -3 -2 -1\\n"
@@ -63,8 +63,11 @@ def plain_obj(data: bytes, read: Read, notes: list[str]) -> PlainObj:
             lines.add(word, rest)
     if lines.left_out:
         notes.append(f"curves, surfaces, lines and points are left out: {_some(lines.left_out)}")
-    contents = [read(name) for line in libraries for name in _files(line, read)]
-    found = [plain_mtl(content, read, notes, used=set(lines.used)) for content in contents]
+    names = [name for line in libraries for name in _files(line, read)]
+    found = [
+        plain_mtl(read(name), read, notes, used=set(lines.used), folder=_folder(name))
+        for name in names
+    ]
     notes += [
         f"material library {line!r} was not found: its materials are grey"
         for line in libraries if not _files(line, read)
@@ -73,14 +76,21 @@ def plain_obj(data: bytes, read: Read, notes: list[str]) -> PlainObj:
         return PlainObj(lines.joined(), {})
     combined = b"\n".join(found)
     known = {m.strip() for m in re.findall(r"(?m)^newmtl (.*)$", combined.decode())}
-    if unknown := set(lines.used) - known:
+    if unknown := set(lines.used) - known - {""}:
         notes.append(f"materials that no library defines are grey: {_some(unknown)}")
     lines.first = f"mtllib {COMBINED}"
-    clamped = frozenset(name for content in contents for name in _clamped(content))
+    clamped = frozenset(name for library in names for name in _clamped(read(library)))
     return PlainObj(lines.joined(), {COMBINED: combined}, clamped)
 
 
-def plain_mtl(data: bytes, read: Read, notes: list[str], *, used: set[str] | None = None) -> bytes:
+def plain_mtl(
+    data: bytes,
+    read: Read,
+    notes: list[str],
+    *,
+    used: set[str] | None = None,
+    folder: str = "",
+) -> bytes:
     """A material library whose ``map_Kd`` name files that are there, without options.
 
     Args:
@@ -88,6 +98,7 @@ def plain_mtl(data: bytes, read: Read, notes: list[str], *, used: set[str] | Non
         read: As for :func:`plain_obj`.
         notes: Receives what is missing and what is left out of materials that are used.
         used: Their names; None means all.
+        folder: Where the library lies, from the model: textures may lie there too.
 
     Raises:
         ValueError: A texture is scaled or shifted by options.
@@ -101,7 +112,7 @@ def plain_mtl(data: bytes, read: Read, notes: list[str], *, used: set[str] | Non
         word, _, rest = _parted(line)
         if word.lower() == "map_kd":
             name = _texture(rest)
-            there = [n for n in _spellings(name) if is_there(n, read)]
+            there = [n for n in _spellings(name, folder) if is_there(n, read)]
             if not there and shown:
                 notes.append(f"texture {name!r} was not found: the material's color is shown")
             rest = there[0] if there else name
@@ -122,7 +133,8 @@ def companions(data: bytes, read: Read) -> list[str]:
             names.append(name)
             for texture in re.findall(rb"(?im)^\s*map_kd[ \t]+([^\r\n]+)", read(name)):
                 written = _texture(_text(texture))
-                names.append(next((n for n in _spellings(written) if is_there(n, read)), written))
+                found = (n for n in _spellings(written, _folder(name)) if is_there(n, read))
+                names.append(next(found, written))
     return names
 
 
@@ -142,6 +154,8 @@ class _Lines:
             numbers = rest.partition("#")[0].split()
             self.counts[word] += 1
             if word == "v":
+                if len(numbers) < 3:
+                    raise ValueError(f"a vertex of {len(numbers)} numbers")
                 self.points.append(tuple(float(x) for x in numbers[:3]))
             self.lines.append(f"{word} {' '.join(numbers)}")
         elif word in ("f", "fo"):
@@ -159,6 +173,8 @@ class _Lines:
 
     def _face(self, corners: list[str]) -> None:
         fixed = [self._corner(corner) for corner in corners]
+        if len(fixed) < 3:
+            self.left_out.add("f of fewer than three corners")
         triangles: list[tuple[int, int, int]] | None = None
         if len(fixed) > 3:
             places = [int(corner.partition("/")[0]) - 1 for corner in fixed]
@@ -190,9 +206,10 @@ def _is_see_through(word: str, values: list[str]) -> bool:
     """Whether a line of a material, its first word in lower case, asks for transparency."""
     if word == "map_d":
         return True
-    opaque = {"d": 1.0, "tr": 0.0}.get(word)
+    # exporters disagree on whether Tr 1 is opaque; nobody stores a model that cannot be seen
+    opaque = {"d": (1.0,), "tr": (0.0, 1.0)}.get(word)
     number = values[-1] if values else ""
-    return opaque is not None and _is_number(number) and float(number) != opaque
+    return opaque is not None and _is_number(number) and float(number) not in opaque
 
 
 def _parted(line: str) -> tuple[str, str, str]:
@@ -201,6 +218,8 @@ def _parted(line: str) -> tuple[str, str, str]:
 
 
 def _text(data: bytes) -> str:
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return data.decode("utf-16")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError:  # a comment in an old encoding; the numbers are ASCII
@@ -216,10 +235,15 @@ def _files(line: str, read: Read) -> list[str]:
     return []
 
 
-def _spellings(name: str) -> list[str]:
+def _spellings(name: str, folder: str = "") -> list[str]:
     """How a file may be called: as written, or by its last part alone (paths of other machines)."""
     clean = re.sub(r"[\\/]+", "/", name.strip().strip('"'))
-    return [clean, clean.rpartition("/")[2]]
+    names = [clean, clean.rpartition("/")[2]]
+    return names + [f"{folder}/{name}" for name in names] if folder else names
+
+
+def _folder(name: str) -> str:
+    return name.rpartition("/")[0]
 
 
 def is_there(name: str, read: Read) -> bool:

@@ -4,9 +4,9 @@ import struct
 
 import numpy as np
 import pytest
-from gltf_writer import FACES, SQUARE, UV, Writer
 from PIL import Image
 
+from benchmarks.meshes.gltf_writer import FACES, SQUARE, UV, Writer
 from datasets3d.meshes.decode import decode
 from datasets3d.meshes.formats.polygons import ear_clipped
 from datasets3d.meshes.layouts import scan

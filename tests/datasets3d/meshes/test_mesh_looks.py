@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from gltf_writer import FACES, SQUARE, UV, Writer
 from PIL import Image
 
 import renderers
+from benchmarks.meshes.gltf_writer import FACES, SQUARE, UV, Writer
 from datasets3d.meshes import read_mesh
 from datasets3d.meshes.formats.mesh_warning import collected
 from datasets3d.meshes.surfaces.atlas import TEXELS, Patch, atlas

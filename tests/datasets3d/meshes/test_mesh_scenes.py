@@ -4,8 +4,8 @@ import struct
 
 import numpy as np
 import pytest
-from gltf_writer import FACES, SQUARE, Writer
 
+from benchmarks.meshes.gltf_writer import FACES, SQUARE, Writer
 from datasets3d.meshes.decode import decode
 from datasets3d.meshes.formats.mesh_warning import collected
 from equivariant.errors import DataFormatError

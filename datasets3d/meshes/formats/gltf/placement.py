@@ -26,13 +26,13 @@ def local_matrix(node: Json) -> NDArray[np.float64]:
         [2.0, 0.0, 0.0, 1.0]
     """
     if "matrix" in node:
-        columns: NDArray[np.float64] = np.array(node["matrix"], np.float64).reshape(4, 4)
-        return np.ascontiguousarray(columns.T, np.float64)
+        return np.array(node["matrix"], np.float64).reshape(4, 4).T
     one = np.ones((1, 3))
     shift = np.array(node.get("translation", (0.0, 0.0, 0.0)), np.float64).reshape(1, 3)
     turn = np.array(node.get("rotation", (0.0, 0.0, 0.0, 1.0)), np.float64).reshape(1, 4)
     scale = np.array(node.get("scale", one), np.float64).reshape(1, 3)
-    return _matrices(shift, turn, scale)[0]
+    found: NDArray[np.float64] = _matrices(shift, turn, scale)[0]
+    return found
 
 
 def instances(document: Document, node: Json) -> NDArray[np.float64]:
