@@ -19,8 +19,7 @@ from datasets3d import (
     build,
     estimate,
 )
-from datasets3d.meshes import MeshFolder, MeshSource, ReadingLimits, Variants
-from datasets3d.meshes.folder import DEFAULT_LIMITS
+from datasets3d.meshes import MeshFolder, MeshSource, Variants
 from datasets3d.views.schema import PLAN
 from datasets3d.views.upkeep.recorded import recorded_config
 from equivariant.commands.terminal import duration, say, size
@@ -148,8 +147,6 @@ class Build:
         cache: Folder that keeps converted meshes for later builds; none if not given.
         strict: Set aside meshes that are not shown as their files say (a texture is missing,
             transparency is ignored), instead of warning.
-        mesh_limit_s: Seconds that one mesh may take to be read before it is set aside.
-        mesh_limit_gib: Memory that it may take, in GiB.
     """
 
     out: Annotated[Path, tyro.conf.Positional]
@@ -182,8 +179,6 @@ class Build:
     dry_run: bool = False
     cache: Path | None = None
     strict: bool = False
-    mesh_limit_s: float = DEFAULT_LIMITS.seconds
-    mesh_limit_gib: float = DEFAULT_LIMITS.memory_bytes / 2**30
 
     def __call__(self) -> None:
         config, source, workers = self.config(), self.source(), self.workers or None
@@ -261,7 +256,6 @@ class Build:
                 up=self.up,
                 cache=self.cache,
                 strict=self.strict,
-                limits=ReadingLimits(self.mesh_limit_s, int(self.mesh_limit_gib * 2**30)),
             )
         )
         if self.variants:
