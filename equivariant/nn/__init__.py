@@ -57,6 +57,7 @@ from equivariant.nn.points.encoder import PointEncoder, PointEncoderConfig
 from equivariant.nn.points.neighbors import nearest_neighbors
 from equivariant.nn.points.point_net import PointNet
 from equivariant.nn.points.segmenter import PointSegmenter
+from equivariant.nn.predictor import MLPPredictor
 from equivariant.nn.projector import Projector, SharedProjector, SplitProjector
 from equivariant.nn.split_model import SplitModel
 from equivariant.nn.vectors.encoder import (
@@ -104,6 +105,7 @@ __all__ = [
     "LieNetworkConfig",
     "LieSamples",
     "LiftConv",
+    "MLPPredictor",
     "MixturePartition",
     "Partition",
     "PiecewiseLayer",

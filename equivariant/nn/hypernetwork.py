@@ -18,7 +18,8 @@ Conditioning = Literal["quaternion", "matrix"]
 class Hypernetwork(Action):
     """ρ(g) z = Σ_k c_k(g) W_k z with free matrices W_k and features c(g) of the element.
 
-    It is linear and without bias in both: it cannot ignore g unless every W_k is zero. The sum
+    It is linear and without bias in both: it cannot ignore g unless every W_k is zero. A ``deep``
+    one replaces c by a small network of it, ReLU(B ReLU(A c)) with square A and B. The sum
     over k is formed directly; the matrices of a batch are never stored. Nothing forces
     ρ(g)ρ(h) = ρ(gh): how far it holds is measured, not assumed.
 
@@ -31,7 +32,8 @@ class Hypernetwork(Action):
             Translations give their coordinates.
         gain: By how much ρ(g) lengthens a random vector at the start. None keeps the published
             start, uniform in ±1/√K for K features, whose gain grows as √dim (9.2 at dim 1024
-            on quaternions); 1 preserves lengths.
+            on quaternions); 1 preserves lengths. Of a deep one it holds before the small network.
+        deep: Whether the small network stands before the matrices; without biases, as published.
 
     Raises:
         ConventionError: A factor of the group has no such features, or gain is not positive.
@@ -51,6 +53,7 @@ class Hypernetwork(Action):
         conditioning: Conditioning = "quaternion",
         *,
         gain: float | None = None,
+        deep: bool = False,
     ) -> None:
         super().__init__(group, dim)
         if conditioning not in ("quaternion", "matrix") or not (gain is None or gain > 0):
@@ -69,11 +72,16 @@ class Hypernetwork(Action):
             bound = gain * (3.0 / dim) ** 0.5 / length
         weight = torch.empty(features.shape[-1], dim, dim).uniform_(-bound, bound)
         self.weight = nn.Parameter(weight)
+        self.before: nn.Module = nn.Identity()
+        if deep:
+            size = features.shape[-1]
+            layers = [nn.Linear(size, size, bias=False) for _ in range(2)]
+            self.before = nn.Sequential(layers[0], nn.ReLU(), layers[1], nn.ReLU())
 
     def forward(self, g: Matrix, z: Vector) -> Vector:
         self.check_element(g)
         self.check_vector(z)
-        features = element_features(self._conditioned_on, g, self.conditioning).to(z.dtype)
+        features = self._features(g, z.dtype)
         count, dim, _ = self.weight.shape
         images = z @ self.weight.to(z.dtype).reshape(count * dim, dim).T
         images = images.reshape(*z.shape[:-1], count, dim)
@@ -82,10 +90,13 @@ class Hypernetwork(Action):
     def matrix(self, g: Matrix) -> Float[Tensor, "... dim dim"]:
         """ρ(g) as matrices: ``Σ_k c_k(g) W_k``, shape (..., dim, dim)."""
         self.check_element(g)
-        features = element_features(self._conditioned_on, g, self.conditioning).to(
-            self.weight.dtype
-        )
+        features = self._features(g, self.weight.dtype)
         return torch.einsum("...k,kij->...ij", features, self.weight)
+
+    def _features(self, g: Matrix, dtype: torch.dtype) -> Float[Tensor, "... features"]:
+        features = element_features(self._conditioned_on, g, self.conditioning)
+        found: Tensor = self.before(features.to(self.weight.dtype))
+        return found.to(dtype)
 
     def extra_repr(self) -> str:
         return f"{super().extra_repr()}, conditioning={self.conditioning}"

@@ -110,16 +110,17 @@ def _errors(pairs: HeldOutPairs) -> dict[str, PairError]:
     """Errors of the pairs, by part of the embedding."""
     if pairs.action is None:
         return {"embedding": _invariance(pairs.z_a, pairs.z_b)}
-    parts = zip(pairs.action.summands, pairs.action.slices, strict=True)
+    parts = list(zip(pairs.action.summands, pairs.action.slices, strict=True))
+    names = ("invariant", "equivariant")[-len(parts) :]
     return {
         name: pair_error(part, pairs.z_a[:, rows], pairs.z_b[:, rows], pairs.g)
-        for name, (part, rows) in zip(("invariant", "equivariant"), parts, strict=True)
+        for name, (part, rows) in zip(names, parts, strict=True)
     }
 
 
 def _group_law_errors(action: DirectSum, z: Tensor) -> dict[str, float]:
     """How far the equivariant part of an action is from the law of its group, by name."""
-    rows, part = action.slices[1], action.summands[1]
+    rows, part = action.slices[-1], action.summands[-1]
     found = group_law_error(part, z[:, rows][:_LAW_ROWS].detach(), samples=_LAW_SAMPLES)
     return {
         "composition": float(found.composition.mean()),

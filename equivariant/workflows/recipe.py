@@ -7,8 +7,8 @@ A recipe describes itself by one object, ``RECIPE``, in one module; one line in
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from equivariant.runs import RunFolder
@@ -44,6 +44,8 @@ class Recipe:
         evaluate: ``equivariant evaluate RUN``.
         measure: ``equivariant measure RUN``; None where runs are not measured.
         report: ``equivariant report RUNS``; None where there is no page.
+        presets: Words of ``equivariant train`` that ``--preset NAME`` stands for; words that follow
+            override them.
         evaluated_on: What ``evaluate RUN`` is to be followed by, for example "TEST_FILE".
     """
 
@@ -53,6 +55,7 @@ class Recipe:
     evaluate: RunVerb
     measure: RunVerb | None = None
     report: RunVerb | None = None
+    presets: Mapping[str, str] = field(default_factory=dict)
     evaluated_on: str = ""
 
 

@@ -1,33 +1,16 @@
 """The protocol of 3DIEBench on models whose scores are known."""
 
-import math
-
 import pytest
 import torch
+from sie_references import fresh, nt_xent
 
 from datasets3d import ThreeDIEBench
 from equivariant.groups import Spin3
 from equivariant.losses import Objective, preset
 from equivariant.measure import ProbeConfig
-from equivariant.recipes.sie_3diebench.models import (
-    ModelConfig,
-    build_learner,
-    make_header,
-    trained,
-)
 from equivariant.recipes.sie_3diebench.protocol import EvaluationConfig, encode, evaluate
 
 CONFIG = EvaluationConfig(probe=ProbeConfig(epochs=1, hidden=8, min_steps=0), batch_size=12)
-
-
-def fresh(data, **settings):
-    config = ModelConfig(width=2, projector=(8, 8), irreps="2x1o", **settings)
-    learner = build_learner(config, classes=len(data.label_names), seed=0)
-    header = make_header(
-        config, labels=tuple(data.label_names), channel_mean=(0.5,) * 3, channel_std=(0.2,) * 3,
-        seed=0, data="",
-    )  # fmt: skip
-    return trained(learner, config, header)
 
 
 @pytest.mark.parametrize("method", ["sie", "exact"])
@@ -89,12 +72,3 @@ def _columns(head, dim):
     for q in torch.eye(4):
         g = Spin3.from_quaternion_xyzw(q)
         yield torch.stack([head(g[None], e[None])[0] for e in torch.eye(dim)], 1)
-
-
-def nt_xent(u, v, tau=0.1):
-    rows, total = [*u, *v], 0.0
-    for i, row in enumerate(rows):
-        cosines = [float(torch.cosine_similarity(row, other, dim=0)) / tau for other in rows]
-        pull = cosines[(i + len(u)) % len(rows)]
-        total += math.log(sum(math.exp(c) for k, c in enumerate(cosines) if k != i)) - pull
-    return torch.tensor(total / len(rows))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import shlex
 import signal
 from collections.abc import Sequence
@@ -116,8 +117,44 @@ def parse(entry: RecipeEntry, words: Sequence[str]) -> TrainRecipe:
         DataFormatError: There is no run to go on with, or its data are not where they were.
     """
     recipe, prog = entry.load(), f"equivariant train {entry.name}"
-    namespace = {"__doc__": recipe.settings.__doc__, "prog": prog, "recipe": recipe}
+    words = _with_preset(recipe, words)
+    namespace = {"__doc__": _explained(recipe), "prog": prog, "recipe": recipe}
     base: type[TrainRecipe] = type("TrainRecipe", (TrainRecipe,), namespace)
     kind = command_type(base, recipe.settings, RunOptions, optional=("data",))
     command = tyro.cli(kind, prog=prog, args=list(words))
     return resumed(command, words) if command.resume is not None else command
+
+
+def _with_preset(recipe: Recipe, words: Sequence[str]) -> list[str]:
+    """Words with those that ``--preset NAME`` stands for before all others, which override them."""
+    rest, names = [], []
+    given = iter(words)
+    for word in given:
+        if word == "--preset" and recipe.presets:
+            names.append(next(given, ""))
+        elif word.startswith("--preset=") and recipe.presets:
+            names.append(word.partition("=")[2])
+        else:
+            rest.append(word)
+    if not names:
+        return rest
+    wrong = names[0] not in recipe.presets or len(names) > 1
+    if wrong or any(word.partition("=")[0] == "--resume" for word in rest):
+        raise ConventionError(
+            expected=f"one of the presets {', '.join(recipe.presets)}, for a new run",
+            got=" ".join(names) + (" with --resume" if not wrong else ""), argument="--preset",
+            advice="A run that goes on has the settings of its folder.",
+        )  # fmt: skip
+    data = 1 if rest and not rest[0].startswith("-") else 0
+    return [*rest[:data], *shlex.split(recipe.presets[names[0]]), *rest[data:]]
+
+
+def _explained(recipe: Recipe) -> str:
+    """The help of a recipe: that of its settings, and what its presets stand for."""
+    text: str = inspect.cleandoc(recipe.settings.__doc__ or "")
+    if not recipe.presets:
+        return text
+    lines = [f"    --preset {name}: {words}" for name, words in recipe.presets.items()]
+    about = "Presets, which further options override:\n\n" + "\n".join(lines)
+    before, mark, after = text.partition("Args:")
+    return f"{before.rstrip()}\n\n{about}\n\n{mark}{after}"

@@ -15,16 +15,26 @@ import torch
 
 from datasets3d.pairs.elements import ElementConvention
 from equivariant.actions import Action, DirectSum, Factor, IrrepsAction, Trivial
-from equivariant.errors import ConventionError, DataFormatError
+from equivariant.errors import ConventionError, DataFormatError, check_option
 from equivariant.groups import SO3, Product
 from equivariant.losses import Objective, preset
+from equivariant.losses.presets.preset import Plan
 from equivariant.nn import (
     Hypernetwork,
     ImageEncoderConfig,
+    MLPPredictor,
     SharedProjector,
     SplitModel,
     SplitProjector,
 )
+from equivariant.nn.hypernetwork import element_features
+from equivariant.recipes.sie_3diebench.methods import (
+    AVERAGED_TEACHER,
+    METHODS,
+    SPLIT_METHODS,
+    Method,
+)
+from equivariant.shapes import Matrix, Vector
 from equivariant.training import (
     Learner,
     PairLearner,
@@ -32,21 +42,10 @@ from equivariant.training import (
     load_weights,
     read_header,
 )
+from equivariant.training.learners.averaged_teacher import AveragedTeacherLearner
+from equivariant.training.learners.pairs import NamedElementLearner
 
-Method = Literal[
-    "random", "supervised", "vicreg", "simclr", "sie", "equimod", "equimod_split", "exact"
-]
-SPLIT_METHODS = ("sie", "equimod_split", "exact")
-_METHODS = ("random", "supervised", "vicreg", "simclr", "equimod", *SPLIT_METHODS)
-_TITLES = {
-    "random": "random weights",
-    "supervised": "supervised reference",
-    "vicreg": "VICReg, invariant",
-    "simclr": "SimCLR, invariant",
-    "equimod": "EquiMod",
-    "equimod_split": "EquiMod's idea, split",
-    "exact": "split, exact action",
-}
+_OWN_PREDICTOR = ("exact", *AVERAGED_TEACHER)  # whatever the setting says
 HEADER_FORMAT = 1
 
 
@@ -55,12 +54,16 @@ class ModelConfig:
     """A method and its network.
 
     Args:
-        method: "sie": split representation, the equivariant half moved by a hypernetwork.
-            "equimod_split": the same network, contrast instead of variance terms. "exact": the
-            same split, the equivariant half moved by a known representation of the rotation.
-            "equimod": no split; two heads that both see the whole representation, contrast of
-            the invariant one and of the other after a hypernetwork.
-            "vicreg", "simclr": invariant baselines without a split.
+        method: What is trained, see ``methods.py``.
+            Split representations, each half with a projector of its own: "sie", whose
+            equivariant half a predictor moves; "equimod_split", the same network with contrast
+            instead of variance terms; "exact", moved by a known representation of the rotation.
+            Without a split: "equimod" (two heads that both see all of the representation,
+            contrast of the invariant one and of the other after the predictor) and
+            "equimod_vicreg"; "only_equivariance" and "sen" (all of the embedding moves; SIE's
+            terms, or contrast); "conditional_byol" (the predictor reads the element).
+            Invariant: "vicreg", "vicreg_part" (half of the embedding is aligned), "simclr",
+            "byol"; "augself" (SimCLR, and a head that names the element from both views).
             "supervised": the same encoder taught class and rotation. "random": not trained.
         width: Channels of the encoder's first stage; the representation has 8 times as many.
         topology: "standard", or "sie" for the published code's network.
@@ -72,6 +75,11 @@ class ModelConfig:
             published code, or "matrix", which is single-valued.
         gain: By how much the hypernetwork's prediction lengthens a vector at the start; 0 for the
             published start, whose gain grows with the width (9.2 at the paper's).
+        predictor: What moves embeddings, but for "exact": "hypernetwork"; "deep", one with a
+            small network before its matrices; "mlp", a perceptron of embedding and element.
+        predictor_layers: Of "mlp"; the published ablation has 1.
+        moved_variance: Whether "sie" keeps the variance of predictions up; without it the method
+            is the published ablation SIENoVar.
         irreps: For "exact": the representation of the equivariant half, as e3nn writes it.
     """
 
@@ -83,13 +91,19 @@ class ModelConfig:
     conditioning: Literal["quaternion", "matrix"] = "quaternion"
     gain: float = 0.0
     irreps: str = "64x1o"
+    predictor: Literal["hypernetwork", "deep", "mlp"] = "hypernetwork"
+    predictor_layers: int = 1
+    moved_variance: bool = True
 
     def __post_init__(self) -> None:
-        if self.method not in _METHODS:
+        check_option(self.method, tuple(METHODS), "method")
+        check_option(self.predictor, ("hypernetwork", "deep", "mlp"), "predictor")
+        if self.predictor_layers < 1 or (self.gain and self.predictor == "mlp"):
             raise ConventionError(
-                expected=f"one of {', '.join(_METHODS)}",
-                got=repr(self.method), argument="method",
-                advice="See the documentation of ModelConfig.",
+                expected="at least one layer, and a gain for hypernetworks only",
+                got=f"predictor={self.predictor}, predictor_layers={self.predictor_layers}, "
+                f"gain={self.gain}",
+                argument="predictor", advice="A perceptron starts as PyTorch's layers do.",
             )  # fmt: skip
         if not self.projector or any(width < 2 or width % 2 for width in self.projector):
             raise ConventionError(
@@ -101,9 +115,16 @@ class ModelConfig:
     @property
     def title(self) -> str:
         """What the method is called in tables and figures."""
+        words = [METHODS[self.method].title]
         if self.method == "sie":
-            return f"SIE, {self.conditioning}-conditioned"
-        return _TITLES[self.method]
+            words.append(f"{self.conditioning}-conditioned")
+        if self.predictor != "hypernetwork" and self.method not in ("exact", "byol"):
+            words += (
+                [] if METHODS[self.method].moves == "nothing" else [f"{self.predictor} predictor"]
+            )
+        if not self.moved_variance:
+            words.append("without the predictions' variance")
+        return ", ".join(words)
 
     @property
     def split(self) -> bool:
@@ -121,29 +142,55 @@ class ModelConfig:
             return ElementConvention(self.elements, frame="world")
         return ElementConvention(self.elements, cover=self.conditioning == "quaternion")
 
+    def element_features(self, g: Matrix) -> Vector:
+        """What predictors see of elements, shape (..., features)."""
+        return element_features(self.convention.group, g, self.conditioning)
+
 
 def build_action(config: ModelConfig) -> Action:
-    """How g moves an embedding: z_inv stays, z_equ moves; everything stays for a baseline."""
-    if not config.split and config.method != "equimod":
-        return Trivial(config.projector[-1], config.convention.group)
-    half = config.projector[-1] if config.method == "equimod" else config.projector[-1] // 2
-    if config.method != "exact":
-        return Trivial(half) + Hypernetwork(
-            config.convention.group, half, config.conditioning, gain=config.gain or None
+    """How g moves an embedding: what does not move stays, everything does for a baseline."""
+    entry, width = METHODS[config.method], config.projector[-1]
+    group = config.convention.group
+    if config.method in AVERAGED_TEACHER:  # the predictor of a network that predicts a teacher
+        seen = config.conditioning if config.method == "conditional_byol" else None
+        return MLPPredictor(
+            group, width, conditioning=seen, layers=2, hidden=2 * width, normalize=True
         )
-    rotation: Action = IrrepsAction(config.irreps, SO3())
-    if isinstance(config.convention.group, Product):
-        rotation = Factor(rotation, config.convention.group, 0)
-    return Trivial(half) + rotation
+    half = width if entry.projectors == "heads" else width // 2
+    if config.method == "exact":
+        rotation: Action = IrrepsAction(config.irreps, SO3())
+        if isinstance(group, Product):
+            rotation = Factor(rotation, group, 0)
+        return Trivial(half) + rotation
+    if entry.moves == "half":
+        return Trivial(half) + _predictor(config, half)
+    if entry.moves == "all":
+        return DirectSum([_predictor(config, width)])
+    if config.method == "vicreg_part":
+        return Trivial(half, group) + Trivial(half, group)
+    return Trivial(width, group)
+
+
+def _predictor(config: ModelConfig, width: int) -> Action:
+    group = config.convention.group
+    if config.predictor == "mlp":
+        return MLPPredictor(
+            group, width, conditioning=config.conditioning, layers=config.predictor_layers
+        )
+    return Hypernetwork(
+        group, width, config.conditioning, gain=config.gain or None,
+        deep=config.predictor == "deep",
+    )  # fmt: skip
 
 
 def build_model(config: ModelConfig) -> SplitModel:
     """Encoder and projectors, with fresh weights from the global generator."""
     encoder = ImageEncoderConfig(width=config.width, topology=config.topology).build()
-    if config.method == "equimod":
+    projectors = METHODS[config.method].projectors
+    if projectors == "heads":
         heads = SharedProjector(encoder.dim, [config.projector] * 2)
         return SplitModel(encoder, heads, names=("all",))
-    if not config.split:
+    if projectors == "one":
         projector = SplitProjector((encoder.dim,), [config.projector])
         return SplitModel(encoder, projector, names=("all",))
     half = tuple(width // 2 for width in config.projector)
@@ -169,8 +216,20 @@ def build_learner(config: ModelConfig, *, classes: int, seed: int) -> Learner:
         model = build_model(config)
         if config.method in ("random", "supervised"):
             return SupervisedLearner(model, dim=model.encoder.dim, classes=classes)
-        plan = preset(config.method).plan
-        return PairLearner(model, Objective(plan, build_action(config)))
+        action = build_action(config)
+        if config.method in AVERAGED_TEACHER:
+            return AveragedTeacherLearner(model, action, config.convention.group)
+        objective = Objective(_plan(config), action)
+        if config.method == "augself":
+            return NamedElementLearner(model, objective, config.element_features)
+        return PairLearner(model, objective)
+
+
+def _plan(config: ModelConfig) -> Plan:
+    if config.method == "sie" and not config.moved_variance:
+        return preset("sie", std_moved=0.0).plan
+    plan = METHODS[config.method].plan
+    return [] if plan is None else plan()
 
 
 @dataclass(frozen=True)
@@ -179,7 +238,8 @@ class Trained:
 
     Args:
         model: In evaluation mode.
-        action: The same action the loss used, weights included; None for a method without one.
+        action: The same action the loss used, weights included: its last summand moves; None for
+            a method without one.
         config: Method and network.
         labels: Names of the classes.
         channel_mean: Of images in [0, 1], three numbers.
@@ -258,7 +318,12 @@ def load_trained(path: Path) -> Trained:
 
 def trained(learner: Learner, config: ModelConfig, header: dict[str, Any]) -> Trained:
     """A trained model for evaluation, from the learner that trained it."""
-    action = learner.objective.action if isinstance(learner, PairLearner) else None
+    action: Action | None = None
+    moves = METHODS[config.method].moves != "nothing"
+    if isinstance(learner, PairLearner):
+        action = learner.objective.action
+    elif isinstance(learner, AveragedTeacherLearner) and config.method == "conditional_byol":
+        action = DirectSum([learner.predictor])
     model = learner.model
     if not isinstance(model, SplitModel):
         raise ConventionError(
@@ -267,7 +332,7 @@ def trained(learner: Learner, config: ModelConfig, header: dict[str, Any]) -> Tr
         )  # fmt: skip
     return Trained(
         model=model.eval(),
-        action=action if isinstance(action, DirectSum) else None,
+        action=action if moves and isinstance(action, DirectSum) else None,
         config=config,
         labels=tuple(header["labels"]),
         channel_mean=tuple(header["channel_mean"]),

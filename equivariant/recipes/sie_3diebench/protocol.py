@@ -260,7 +260,7 @@ def _measure_action(trained: Trained, val: Encoded, pairs: Tensor) -> dict[str, 
     action = trained.action
     if action is None:
         return {}
-    rows, part = action.slices[1], action.summands[1]
+    rows, part = action.slices[-1], action.summands[-1]
     z = val.z[..., rows]
     elements = elements_from_source(trained, val)
     with torch.no_grad():
@@ -301,7 +301,7 @@ def composition_error(trained: Trained, z: Tensor, g: Tensor, h: Tensor) -> dict
     action = trained.action
     if action is None:
         return {}
-    part = action.summands[1]
+    part = action.summands[-1]
     twice = part(g, part(h, z))
 
     def difference(once: Tensor) -> float:

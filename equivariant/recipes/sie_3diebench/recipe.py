@@ -144,10 +144,20 @@ def report(runs: Sequence[RunFolder], options: SieReport, *, say: Say) -> None:
     say(f"Page: {out}")
 
 
+PRESETS = {
+    "published": "--model.topology sie --model.width 64 --model.projector 2048 2048 2048 "
+    "--fit.steps 82000 --fit.batch-size 1024 --fit.learning-rate 0.001 --fit.weight-decay 1e-6 "
+    "--size 256",
+    "small": "--model.width 16 --model.projector 256 256 256 --model.conditioning matrix "
+    "--model.gain 1 --fit.steps 2000 --fit.batch-size 256 --fit.probe-every 250",
+}
+"""The paper's network and schedule, of every method, and one for a few objects and a CPU."""
+
 RECIPE = Recipe(
     settings=SieExperiment,
     restore=restore_experiment,
     train=train,
+    presets=PRESETS,
     evaluate=RunVerb(SieEvaluation, evaluate),
     measure=RunVerb(SieMeasurement, measure),
     report=RunVerb(SieReport, report),

@@ -178,10 +178,10 @@ def predicted_views(run: EncodedRun, *, queries: int = 6, count: int = 5) -> Pic
             expected="a run with an action", got=run.title, argument="run",
             advice="Invariant baselines predict no view.",
         )  # fmt: skip
-    z = run.val.z[..., action.slices[1]]
+    z = run.val.z[..., action.slices[-1]]
     elements = elements_from_source(run.trained, run.val)
     with torch.no_grad():
-        predicted = action.summands[1](elements, z[:, :1])
+        predicted = action.summands[-1](elements, z[:, :1])
     likeness = (normalize(predicted, dim=-1) @ normalize(z, dim=-1).mT).cpu()
     generator = torch.Generator().manual_seed(1)
     objects, views = len(run.val.data), run.val.data.views

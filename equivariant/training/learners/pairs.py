@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -56,6 +57,53 @@ class PairLearner(Learner):
         names = {name: x for name, x in known.items() if name not in _ROTATIONS}
         value = self.objective(self.model(a), self.model(b), g, generator=self.generator, **names)
         return value.total, value.terms
+
+
+class NamedElementLearner(PairLearner):
+    """Trains embeddings by an objective, and a head that names the element from both views.
+
+        total = objective(z_a, z_b, g) + weight |head([y_a, y_b]) - c(g)|² / K
+
+    The head reads representations, not embeddings: three layers with rectifiers, twice as wide as
+    a representation.
+
+    Args:
+        model: Has ``represent`` and ``embed``, and an ``encoder`` with ``dim``.
+        objective: Compares embeddings.
+        features: Elements (batch, n, n) to the K numbers c(g) that the head names.
+        weight: Of the head's error.
+
+    Source: Lee et al. 2021 (AugSelf), as in SIE's published code, weight 1.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        objective: Objective,
+        features: Callable[[Tensor], Tensor],
+        *,
+        weight: float = 1.0,
+    ) -> None:
+        super().__init__(model, objective)
+        self.features, self.weight = features, weight
+        group: Any = objective.action.group
+        outputs = features(group.identity()).shape[-1]
+        width = 2 * int(model.encoder.dim)  # type: ignore[arg-type]
+        self.head = nn.Sequential(
+            nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(),
+            nn.Linear(width, outputs),
+        )  # fmt: skip
+
+    def forward(
+        self, a: Tensor, b: Tensor, g: Tensor, **known: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        names = {name: x for name, x in known.items() if name not in _ROTATIONS}
+        y_a, y_b = self.model.represent(a), self.model.represent(b)  # type: ignore[operator]
+        z_a, z_b = self.model.embed(y_a), self.model.embed(y_b)  # type: ignore[operator]
+        value = self.objective(z_a, z_b, g, generator=self.generator, **names)
+        named = mse_loss(self.head(torch.cat([y_a, y_b], -1)), self.features(g).to(y_a.dtype))
+        total = value.total + self.weight * named
+        return total, {**value.terms, "named_element": named.detach()}
 
 
 class SupervisedLearner(Learner):
