@@ -42,6 +42,12 @@ def test_new_objective():
     assert example("new_objective")["main"]() < 1
 
 
+@pytest.mark.parametrize("name", ["simclr", "moco", "clip", "supcon"])
+def test_contrast_in_plain_loops(name):
+    first, last = example(f"contrast_{name}")["main"](steps=30)
+    assert last < first - 0.1
+
+
 def test_train_encoder(tmp_path):
     errors = example("train_encoder")["main"](tmp_path, steps=8, trucks=5)
     assert len({round(error, 6) for error in errors}) == 3 and all(0 < e < 1.5 for e in errors)

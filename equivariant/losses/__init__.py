@@ -42,11 +42,6 @@ from equivariant.losses.contrast.core import (
     contrast,
     contrast_both,
 )
-from equivariant.losses.contrast.label_distances import (
-    absolute_difference,
-    angle_difference,
-    geodesic_distance,
-)
 from equivariant.losses.contrast.margins import (
     Circle,
     PairMargin,
@@ -141,6 +136,11 @@ from equivariant.losses.synthesis.feature_mixtures import (
     extrapolate_positives,
     interpolate_negatives,
     mochi,
+)
+from equivariant.losses.synthesis.label_distances import (
+    absolute_difference,
+    angle_difference,
+    geodesic_distance,
 )
 from equivariant.losses.synthesis.label_mixtures import (
     LabelMixtures,

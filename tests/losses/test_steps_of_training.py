@@ -104,12 +104,6 @@ def test_terms_of_a_preset_with_steps_are_refused_and_no_step_is_lost():
     assert preset("vicreg").terms == tuple(preset("vicreg").plan)
 
 
-def test_steps_of_one_name_are_refused():
-    swav, dino = preset("swav", dim=5, prototypes=7), preset("dino", dim=5, prototypes=4)
-    with pytest.raises(ConventionError, match="several that make"):
-        Loss([*swav.plan, *dino.plan])
-
-
 def test_a_step_does_not_replace_a_side_that_was_passed():
     loss = Loss([Step("b", Side.detach, ("a",)), *preset("infonce").plan])
     with pytest.raises(ConventionError, match="'b'"):

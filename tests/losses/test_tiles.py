@@ -250,7 +250,7 @@ def test_narrow_inputs_stay_finite_and_near(dtype, tau):
 @pytest.mark.parametrize(("pull", "link"), [("mean", "gap"), ("lse", "softplus"), ("sum", "gap")])
 @pytest.mark.parametrize("weights", ["equal", "unequal"])
 def test_both_directions_from_one_matrix_of_logits(pull, link, keep, weights, monkeypatch):
-    monkeypatch.setattr(sys.modules["equivariant.losses.contrast.core"], "_DENSE_ALWAYS", 0)
+    monkeypatch.setattr(sys.modules["equivariant.losses.contrast.core"], "_DENSE_BELOW", 0)
     q_bias, k_bias = draw(10, 1, 5)[:, 0], draw(13, 1, 6)[:, 0]
     q_bias[2], k_bias[3] = -math.inf, -math.inf
     base = Pairs.same("label").without_same("group")

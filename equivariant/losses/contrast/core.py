@@ -11,26 +11,28 @@ from torch import Tensor
 
 from equivariant.errors import ConventionError, ShapeError
 from equivariant.losses.contrast.anchor_candidates import Own, with_own
-from equivariant.losses.contrast.pairs import Entries, Pairs
+from equivariant.losses.contrast.pairs import Pairs
 from equivariant.losses.contrast.sides import Side
 from equivariant.losses.contrast.similarity import Cosine, Similarity
-from equivariant.losses.contrast.sparse_softmax import (
-    ListedSoftmax,
-    SparseSoftmax,
-    SweepBothWays,
-    fits,
-)
+from equivariant.losses.contrast.sparse_softmax import ListedSoftmax, SweepBothWays, fits
 from equivariant.losses.contrast.statistics import Form, Hardest, Link, Pull, Push, Values, evaluate
-from equivariant.losses.contrast.tiles import AnyForm, tiled
+from equivariant.losses.contrast.sweeps import (
+    LISTED_PER_ROW,
+    any_form,
+    dense_losses,
+    sweep_of,
+    trained_weights,
+    transformed,
+)
+from equivariant.losses.contrast.tiles import tiled
 from equivariant.losses.temperatures.temperature import Fixed, Temperature, temperature_of
 from equivariant.processes import across_processes, total
 from equivariant.shapes import Bool, Float
 
 Evaluation = Literal["auto", "dense", "tiled"]
 
-_DENSE_ALWAYS = 1 << 18
+_DENSE_BELOW = 1 << 14
 _DENSE_UNLISTED = 1 << 22
-_LISTED_PER_ROW = 32
 _SHARED = 1 << 22
 
 
@@ -118,10 +120,12 @@ def contrast(
         push: Statistic of the push set.
         link: From the gap to the loss.
         hardest: Which of the negatives stay in the push set; all by default.
-        method: ``dense`` holds all N x M pairs and can be differentiated twice; ``tiled`` needs
-            memory O((N + M) D) and can be differentiated once; ``auto`` chooses: dense up to
-            2¹⁸ pairs, and up to 2²² where the pairs are not few and listed, tiled beyond,
-            except for temperatures of each pair and for weights that are trained.
+        method: ``dense`` holds all N x M pairs; ``tiled`` needs memory O((N + M) D) and can be
+            differentiated once. ``auto`` chooses: dense below 2¹⁴ pairs, and up to 2²² where the
+            pairs are not few and listed, or classes; tiled beyond, except for temperatures of each
+            pair and for weights that are trained. It is differentiated any number of times: for
+            derivatives beyond the first, in ``torch.func``, in forward mode and under
+            ``torch.compile`` all pairs are held.
         gather: Whether candidates are those of all processes.
         own: Further candidates of each anchor alone, beside the shared ones; evaluated densely.
 
@@ -240,13 +244,13 @@ def _share_logits(
     q: Side, k: Side, pairs: Pairs, similarity: Similarity, temperature: Temperature, form: Form
 ) -> tuple[Contrast, Contrast] | None:
     """Both directions from one matrix of logits; None where that is not the way to go."""
-    n, size, most = len(q), len(q) * len(k), _LISTED_PER_ROW * (len(q) + len(k))
-    if not _DENSE_ALWAYS < size <= _SHARED or not similarity.exact:
+    n, size, most = len(q), len(q) * len(k), LISTED_PER_ROW * (len(q) + len(k))
+    if not _DENSE_BELOW <= size <= _SHARED or not similarity.exact or transformed(q.z, k.z):
         return None
     there, back = pairs.entries(q, k, most), pairs.entries(k, q, most)
     if there is None or back is None:
         return None
-    if _trained(form, there, q, k) or _trained(form, back, k, q):
+    if trained_weights(form, there, q, k) or trained_weights(form, back, k, q):
         return None
     with torch.autocast(q.z.device.type, enabled=False):
         wide = torch.promote_types(torch.promote_types(q.z.dtype, k.z.dtype), torch.float32)
@@ -256,7 +260,12 @@ def _share_logits(
             return None
         left, right = similarity.maps(q, k)
         both = SweepBothWays(ListedSoftmax(there, form), ListedSoftmax(back, form))
-        values = tiled(both, left * inverse, right)
+        first, second = dense_losses(q, k, pairs, form), dense_losses(k, q, pairs, form)
+
+        def dense(u: Tensor, v: Tensor) -> Tensor:
+            return torch.cat([first(u, v), second(v, u)])
+
+        values = tiled(both, dense, left * inverse, right)
     return _weighed(values, slice(0, n), q), _weighed(values, slice(n, None), k)
 
 
@@ -279,22 +288,24 @@ def _evaluate(
 ) -> Values:
     left, right = similarity.maps(q, k)
     size = len(q) * len(k)
-    if method == "auto" and size <= _DENSE_ALWAYS:
+    if transformed(left, right, inverse):
+        _refuse_transforms(method)
+        method = "dense"
+    elif method == "auto" and size < _DENSE_BELOW:
         method = "dense"
     if method != "dense":
-        listed = None
-        if fits(form) and similarity.exact:
-            listed = pairs.entries(q, k, _LISTED_PER_ROW * (len(q) + len(k)))
         of_pairs = inverse.ndim == 2 and min(inverse.shape) > 1
-        if own is not None or of_pairs or _trained(form, listed or pairs, q, k):
+        if own is not None or of_pairs:
             _refuse_tiles(method)
-        elif listed is not None:
-            by_anchor = inverse.ndim == 0 or inverse.shape[1] == 1
-            left, right = (left * inverse, right) if by_anchor else (left, right * inverse.T)
-            return tiled(SparseSoftmax(ListedSoftmax(listed, form)), left, right)
-        elif method == "tiled" or size > _DENSE_UNLISTED:
-            blocks = AnyForm(q.detach(), k.detach(), pairs, similarity, form)
-            return tiled(blocks, left, right, inverse)
+        else:
+            again = method == "auto"
+            swept = sweep_of(q, k, pairs, similarity, form, left, right, inverse, again=again)
+            if swept is not None:
+                return swept
+            if trained_weights(form, pairs, q, k):
+                _refuse_tiles(method)
+            elif method == "tiled" or size > _DENSE_UNLISTED:
+                return any_form(q, k, pairs, similarity, form, left, right, inverse, again=again)
     s, tile = similarity.finish(left @ right.T), pairs.tile(q, k)
     if own is not None:
         s, tile = with_own(s, tile, own, inverse, form)
@@ -310,14 +321,6 @@ def _warn_of_rounding(dtype: torch.dtype, temperature: Temperature) -> None:
         )
 
 
-def _trained(form: Form, pairs: Pairs | Entries, q: Side, k: Side) -> bool:
-    """Whether gradients flow to the weights of pairs, or to a bias."""
-    found = pairs.tile(q[:1], k) if isinstance(pairs, Pairs) else pairs
-    weights = (found.log_repulsion, found.attraction, getattr(found, "bias", None))
-    all_of_them = (*weights, getattr(form.link, "bias", None))
-    return any(isinstance(x, Tensor) and x.requires_grad for x in all_of_them)
-
-
 def _refuse_tiles(method: Evaluation) -> None:
     if method == "tiled":
         raise ConventionError(
@@ -325,4 +328,14 @@ def _refuse_tiles(method: Evaluation) -> None:
             got="temperatures of each pair, trained weights or bias, or own candidates",
             argument="method",
             advice="Pass method='dense' or 'auto'.",
+        )
+
+
+def _refuse_transforms(method: Evaluation) -> None:
+    if method == "tiled" and not torch.compiler.is_compiling():
+        raise ConventionError(
+            expected="plain tensors",
+            got="tensors inside torch.func or forward-mode differentiation",
+            argument="method",
+            advice="Pass method='dense' or 'auto', which holds all pairs there.",
         )

@@ -56,6 +56,27 @@ class Entries:
     bias: Float[Tensor, m] | None = None
 
 
+@dataclass(frozen=True)
+class Classes:
+    """The same, where an anchor's positives are a whole class: weight 1, all others repel.
+
+    Args:
+        anchors: Class of each anchor, shape (N,), integers.
+        candidates: Class of each candidate, shape (M,), integers.
+        excluded: Pairs that neither attract nor repel.
+    """
+
+    anchors: Int[Tensor, n]
+    candidates: Int[Tensor, m]
+    excluded: Entries
+
+    def numbered(self) -> tuple[Tensor, Tensor]:
+        """Classes numbered from 0, of anchors and of candidates."""
+        both = torch.cat([self.anchors, self.candidates])
+        numbers = torch.unique(both, return_inverse=True)[1]
+        return numbers[: len(self.anchors)], numbers[len(self.anchors) :]
+
+
 class Pairs(ABC):
     """Attraction weights P and repulsion weights W of every pair of an anchor and a candidate.
 
@@ -74,6 +95,10 @@ class Pairs(ABC):
 
     def entries(self, q: Side, k: Side, most: int) -> Entries | None:
         """The weights as a short list; None if there is none of at most ``most`` entries."""
+        return None
+
+    def classes(self, q: Side, k: Side, most: int) -> Classes | None:
+        """The weights as classes, of which at most ``most`` pairs are excluded; None if not."""
         return None
 
     @staticmethod
@@ -148,6 +173,9 @@ class Same(Pairs):
         one = torch.ones(found[0].shape, device=found[0].device)
         return Entries(*found, one > 0, one, torch.zeros_like(one))
 
+    def classes(self, q: Side, k: Side, most: int) -> Classes | None:
+        return Classes(self.keys(q), self.keys(k), _nothing(q))
+
 
 @dataclass(frozen=True)
 class NoPositives(Pairs):
@@ -158,9 +186,7 @@ class NoPositives(Pairs):
         return Tile(zero > 0, zero, zero)
 
     def entries(self, q: Side, k: Side, most: int) -> Entries | None:
-        none = q.index[:0]
-        zero = torch.zeros(0, device=none.device)
-        return Entries(none, none, zero > 0, zero, zero)
+        return _nothing(q)
 
 
 @dataclass(frozen=True)
@@ -202,6 +228,16 @@ class Restricted(Pairs):
         at = torch.searchsorted(where, where_cut)
         positive[at], log_w[at] = False, -math.inf
         return Entries(row, column, positive, attraction, log_w, old.bias)
+
+    def classes(self, q: Side, k: Side, most: int) -> Classes | None:
+        old = None if self.equal else self.pairs.classes(q, k, most)
+        if old is None or len(old.excluded.row):
+            return None
+        cut = matches(q.get(self.name), k.get(self.name), most)
+        if cut is None:
+            return None
+        zero = torch.zeros(cut[0].shape, device=cut[0].device)
+        return Classes(old.anchors, old.candidates, Entries(*cut, zero > 0, zero, zero - math.inf))
 
 
 @dataclass(frozen=True)
@@ -308,6 +344,13 @@ class Either(Pairs):
         )
         log_w = torch.maximum(a.log_repulsion, b.log_repulsion)
         return Tile(a.positive | b.positive, p, log_w)
+
+
+def _nothing(q: Side) -> Entries:
+    """No pair at all."""
+    none = q.index[:0]
+    zero = torch.zeros(0, device=none.device)
+    return Entries(none, none, zero > 0, zero, zero)
 
 
 def matches(a: Int[Tensor, n], b: Int[Tensor, m], most: int) -> tuple[Tensor, Tensor] | None:

@@ -279,7 +279,7 @@ def unit(z: Tensor, eps: float = 1e-8) -> Tensor:
     short = square <= eps**2  # not so for NaN, which goes through
     factor = torch.where(short, 1.0, square).rsqrt()
     factor = torch.where(square.isinf(), torch.nan, factor)
-    return torch.where(short, 0.0, z * factor)
+    return z * torch.where(short, 0.0, factor)
 
 
 def check_constant_on_irreps(factors: Tensor, irreps: str | None, argument: str) -> None:

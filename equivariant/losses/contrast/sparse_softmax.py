@@ -25,7 +25,7 @@ from torch import Tensor
 
 from equivariant.losses.contrast.pairs import Entries
 from equivariant.losses.contrast.statistics import Form, Values, softplus
-from equivariant.losses.contrast.tiles import Sweep, Swept, blocks, join_values
+from equivariant.losses.contrast.tiles import Sweep, Swept, blocks, keep_values, room_for_values
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class ListedSoftmax:
         if entries.bias is not None:
             allowed = torch.where(entries.bias > -math.inf, entries.bias, 0.0).to(s)
             offset = offset + share @ allowed
-        valid, gap, loss, slope = self._link(lse, attracted, some, has_positive)
+        valid, gap, loss, slope = link_of(lse, attracted, some, has_positive, form)
         counted = valid if form.link == "gap" else has_positive
         entropy = torch.where(some, lse - offset, 0.0)
         values = Values(loss, counted, gap, mass.clamp(min=0.0), entropy)
@@ -99,16 +99,6 @@ class ListedSoftmax:
             total = zero.index_add(0, row, p)
             p = p / torch.where(has, total, 1.0)[row]
         return zero.index_add(0, row, p * torch.where(positive, logit, 0.0)), p, has
-
-    def _link(
-        self, lse: Tensor, attracted: Tensor, some: Tensor, has_positive: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        valid = some & has_positive
-        gap = torch.where(valid, lse - attracted, 0.0)
-        if self.form.link == "softplus":
-            loss = torch.where(valid, softplus(gap), 0.0)
-            return valid, gap, loss, torch.where(valid, torch.sigmoid(gap), 0.0)
-        return valid, gap, gap, valid.to(gap)
 
 
 @dataclass
@@ -155,7 +145,7 @@ class SparseSoftmax(Sweep):
         left, right = inputs
         d_left = torch.zeros_like(left) if wanted[0] else None
         d_right = torch.zeros_like(right) if wanted[1] else None
-        parts, room = [], None
+        results, room = room_for_values(left, len(left)), None
         for rows in blocks(left.shape[0], right.shape[0]):
             if room is None:
                 room = left.new_empty(2, rows.stop, right.shape[0])
@@ -163,7 +153,7 @@ class SparseSoftmax(Sweep):
             torch.mm(left[rows], right.T, out=s)
             block = self.rows.weigh(s, share, rows)
             pushed = share @ right
-            parts.append(block.less((left[rows] * pushed).sum(1)))
+            keep_values(results, block.less((left[rows] * pushed).sum(1)), rows)
             factor = (block.slope * upstream[rows])[:, None]
             weight = block.entry_share[:, None]
             if d_left is not None:
@@ -173,7 +163,7 @@ class SparseSoftmax(Sweep):
                 scaled = left[rows] * factor
                 d_right.addmm_(share.T, scaled)
                 d_right.index_add_(0, block.column, scaled[block.row] * -weight)
-        return Swept(join_values(parts, left), (d_left, d_right))
+        return Swept(results, (d_left, d_right))
 
 
 @dataclass(frozen=True)
@@ -199,7 +189,9 @@ class SweepBothWays(Sweep):
         first, factor = self._side(self.there, logits, shares[0], upstream[:n])
         second, factor_back = self._side(self.back, copy.T, shares[1].T, upstream[n:])
         slopes = shares[0].mul_(factor[:, None]).addcmul_(shares[1], factor_back[None, :])
-        values = join_values([first, second], left)
+        values = room_for_values(left, n + len(right))
+        keep_values(values, first, slice(0, n))
+        keep_values(values, second, slice(n, None))
         d_left = slopes @ right if wanted[0] else None
         d_right = slopes.T @ left if wanted[1] else None
         return Swept(values, (d_left, d_right))
@@ -238,6 +230,18 @@ def _softmax(s: Tensor, out: Tensor) -> tuple[Tensor, Tensor]:
     if not bool(some.all()):
         out[~some] = 0.0
     return some, lse
+
+
+def link_of(
+    lse: Tensor, attracted: Tensor, some: Tensor, has_positive: Tensor, form: Form
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Which rows have both a push and a pull, their gaps, losses, and d loss / d gap."""
+    valid = some & has_positive
+    gap = torch.where(valid, lse - attracted, 0.0)
+    if form.link == "softplus":
+        loss = torch.where(valid, softplus(gap), 0.0)
+        return valid, gap, loss, torch.where(valid, torch.sigmoid(gap), 0.0)
+    return valid, gap, gap, valid.to(gap)
 
 
 def fits(form: Form) -> bool:

@@ -4,14 +4,15 @@ A block of anchors meets all candidates at once, so every statistic of a row is 
 and with it the gradient, up to the factor that the row's loss gets afterwards. That factor is
 the same for all rows wherever losses are averaged: gradients are therefore computed in the
 forward pass for a factor of 1, and scaled in the backward pass. Where the factors differ after
-all, the blocks are evaluated once more with them. Either way the result is exact.
+all, the blocks are evaluated once more with them. Either way the result is exact. Second
+derivatives hold all pairs: the losses are then computed once more, densely, with a graph.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -47,20 +48,30 @@ class Sweep(ABC):
         """Values, and the gradients by the inputs that are wanted, of Σ_i upstream_i L_i."""
 
 
-def tiled(sweep: Sweep, *inputs: Tensor) -> Values:
-    """Evaluate a sweep, differentiable once by its inputs."""
-    loss, valid, gap, mass, entropy = _Tiled.apply(sweep, *inputs)  # type: ignore[no-untyped-call]
-    return Values(loss, valid, gap, mass, entropy)
+Dense = Callable[..., Tensor]
+"""From the inputs of a sweep to its losses L_i, by plain differentiable tensor algebra."""
+
+
+def tiled(sweep: Sweep, dense: Dense | None, *inputs: Tensor) -> Values:
+    """Evaluate a sweep, differentiable by its inputs.
+
+    Args:
+        sweep: Computes losses and their gradients block by block.
+        dense: The same losses, for second derivatives; None refuses these.
+        inputs: Of the sweep.
+    """
+    found = _Tiled.apply(sweep, dense, *inputs)  # type: ignore[no-untyped-call]
+    return Values(*found)
 
 
 class _Tiled(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, sweep: Sweep, *inputs: Tensor) -> tuple[Tensor, ...]:
-        wanted = tuple(ctx.needs_input_grad[1:])
+    def forward(ctx: Any, sweep: Sweep, dense: Dense | None, *inputs: Tensor) -> tuple[Tensor, ...]:
+        wanted = tuple(ctx.needs_input_grad[2:])
         one = inputs[0].new_ones(sweep.count(inputs))
         swept = sweep.run(inputs, one, wanted)
         values = swept.values
-        ctx.sweep, ctx.wanted = sweep, wanted
+        ctx.sweep, ctx.dense, ctx.wanted = sweep, dense, wanted
         ctx.places = [i for i, g in enumerate(swept.gradients) if g is not None]
         ctx.save_for_backward(values.valid, *inputs, *(g for g in swept.gradients if g is not None))
         ctx.mark_non_differentiable(values.valid, values.gap, values.push_mass, values.entropy)
@@ -68,9 +79,11 @@ class _Tiled(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
-        count = len(ctx.wanted)
-        valid, inputs = ctx.saved_tensors[0], ctx.saved_tensors[1 : 1 + count]
-        ready = dict(zip(ctx.places, ctx.saved_tensors[1 + count :], strict=True))
+        count, saved = len(ctx.wanted), ctx.saved_tensors
+        valid, inputs = saved[0], saved[1 : 1 + count]
+        ready = dict(zip(ctx.places, saved[1 + count :], strict=True))
+        if torch.is_grad_enabled() and ctx.dense is not None:
+            return None, None, *_with_graph(ctx.dense, inputs, grad, ctx.wanted)
         with torch.no_grad():
             factors = grad[valid]
             if factors.numel() == 0 or bool((factors == factors[0]).all()):
@@ -81,7 +94,17 @@ class _Tiled(torch.autograd.Function):
                 found = list(ctx.sweep.run(inputs, upstream, ctx.wanted).gradients)
         if torch.is_grad_enabled():
             found = [None if g is None else _Once.apply(g, grad, *inputs) for g in found]  # type: ignore[no-untyped-call]
-        return None, *found
+        return None, None, *found
+
+
+def _with_graph(
+    dense: Dense, inputs: tuple[Tensor, ...], grad: Tensor, wanted: tuple[bool, ...]
+) -> list[Tensor | None]:
+    """Gradients of Σ_i grad_i L_i by the wanted inputs, differentiable by all of them."""
+    asked = [x for x, w in zip(inputs, wanted, strict=True) if w]
+    losses = dense(*inputs)
+    found = iter(torch.autograd.grad(losses, asked, grad, create_graph=True, allow_unused=True))
+    return [next(found) if w else None for w in wanted]
 
 
 class _Once(torch.autograd.Function):
@@ -101,7 +124,7 @@ class _Once(torch.autograd.Function):
             expected="at most one derivative of a loss evaluated in tiles",
             got="a derivative of its gradient",
             argument="method",
-            advice="Pass method='dense' to contrast.",
+            advice="Pass method='dense' or 'auto' to contrast, or to the preset.",
         )
 
 
@@ -138,7 +161,7 @@ class AnyForm(Sweep):
         gradients = [
             torch.zeros_like(x) if w else None for x, w in zip(inputs, wanted, strict=True)
         ]
-        parts = []
+        results = room_for_values(left, left.shape[0])
         for rows in blocks(left.shape[0], right.shape[0]):
             own = slice(None) if scale.ndim == 0 or scale.shape[0] == 1 else rows
             leaves = [left[rows], right, scale[own] if scale.ndim else scale]
@@ -146,7 +169,7 @@ class AnyForm(Sweep):
             with torch.enable_grad():
                 values = self._block(self.q[rows], *leaves)
                 total = (values.loss * upstream[rows]).sum()
-            parts.append(replace(values, loss=values.loss.detach()))
+            keep_values(results, values, rows)
             asked = [leaf for leaf in leaves if leaf.requires_grad]
             if not asked or not total.requires_grad:
                 continue
@@ -155,7 +178,7 @@ class AnyForm(Sweep):
                 new = next(found) if w else None
                 if gradient is not None and new is not None:
                     (gradient[where] if gradient.ndim else gradient).add_(new)
-        return Swept(join_values(parts, left), tuple(gradients))
+        return Swept(results, tuple(gradients))
 
     def _block(self, q: Side, left: Tensor, right: Tensor, scale: Tensor) -> Values:
         tile = self.pairs.tile(q, self.k)
@@ -170,11 +193,17 @@ class AnyForm(Sweep):
         return evaluate(s, s * scale, tile, self.form)
 
 
-def join_values(parts: list[Values], like: Tensor) -> Values:
-    """The values of all blocks, one after the other."""
-    if not parts:
-        none = like.new_zeros(0)
-        return Values(none, none > 0, none, none, none)
-    names = ("loss", "valid", "gap", "push_mass", "entropy")
-    joined = (torch.cat([getattr(part, name).detach() for part in parts]) for name in names)
-    return Values(*joined)
+def room_for_values(like: Tensor, count: int) -> Values:
+    """Values of ``count`` anchors, to be filled block by block.
+
+    Many small results kept among large ones that are freed would leave the heap in pieces.
+    """
+    names = ("loss", "gap", "push_mass", "entropy")
+    floats = {name: like.new_zeros(count) for name in names}
+    return Values(valid=torch.zeros(count, dtype=torch.bool, device=like.device), **floats)
+
+
+def keep_values(results: Values, block: Values, rows: slice) -> None:
+    """Write the values of a block of anchors where they belong."""
+    for name in ("loss", "valid", "gap", "push_mass", "entropy"):
+        getattr(results, name)[rows] = getattr(block, name).detach()

@@ -278,11 +278,13 @@ def _seen_steps(items: Sequence[Term | Step]) -> dict[int, dict[str, int]]:
 def _twins(sides: Mapping[str, Side]) -> dict[str, str]:
     """Names by which a tensor came once more, and the name by which it came first."""
     first: dict[int, str] = {}
-    return {
-        name: known
-        for name, side in sides.items()
-        if (known := first.setdefault(id(side.z), name)) != name
-    }
+    again: dict[str, str] = {}
+    for name, side in sides.items():
+        if id(side.z) in first:
+            again[name] = first[id(side.z)]
+        else:
+            first[id(side.z)] = name
+    return again
 
 
 def _indexed(side: Side, place: int) -> Side:

@@ -17,6 +17,7 @@ from equivariant.losses.contrast.pairs import NoPositives, Same
 from equivariant.losses.contrast.sides import Side
 from equivariant.losses.contrast.similarity import Dot, product, unit
 from equivariant.losses.contrast.statistics import PairSigmoid
+from equivariant.losses.contrast.sweeps import transformed
 from equivariant.losses.objective.plan import BothWaysTerm, ContrastTerm, FunctionTerm, Step, Term
 from equivariant.losses.presets.preset import Plan, listed
 from equivariant.losses.presets.softmax import STRANGER
@@ -56,7 +57,6 @@ def convirt(tau: float | Temperature = 0.1, forward: float = 0.75) -> Plan:
     source="Zhai et al. 2023; t starts at 10, b at -10, both learned",
     purpose="Two modalities without a softmax: every pair is judged alone.",
     sides=_TWO,
-    memory="pairs",
 )
 def siglip(t: float = 10.0, b: float = -10.0) -> Plan:
     link = PairSigmoid(nn.Parameter(torch.tensor(b)))
@@ -215,5 +215,8 @@ class SymileAll(nn.Module):
             pushed = contrast(q, k, NoPositives(), tau=1.0, similarity=Dot(), pull="none")
             return pushed.per_anchor
 
-        rows = [checkpoint(row, one, u, v, scale, use_reentrant=False) for one in w]
+        if transformed(u, v, w, scale):
+            rows = [row(one, u, v, scale) for one in w]
+        else:
+            rows = [checkpoint(row, one, u, v, scale, use_reentrant=False) for one in w]
         return torch.stack(rows).logsumexp(0)

@@ -12,12 +12,6 @@ from equivariant.errors import ShapeError
 from equivariant.groups import SO3
 from equivariant.losses.contrast.anchor_candidates import Own, attracting, both, repelling
 from equivariant.losses.contrast.core import contrast
-from equivariant.losses.contrast.label_distances import (
-    absolute_difference,
-    angle_difference,
-    geodesic_distance,
-)
-from equivariant.losses.contrast.label_distances import wrapped as wrap
 from equivariant.losses.contrast.pairs import NoPositives, Pairs, Same, Tile, safe_log
 from equivariant.losses.contrast.sides import Side
 from equivariant.losses.contrast.similarity import Dot, unit
@@ -30,6 +24,12 @@ from equivariant.losses.synthesis.feature_mixtures import (
     interpolate_negatives,
 )
 from equivariant.losses.synthesis.feature_mixtures import mochi as mix_hardest
+from equivariant.losses.synthesis.label_distances import (
+    absolute_difference,
+    angle_difference,
+    geodesic_distance,
+)
+from equivariant.losses.synthesis.label_distances import wrapped as wrap
 from equivariant.losses.synthesis.label_mixtures import (
     anchor_exclusive,
     anchor_exclusive_rotations,

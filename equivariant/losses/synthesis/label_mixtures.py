@@ -10,8 +10,8 @@ from torch import Tensor
 from equivariant.errors import ConventionError, ShapeError
 from equivariant.groups import SO3, quaternion_xyzw_from_matrix
 from equivariant.groups.numerics import safe_norm
-from equivariant.losses.contrast.label_distances import geodesic_distance, wrapped
 from equivariant.losses.synthesis.draws import beta, choose
+from equivariant.losses.synthesis.label_distances import geodesic_distance, wrapped
 from equivariant.shapes import Float, Int, Rotation, Scalar
 
 

@@ -252,22 +252,30 @@ def clamp_inwards(x: Tensor, low: float, high: float) -> Tensor:
 
 
 class _ClampInwards(torch.autograd.Function):
+    generate_vmap_rule = True
+
     @staticmethod
-    def forward(
-        ctx: torch.autograd.function.FunctionCtx, x: Tensor, low: float, high: float
-    ) -> Tensor:
-        ctx.save_for_backward(x)
-        ctx.bounds = (low, high)  # type: ignore[attr-defined]
+    def forward(x: Tensor, low: float, high: float) -> Tensor:
         return x.clamp(low, high)
 
     @staticmethod
-    def backward(
-        ctx: torch.autograd.function.FunctionCtx, grad: Tensor
-    ) -> tuple[Tensor, None, None]:
-        (x,) = ctx.saved_tensors  # type: ignore[attr-defined]
-        low, high = ctx.bounds  # type: ignore[attr-defined]
+    def setup_context(ctx: Any, inputs: tuple[Tensor, float, float], output: Tensor) -> None:
+        x, *ctx.bounds = inputs
+        ctx.save_for_backward(x)
+        ctx.save_for_forward(x)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        (x,) = ctx.saved_tensors
+        low, high = ctx.bounds
         outwards = ((x <= low) & (grad > 0)) | ((x >= high) & (grad < 0))
         return torch.where(outwards, 0.0, grad), None, None
+
+    @staticmethod
+    def jvp(ctx: Any, tangent: Tensor, *_: None) -> Tensor:
+        (x,) = ctx.saved_tensors
+        low, high = ctx.bounds
+        return torch.where((x < low) | (x > high), 0.0, tangent)
 
 
 def _positive(tau: Tensor, name: str) -> Tensor:
