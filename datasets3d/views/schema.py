@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import json
-from dataclasses import MISSING, asdict, dataclass, field, fields, replace
+from dataclasses import MISSING, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 from equivariant.errors import DataFormatError
-from equivariant.runs import read_json, write_json
+from equivariant.runs import json_bytes, read_json, write_json
 
 FORMAT_VERSION = 1
 PLAN, MANIFEST, SHEET = "plan.json", "manifest.json", "contact_sheet.png"
@@ -134,8 +133,8 @@ class Manifest:
 
     def sum(self) -> str:
         """Checksum of all fields but itself, 32 hexadecimal digits."""
-        text = json.dumps(asdict(replace(self, checksum="")), sort_keys=True)
-        return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+        content = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "checksum"}
+        return hashlib.blake2b(json_bytes(content), digest_size=16).hexdigest()
 
     def write(self, root: Path) -> None:
         """Write it with its checksum and sorted keys, atomically."""

@@ -315,8 +315,8 @@ def folder_lock(root: Path, *, shared: bool, progress: bool) -> Iterator[None]:
     """Make a folder and hold a lock on it, waiting for builds that hold one.
 
     The lock is the operating system's, on the folder itself: no file is left behind, and it ends
-    with the processes that hold it, workers that outlive a killed build among them. File systems
-    without such locks, and Windows, do without one.
+    with the process that holds it, and with children that were forked from it meanwhile. File
+    systems without such locks, and Windows, do without one.
 
     Args:
         root: The folder; made if missing.

@@ -109,3 +109,13 @@ def test_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "bpy", None)
     with pytest.raises(RendererUnavailableError, match=r"equivariant\[blender\]"):
         get("blender")
+
+
+def test_picture_and_mask_are_those_of_the_whole_rendering(blender):
+    scene = Scene(box(), rotation(4))
+    renderer = blender
+    rgb, mask = renderer.render_rgb_and_mask(scene, 32)
+    whole = renderer.render(scene, 32)
+    np.testing.assert_array_equal(rgb, whole.rgb)
+    np.testing.assert_array_equal(mask, whole.mask)
+    assert 0 < mask.sum() < mask.size

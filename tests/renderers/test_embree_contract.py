@@ -164,3 +164,13 @@ def test_asking_for_what_is_absent_leaves_the_environment_alone() -> None:
     root = Path(renderers.__file__).parents[1]
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr.decode()
+
+
+def test_picture_and_mask_are_those_of_the_whole_rendering():
+    scene = Scene(box(), rotation(4))
+    renderer = get("embree")
+    rgb, mask = renderer.render_rgb_and_mask(scene, 32)
+    whole = renderer.render(scene, 32)
+    np.testing.assert_array_equal(rgb, whole.rgb)
+    np.testing.assert_array_equal(mask, whole.mask)
+    assert 0 < mask.sum() < mask.size

@@ -82,3 +82,13 @@ def test_refuses_another_platform(pyrender: Renderer) -> None:
     other = "osmesa" if os.environ["PYOPENGL_PLATFORM"] == "egl" else "egl"
     with pytest.raises(RendererUnavailableError, match="one platform per process"):
         get("pyrender", platform=other)
+
+
+def test_picture_and_mask_are_those_of_the_whole_rendering(pyrender):
+    scene = Scene(box(), rotation(4))
+    renderer = pyrender
+    rgb, mask = renderer.render_rgb_and_mask(scene, 32)
+    whole = renderer.render(scene, 32)
+    np.testing.assert_array_equal(rgb, whole.rgb)
+    np.testing.assert_array_equal(mask, whole.mask)
+    assert 0 < mask.sum() < mask.size

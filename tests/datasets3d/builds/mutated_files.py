@@ -55,15 +55,13 @@ def make_set(root: Path) -> Path:
     return root
 
 
-def read_everything(root: Path) -> None:
-    """Call every reader; errors of the package's own are answers."""
-    for name in ("views", "joints"):
-        data = root / name
-        for reader in (_read_split, _read_all, _read_joints, Manifest.read, _read_plan, read_notes):
-            try:
-                reader(data)
-            except EquivariantError:
-                continue
+def read_everything(data: Path) -> None:
+    """Call every reader of a set; errors of the package's own are answers."""
+    for reader in (_read_split, _read_all, _read_joints, Manifest.read, _read_plan, read_notes):
+        try:
+            reader(data)
+        except EquivariantError:
+            continue
 
 
 def _read_split(root: Path) -> None:
@@ -140,7 +138,7 @@ def one_case(root: Path, files: dict[Path, bytes], draw: random.Random) -> tuple
     before, started = resource.getrusage(resource.RUSAGE_SELF), time.process_time()
     try:
         with Limits(bytes=2 << 30).of_memory():
-            read_everything(root)
+            read_everything(root / path.relative_to(root).parts[0])
             wrong = _not_named(path, root)
     except Exception:
         wrong = traceback.format_exc(limit=-3)
