@@ -70,7 +70,10 @@ def _reply(replies: BinaryIO, kind: str, value: Any) -> None:
         data = pickle.dumps((kind, value))
     except Exception:  # an error that does not travel
         data = pickle.dumps((kind, RuntimeError(f"{type(value).__name__}: {value}")))
-    write_frame(replies, data)
+    try:
+        write_frame(replies, data)
+    except OSError:  # nobody listens any more: the parent was killed
+        os._exit(0)
 
 
 def _receive(stream: BinaryIO, inbox: SimpleQueue[bytes]) -> None:
