@@ -17,7 +17,12 @@ import trimesh
 from datasets3d.meshes.formats.gltf import read_gltf
 from datasets3d.meshes.formats.mesh_warning import warn
 from datasets3d.meshes.formats.object_file import read_off
-from datasets3d.meshes.formats.polygon_file import plain_ply, texture_of
+from datasets3d.meshes.formats.polygon_file import (
+    HEADER_AT_MOST,
+    plain_names,
+    plain_ply,
+    texture_of,
+)
 from datasets3d.meshes.formats.stereolithography import read_stl
 from datasets3d.meshes.formats.wavefront import is_there, plain_obj
 from datasets3d.meshes.normalize import Triangles
@@ -183,8 +188,11 @@ def _pieces(data: bytes, path: Path, notes: list[str]) -> list[SurfacePiece]:
         data, clamped, files = plain.text, plain.clamped, Companions(path.parent, plain.made)
     else:
         picture = texture_of(data)
+        if data[:HEADER_AT_MOST].lower().count(b"texturefile") > 1:
+            notes.append("only the first of a PLY's textures is shown")
         if picture is not None and not is_there(picture, files.get):
             notes.append(f"texture {picture!r} was not found: grey is shown")
+        data = plain_names(data)
         data = plain_ply(data) or data
     scene = trimesh.load_scene(
         io.BytesIO(data), file_type=suffix[1:], resolver=files, process=False

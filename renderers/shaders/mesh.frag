@@ -69,7 +69,7 @@ void main()
 {
     vec3 albedo = material.base_color_factor.rgb * vertex_color;
 #ifdef HAS_BASE_COLOR_TEX
-    albedo = decode(texture(material.base_color_texture, uv).rgb);
+    albedo *= decode(texture(material.base_color_texture, uv).rgb);
 #endif
     vec3 normal = normalize(world_normal);
     vec3 face_normal = normalize(cross(dFdx(world_position), dFdy(world_position)));

@@ -92,3 +92,14 @@ def test_picture_and_mask_are_those_of_the_whole_rendering(pyrender):
     np.testing.assert_array_equal(rgb, whole.rgb)
     np.testing.assert_array_equal(mask, whole.mask)
     assert 0 < mask.sum() < mask.size
+
+
+def test_shows_the_same_tint_of_a_texture(pyrender: Renderer) -> None:
+    tint = np.random.default_rng(0).uniform(0.0, 1.0, (2, 3, 3)).astype(np.float32)
+    plain, tinted = textured(UV), textured(UV, corner_tint=tint)
+    scenes = [Scene(mesh, rotation(1), spot=None) for mesh in (tinted, plain)]
+    one, twin = (get("embree").render(scene, SIZE) for scene in scenes)
+    other = pyrender.render(scenes[0], SIZE)
+    inside = one.mask & ~band(one.mask, 1)
+    assert np.median(np.abs(one.rgb.astype(int) - other.rgb)[inside]) <= 6
+    assert np.median(np.abs(one.rgb.astype(int) - twin.rgb)[inside]) > 20

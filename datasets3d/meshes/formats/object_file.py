@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -46,10 +47,12 @@ def read_off(data: bytes, notes: list[str]) -> list[SurfacePiece]:
     body = text[header.end() :]
     if body.split(None, 1)[:1] == [b"BINARY"]:
         raise ValueError("OFF BINARY, which is not read")
-    lines = [line.split() for line in body.splitlines() if line.strip()]
-    counts, lines = _counts(lines)
+    counts, rows = _counts([line for line in body.splitlines() if line.strip()])
     known = 3 + (3 if header[3] else 0) + (2 if header[1] else 0)
-    found = _by_lines(lines, counts, known) or _by_words(lines, counts, known, bool(header[2]))
+    found = _plain(rows, counts)
+    if found is None:
+        lines = [row.split() for row in rows]
+        found = _by_lines(lines, counts, known) or _by_words(lines, counts, known, bool(header[2]))
     triangles, owner = triangulated(found.points, found.faces)
     if not len(triangles):
         return []
@@ -73,18 +76,33 @@ class _Found:
     """Points, shape (V, 3); corners of faces; words of colors, empty lists where there are none."""
 
     points: NDArray[np.float64]
-    faces: list[NDArray[np.int64]]
+    faces: Sequence[NDArray[np.int64]] | NDArray[np.int64]
     vertex_colors: list[list[bytes]]
     face_colors: list[list[bytes]]
 
 
-def _counts(lines: list[list[bytes]]) -> tuple[tuple[int, int], list[list[bytes]]]:
+def _counts(rows: list[bytes]) -> tuple[tuple[int, int], list[bytes]]:
     """Numbers of vertices and faces, and what follows them."""
-    first = lines[0] if lines else []
+    first = rows[0].split() if rows else []
     if len(first) < 2 or not all(word.isdigit() for word in first[:2]):
         raise ValueError("no numbers of vertices and faces")
-    rest = [first[3:], *lines[1:]] if len(first) > 3 else lines[1:]
+    rest = [b" ".join(first[3:]), *rows[1:]] if len(first) > 3 else rows[1:]
     return (int(first[0]), int(first[1])), rest
+
+
+def _plain(rows: list[bytes], counts: tuple[int, int]) -> _Found | None:
+    """The most frequent file, points and triangles alone, read at once; None for others."""
+    first, last = rows[: counts[0]], rows[counts[0] : sum(counts)]
+    if not first or not last or len(first[0].split()) != 3 or len(last[0].split()) != 4:
+        return None
+    points = np.fromstring(b" ".join(first), np.float64, sep=" ")
+    corners = np.fromstring(b" ".join(last), np.float64, sep=" ")
+    if len(points) != 3 * counts[0] or len(corners) != 4 * counts[1]:
+        return None
+    faces = corners.reshape(-1, 4).astype(np.int64)
+    if (faces != corners.reshape(-1, 4)).any() or (faces[:, 0] != 3).any():
+        return None
+    return _Found(points.reshape(-1, 3), faces[:, 1:], [], [])
 
 
 def _by_lines(lines: list[list[bytes]], counts: tuple[int, int], known: int) -> _Found | None:

@@ -86,6 +86,15 @@ def plain_ply(data: bytes) -> bytes | None:
     return _written(vertex, face, corners.name, comments)
 
 
+def plain_names(data: bytes) -> bytes:
+    """The file with colors of vertices called red, green, blue that are called diffuse_red, ..."""
+    header, end, body = data[:HEADER_AT_MOST].partition(b"end_header")
+    if b"diffuse_" not in header:
+        return data
+    renamed = re.sub(rb"(property\s+\w+\s+)diffuse_(red|green|blue)\b", rb"\1\2", header)
+    return renamed + end + body + data[HEADER_AT_MOST:]
+
+
 def texture_of(data: bytes) -> str | None:
     """The picture that a PLY file names in a comment, or None."""
     header = data[:HEADER_AT_MOST].partition(b"end_header")[0]

@@ -9,13 +9,14 @@ from numpy.typing import NDArray
 
 
 def triangulated(
-    points: NDArray[np.float64], polygons: Sequence[NDArray[np.integer]]
+    points: NDArray[np.float64], polygons: Sequence[NDArray[np.integer]] | NDArray[np.integer]
 ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
     """Triangles of polygons: fans where they are convex, cut ears where they are not.
 
     Args:
         points: Shape (V, 3).
-        polygons: Numbers of the corners of each; those of fewer than three corners are passed over.
+        polygons: Numbers of the corners of each, or an array of triangles; those of fewer than
+            three corners are passed over.
 
     Returns:
         Corners of the triangles, shape (T, 3), and the polygon that each is a part of, shape (T,).
@@ -28,13 +29,15 @@ def triangulated(
         >>> triangulated(square, [np.array([0, 1, 2, 3]), np.array([0, 1, 2])])[1].tolist()
         [0, 0, 1]
     """
+    if isinstance(polygons, np.ndarray) and polygons.ndim == 2 and polygons.shape[1] == 3:
+        _check(polygons, points)
+        return polygons.astype(np.int32), np.arange(len(polygons))
     sizes = np.array([len(polygon) for polygon in polygons], np.int64)
     triangles, owners = [np.zeros((0, 3), np.int64)], [np.zeros(0, np.int64)]
     for size in np.unique(sizes[sizes >= 3]):
         rows = np.flatnonzero(sizes == size)
         corners = np.stack([polygons[int(row)] for row in rows]).astype(np.int64)
-        if corners.min() < 0 or corners.max() >= len(points):
-            raise ValueError("a face names a vertex that is not there")
+        _check(corners, points)
         bent = np.zeros(len(rows), np.bool_) if size == 3 else ~_fan_is_right(points[corners])
         middle = np.arange(1, size - 1)
         fans = corners[~bent][:, np.stack([0 * middle, middle, middle + 1], 1)]
@@ -50,6 +53,11 @@ def triangulated(
         np.concatenate(triangles)[order].astype(np.int32),
         np.concatenate(owners)[order].astype(np.int64),
     )
+
+
+def _check(corners: NDArray[np.integer], points: NDArray[np.float64]) -> None:
+    if corners.size and not 0 <= corners.min() <= corners.max() < len(points):
+        raise ValueError("a face names a vertex that is not there")
 
 
 def _fan_is_right(corners: NDArray[np.float64]) -> NDArray[np.bool_]:

@@ -78,6 +78,8 @@ def plain_obj(data: bytes, read: Read, notes: list[str]) -> PlainObj:
     known = {m.strip() for m in re.findall(r"(?m)^newmtl (.*)$", combined.decode())}
     if unknown := set(lines.used) - known - {""}:
         notes.append(f"materials that no library defines are grey: {_some(unknown)}")
+    if lines.painted and known & set(lines.used):
+        notes.append("colors of vertices beside materials are not read")
     lines.first = f"mtllib {COMBINED}"
     clamped = frozenset(name for library in names for name in _clamped(read(library)))
     return PlainObj(lines.joined(), {COMBINED: combined}, clamped)
@@ -144,6 +146,7 @@ class _Lines:
     def __init__(self) -> None:
         self.first, self.lines = "", list[str]()
         self.used: list[str] = []
+        self.painted = False
         self.left_out: set[str] = set()
         self.points: list[tuple[float, ...]] = []
         self.counts = {"v": 0, "vt": 0, "vn": 0}
@@ -154,6 +157,7 @@ class _Lines:
             numbers = rest.partition("#")[0].split()
             self.counts[word] += 1
             if word == "v":
+                self.painted |= len(numbers) >= 6
                 if len(numbers) < 3:
                     raise ValueError(f"a vertex of {len(numbers)} numbers")
                 self.points.append(tuple(float(x) for x in numbers[:3]))

@@ -1,5 +1,6 @@
 """Legal files that readers get wrong, each beside a plain file of the same surface."""
 
+import json
 import struct
 
 import numpy as np
@@ -268,6 +269,48 @@ def test_wide_colors_in_plys_are_shares_of_their_range(tmp_path):
     rows = "".join(f"{line[2:]} 65535 32768 0\n" for line in CORNERS.splitlines())
     mesh = read(tmp_path, f"{head}end_header\n{rows}4 0 1 2 3\n", name="a.ply")
     assert mesh.vertex_colors.tolist() == [[255, 128, 0]] * 4
+
+
+@pytest.mark.parametrize("prefix", ["", "diffuse_"])
+def test_colors_of_vertices_in_plys_by_either_name(tmp_path, prefix):
+    bytes_ = BYTES.replace("uchar ", f"uchar {prefix}")
+    head = f"ply\nformat ascii 1.0\nelement vertex 4\n{POINTS}{bytes_}element face 1\n{LISTS}"
+    rows = "".join(f"{line[2:]} 255 128 0\n" for line in CORNERS.splitlines())
+    mesh = read(tmp_path, f"{head}end_header\n{rows}4 0 1 2 3\n", name="a.ply")
+    assert mesh.vertex_colors.tolist() == [[255, 128, 0]] * 4
+
+
+def test_lists_strips_and_fans_side_by_side(tmp_path):
+    writer = Writer()
+    parts = []
+    for number, (mode, order) in enumerate(((4, [0, 1, 2, 0, 2, 3]), (5, [0, 1, 3, 2]),
+                                            (6, [0, 1, 2, 3]))):  # fmt: skip
+        places = (SQUARE + np.array([3 * number, 0, 0])).astype("f4")
+        parts.append({
+            "attributes": {"POSITION": writer.accessor(places)}, "mode": mode,
+            "indices": writer.accessor(np.array(order, "u1")),
+        })  # fmt: skip
+    path = writer.save(tmp_path / "a.gltf", parts[0])
+    writer.document["meshes"][0]["primitives"] = parts
+    path.write_text(json.dumps(writer.document))
+    mesh = decode(path, name="a")
+    assert len(mesh.faces) == 6 and area(mesh) == pytest.approx(12.0)
+
+
+def test_sparse_positions_without_a_view_start_at_zero(tmp_path):
+    writer = Writer()
+    number = writer.accessor(SQUARE)
+    entry = writer.document["accessors"][number]
+    rows = writer.view(np.array([1, 2], "u4").tobytes())
+    entry["sparse"] = {
+        "count": 2, "indices": {"bufferView": rows, "componentType": 5125},
+        "values": {"bufferView": entry.pop("bufferView"), "byteOffset": 12},
+    }  # fmt: skip
+    primitive = {
+        "attributes": {"POSITION": number}, "indices": writer.accessor(np.array([0, 1, 2], "u1"))
+    }  # fmt: skip
+    mesh = decode(writer.save(tmp_path / "a.gltf", primitive), name="a")
+    assert mesh.vertices.tolist() == [[0, 0, 0], [1, -1, 0], [1, 1, 0], [0, 0, 0]]
 
 
 def test_a_class_may_be_called_like_a_split(tmp_path):

@@ -121,3 +121,25 @@ def test_what_the_scan_ignores_is_named(tmp_path):
         "a.zip", "chair/.c.obj", "chair/deep/", "empty/",
         "lamp/m/models/model_normalized.solid.binvox", "nothing/", "x/",
     ]  # fmt: skip
+
+
+def test_painted_vertices_beside_materials_are_said(folder):
+    (folder / "chair" / "a.mtl").write_text("newmtl m\nKd 1 0 0\n")
+    text = TEXTURED.replace("v 0 0 0", "v 0 0 0 1 0 0")
+    (folder / "chair" / "poor.obj").write_text(text)
+    with pytest.warns(MeshWarning, match="colors of vertices beside materials"):
+        read_mesh(folder / "chair" / "poor.obj")
+
+
+def test_further_textures_of_a_ply_and_missing_ones_are_said(tmp_path):
+    head = "ply\nformat ascii 1.0\ncomment TextureFile a.png\ncomment TextureFile b.png\n"
+    points = "property float x\nproperty float y\nproperty float z\n"
+    faces = "element face 1\nproperty list uchar int vertex_indices\nend_header\n"
+    rows = "0 0 0\n1 0 0\n0 1 0\n3 0 1 2\n"
+    (tmp_path / "a.ply").write_text(f"{head}element vertex 3\n{points}{faces}{rows}")
+    with collected() as notes:
+        read_mesh(tmp_path / "a.ply")
+    assert notes == [
+        "only the first of a PLY's textures is shown",
+        "texture 'a.png' was not found: grey is shown",
+    ]
