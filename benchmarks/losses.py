@@ -6,9 +6,9 @@
 
 Every measurement is a process of its own with one thread: two sets of N unit-free vectors of
 width 128, one positive each, τ 0.1, float32. Ways take turns, several rounds, so that a machine
-that slows down slows all of them. Time is the least of all repetitions; memory is the peak of
-the resident set during them above what it was when the inputs existed and the code had been
-imported and run once on 64 rows.
+that slows down slows all of them. Time is the processor's, the least of all repetitions; memory is
+the peak of the resident set during them above what it was when the inputs existed and the code had
+been imported and run once on 64 rows.
 
     ours         equivariant.losses, method chosen by itself
     dense        normalize, one matrix product, torch cross_entropy
@@ -17,6 +17,8 @@ imported and run once on 64 rows.
     metric       pytorch-metric-learning's NTXentLoss with reference embeddings
     clip         both directions, ours; clip_dense: one matrix product, two cross_entropies
     nt_xent      NT-Xent of 2N rows, ours; nt_xent_dense: masked product, cross_entropy
+    siglip       every pair judged alone, ours; siglip_dense: logsigmoid of all pairs, as open_clip
+    supcon       ten classes of 2N rows, ours; supcon_dense: masked sums, as SupContrast
 
 Values of all ways of one objective are compared; they must agree to five digits.
 """
@@ -24,6 +26,7 @@ Values of all ways of one objective are compared; they must agree to five digits
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import os
 import subprocess
@@ -32,7 +35,7 @@ import time
 from pathlib import Path
 
 import torch
-from torch.nn.functional import cross_entropy, normalize
+from torch.nn.functional import cross_entropy, logsigmoid, normalize
 from torch.utils.checkpoint import checkpoint
 
 from benchmarks.turns import forget_peak, peak_bytes
@@ -45,11 +48,15 @@ except ImportError:
     NTXentLoss = None
 
 WAYS = ("ours", "dense", "checkpoint", "loop", "metric")
-OTHERS = ("clip", "clip_dense", "nt_xent", "nt_xent_dense")
-SIZES = (1024, 2048, 4096, 8192, 16384, 32768, 65536)
+OTHERS = (
+    "clip", "clip_dense", "nt_xent", "nt_xent_dense", "siglip", "siglip_dense", "supcon",
+    "supcon_dense",
+)  # fmt: skip
+SIZES = (512, 1024, 2048, 4096, 8192, 16384, 32768, 65536)
 LARGEST = {
     "ours": 65536, "dense": 16384, "checkpoint": 65536, "loop": 16384, "metric": 1024,
     "clip": 16384, "clip_dense": 16384, "nt_xent": 8192, "nt_xent_dense": 8192,
+    "siglip": 16384, "siglip_dense": 8192, "supcon": 16384, "supcon_dense": 4096,
 }  # fmt: skip
 WIDTH, TAU, BLOCK = 128, 0.1, 1024
 RESULTS = Path(__file__).parent / "results" / "losses.json"
@@ -61,6 +68,12 @@ def inputs(n):
     k = torch.randn(n, WIDTH, generator=generator)
     q = k + torch.randn(n, WIDTH, generator=generator)
     return q.requires_grad_(), k.requires_grad_()
+
+
+@functools.cache
+def built(name, **settings):
+    """A loss, made once as in a training loop."""
+    return preset(name, **settings).build()
 
 
 def way(name):
@@ -87,14 +100,14 @@ def way(name):
         return NTXentLoss(temperature=TAU)(q, rows, ref_emb=k, ref_labels=rows.clone())
 
     def clip(q, k):
-        return preset("convirt", tau=TAU, forward=0.5).build()(a=q, b=k).total
+        return built("convirt", tau=TAU, forward=0.5)(a=q, b=k).total
 
     def clip_dense(q, k):
         logits, rows = normalize(q, dim=1) @ normalize(k, dim=1).T / TAU, torch.arange(len(q))
         return 0.5 * (cross_entropy(logits, rows) + cross_entropy(logits.T, rows))
 
     def nt_xent(q, k):
-        return preset("nt_xent", tau=TAU).build()(a=q, b=k).total
+        return built("nt_xent", tau=TAU)(a=q, b=k).total
 
     def nt_xent_dense(q, k):
         z, rows = normalize(torch.cat([q, k]), dim=1), torch.arange(len(q))
@@ -102,7 +115,30 @@ def way(name):
         logits = (z @ z.T / TAU).masked_fill(itself, -torch.inf)
         return cross_entropy(logits, torch.cat([rows + len(q), rows]))
 
+    def siglip(q, k):
+        return built("siglip")(q, k).total
+
+    def siglip_dense(q, k):
+        logits = 10.0 * normalize(q, dim=1) @ normalize(k, dim=1).T - 10.0
+        return -logsigmoid((2 * torch.eye(len(q)) - 1) * logits).sum() / len(q)
+
+    def supcon(q, k):
+        return built("supcon_out", tau=TAU)(q, k, torch.arange(len(q)) % 10).total
+
+    def supcon_dense(q, k):
+        z, label = normalize(torch.cat([q, k]), dim=1), (torch.arange(len(q)) % 10).repeat(2)
+        logits = z @ z.T / TAU
+        logits = logits - logits.max(1, keepdim=True).values.detach()
+        others = 1.0 - torch.eye(len(z))
+        same = (label[:, None] == label).float() * others
+        logs = logits - (logits.exp() * others).sum(1, keepdim=True).log()
+        return -((same * logs).sum(1) / same.sum(1)).mean()
+
     return {
+        "siglip": siglip,
+        "siglip_dense": siglip_dense,
+        "supcon": supcon,
+        "supcon_dense": supcon_dense,
         "clip": clip,
         "clip_dense": clip_dense,
         "nt_xent": nt_xent,
@@ -128,10 +164,10 @@ def work(name, n, repeats):
     seconds = []
     for _ in range(repeats):
         q.grad = k.grad = None
-        started = time.perf_counter()
+        started = time.thread_time()  # of this process: others may share the machine
         value = loss(q, k)
         value.backward()
-        seconds.append(time.perf_counter() - started)
+        seconds.append(time.thread_time() - started)
     print(json.dumps({
         "seconds": min(seconds), "bytes": peak_bytes() - before, "value": value.item(),
         "gradient": [q.grad.norm().item(), None if k.grad is None else k.grad.norm().item()],
@@ -175,18 +211,20 @@ def ratio(row, name, other):
 def table(rows):
     """Markdown: seconds and MB of InfoNCE, and the ratios of all objectives to the dense form."""
     heads = ["N", *WAYS, "ours / dense", "CLIP / dense", "NT-Xent / dense"]
+    heads += ["SigLIP / dense", "ten classes / dense"]
     lines = ["| " + " | ".join(heads) + " |", "|--:" * len(heads) + "|"]
     for n, row in sorted(rows.items(), key=lambda item: int(item[0])):
         cells = [f"{int(n):,}", *(cell(row, name) for name in WAYS)]
         cells += [ratio(row, "ours", "dense"), ratio(row, "clip", "clip_dense")]
-        cells += [ratio(row, "nt_xent", "nt_xent_dense")]
+        cells += [ratio(row, "nt_xent", "nt_xent_dense"), ratio(row, "siglip", "siglip_dense")]
+        cells += [ratio(row, "supcon", "supcon_dense")]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
 def check(row):
     """The ways of one objective must agree."""
-    groups = (WAYS, OTHERS[:2], OTHERS[2:])
+    groups = (WAYS, *(OTHERS[i : i + 2] for i in range(0, len(OTHERS), 2)))
     for group in groups:
         values = [row[name]["value"] for name in group if "value" in row.get(name, {})]
         if values and max(values) - min(values) > 1e-5 * abs(values[0]):

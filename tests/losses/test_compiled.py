@@ -43,3 +43,32 @@ def test_the_compiled_dense_path_is_one_graph_and_equals_the_eager_one():
     done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "equal" in done.stdout
+
+
+PRESETS_SCRIPT = """
+import torch
+from equivariant.losses import preset
+
+a, b = torch.randn(2, 6, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+for name in ("nt_xent", "clip", "siglip", "supcon_out"):
+    loss, known = preset(name).build().double(), {}
+    if name == "supcon_out":
+        known["label"] = torch.tensor([0, 1, 0, 1, 2, 2])
+    results = []
+    for f in (loss, torch.compile(loss, backend="aot_eager", fullgraph=True)):
+        u = a.clone().requires_grad_()
+        value = f(u, b, **known).total
+        results.append((value, *torch.autograd.grad(value, u)))
+    for eager, traced in zip(*results):
+        torch.testing.assert_close(traced, eager, rtol=0, atol=1e-12)
+print("equal")
+"""
+
+
+@pytest.mark.exhaustive
+def test_presets_are_compiled_into_one_graph():
+    pytest.importorskip("torch._dynamo")
+    command = [sys.executable, "-W", "ignore", "-c", PRESETS_SCRIPT]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "equal" in done.stdout

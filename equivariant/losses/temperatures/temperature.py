@@ -247,7 +247,10 @@ class PerPair(Temperature):
 
 def clamp_inwards(x: Tensor, low: float, high: float) -> Tensor:
     """x clamped to [low, high]; at a bound, only a gradient that leads back inside passes."""
-    result: Tensor = _ClampInwards.apply(x, low, high)  # type: ignore[no-untyped-call]
+    if torch.compiler.is_compiling():  # which knows no derivative in forward mode
+        result: Tensor = _ClampInwards.apply(x, low, high)  # type: ignore[no-untyped-call]
+    else:
+        result = _ClampInwardsBothWays.apply(x, low, high)  # type: ignore[no-untyped-call]
     return result
 
 
@@ -270,6 +273,10 @@ class _ClampInwards(torch.autograd.Function):
         low, high = ctx.bounds
         outwards = ((x <= low) & (grad > 0)) | ((x >= high) & (grad < 0))
         return torch.where(outwards, 0.0, grad), None, None
+
+
+class _ClampInwardsBothWays(_ClampInwards):
+    """The same with a derivative in forward mode, that of a clamp."""
 
     @staticmethod
     def jvp(ctx: Any, tangent: Tensor, *_: None) -> Tensor:
