@@ -104,8 +104,10 @@ def ear_clipped(points: NDArray[np.float64]) -> list[tuple[int, int, int]] | Non
 
 def _clip(plane: NDArray[np.float64]) -> list[tuple[int, int, int]]:
     left, found = list(range(len(plane))), []
+    start = 0  # ears are looked for from the last one on: beside it there often is another
     while len(left) > 3:
-        for place in range(len(left)):
+        for step in range(len(left)):
+            place = (start + step) % len(left)
             a, b, c = left[place - 1], left[place], left[(place + 1) % len(left)]
             others = [k for k in left if k not in (a, b, c)]
             turns = _turn(plane[a], plane[b], plane[c]) > 0
@@ -116,6 +118,7 @@ def _clip(plane: NDArray[np.float64]) -> list[tuple[int, int, int]]:
             a, b, c = left[-1], left[0], left[1]
         found.append((a, b, c))
         left.pop(place)
+        start = max(place - 1, 0)
     return [*found, (left[0], left[1], left[2])]
 
 

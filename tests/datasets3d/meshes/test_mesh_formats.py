@@ -115,6 +115,21 @@ def test_ears_of_random_star_polygons_cover_them_once():
         assert (doubled > -1e-12).all() and doubled.sum() == pytest.approx(shoelace)
 
 
+def test_ears_of_a_spiral_of_many_corners_cover_it_once():
+    turn = np.arange(150) * 0.15
+    ring = np.stack([np.cos(turn), np.sin(turn)], 1)
+    plane = np.concatenate([
+        ring * (1.0 + turn[:, None] / 3), (ring * (0.9 + turn[:, None] / 3))[::-1]
+    ])  # fmt: skip
+    found = np.array(ear_clipped(np.pad(plane, ((0, 0), (0, 1)))))
+    a, b, c = (plane[found[:, k]] for k in range(3))
+    doubled = (b - a)[:, 0] * (c - a)[:, 1] - (b - a)[:, 1] * (c - a)[:, 0]
+    x, y = plane.T
+    shoelace = np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1))
+    assert len(found) == len(plane) - 2
+    assert np.abs(doubled).sum() == pytest.approx(abs(shoelace))
+
+
 def textured(writer, uv, **texture):
     pixels = np.zeros((4, 4, 3), np.uint8)
     pixels[:2, :2], pixels[:2, 2:], pixels[2:, :2] = (255, 0, 0), (0, 255, 0), (0, 0, 255)
