@@ -30,7 +30,7 @@ peak(64)
 print(peak(n))
 """
 
-N = 6000
+N = 12_000
 TILED = {
     "infonce": {}, "nt_xent": {}, "dcl": {}, "dclw": {}, "clip": {}, "siglip": {}, "cwcl": {},
     "supcon_out": {}, "supcon_in": {}, "supcon_each": {}, "triplet": {}, "circle": {},

@@ -86,6 +86,7 @@ def loss_of(name):
     return lambda a: loss(a, b, **known).total
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script.*:DeprecationWarning")  # PyTorch's own
 @pytest.mark.parametrize("name", LOSSES)
 def test_functional_and_forward_derivatives(name):
     value, a, t = loss_of(name), draw(140, 4), draw(140, 4, seed=2)
