@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from equivariant.errors import DataFormatError
 from equivariant.measure import EquivarianceReport
 from equivariant.recipes.force_field.evaluation import errors_table, warnings_of
 from equivariant.recipes.force_field.training import restore_experiment
-from equivariant.report import Line, Picture, Section, plot, write_page
+from equivariant.report import Section, write_page
 from equivariant.report.equivariance import equivariance_table
 from equivariant.runs import RunFolder, file_digest, read_json, write_json
-from equivariant.training import read_metrics
 from equivariant.workflows.provenance import computed_with
-from equivariant.workflows.run_measures import check_each_once, titles_apart
+from equivariant.workflows.run_pages import runs_by_title, training_curves
 
 _PANELS = {
     "loss": ("total", "loss"),
@@ -58,19 +55,16 @@ def write_report(path: Path, runs: Sequence[RunFolder], *, title: str) -> None:
         DataFormatError: A run is not evaluated.
         ConventionError: A run is there twice.
     """
-    check_each_once([run.path for run in runs])
-    settings = [restore_experiment(run) for run in runs]
-    titles = titles_apart(
-        [each.model.product for each in settings], settings, [run.path for run in runs]
-    )
+    named = runs_by_title(runs, restore_experiment, lambda one: one.model.product)
     errors = {
         f"{name}: {test}": found
-        for name, run in zip(titles, runs, strict=True)
+        for name, run in named.items()
         for test, found in measured_errors(run).items()
     }
     text = " ".join(warnings_of(errors)) or "On files that nothing was learned or chosen from."
     sections = [Section("Errors", text, [errors_table(errors)])]
-    curves = _curves(dict(zip(titles, runs, strict=True)))
+    about = "Held-out molecules are of the training file; tests are in the table."
+    curves = training_curves(named, _PANELS, about, log_y=True)
     if curves is not None:
         sections.append(Section("Training", "Loss, and errors on held-out molecules.", [curves]))
     lead = f"{len(runs)} run(s). Energies in meV, forces in meV/Å."
@@ -96,19 +90,3 @@ def write_equivariance(run: RunFolder, report: EquivarianceReport, *, file: Path
         sections=[Section("Errors", text, [equivariance_table({"force field": report})])],
         footer=computed_with(run),
     )
-
-
-def _curves(runs: Mapping[str, RunFolder]) -> Picture | None:
-    """Loss and held-out errors against steps; None where nothing was logged."""
-    panels: dict[str, dict[str, Line]] = {}
-    for name, run in runs.items():
-        metrics = read_metrics(run.metrics)
-        for title, (key, _) in _PANELS.items():
-            points = [(m["step"], m[key]) for m in metrics if m.get(key) is not None]
-            if points:
-                x, y = np.array(points, dtype=np.float64).T
-                panels.setdefault(title, {})[name] = Line(x, y)
-    if not panels:
-        return None
-    svg = plot(panels, xlabel="step", ylabels=[_PANELS[t][1] for t in panels], log_y=True)
-    return Picture(svg, "Held-out molecules are of the training file; tests are in the table.")

@@ -8,15 +8,18 @@ from typing import Any
 
 import numpy as np
 
-from equivariant.errors import ConventionError, DataFormatError
+from equivariant.errors import ConventionError
 from equivariant.measure import EquivarianceReport
 from equivariant.recipes.lie_affnist.settings import restore_experiment
 from equivariant.report import Line, Picture, Section, Table, plot, write_page
 from equivariant.report.equivariance import equivariance_table
-from equivariant.runs import RunFolder, file_digest, read_json, write_json
-from equivariant.training import read_metrics
+from equivariant.runs import RunFolder, write_json
 from equivariant.workflows.provenance import computed_with
-from equivariant.workflows.run_measures import check_each_once, titles_apart
+from equivariant.workflows.run_pages import (
+    numbers_of_weights,
+    runs_by_title,
+    training_curves,
+)
 
 _PANELS = {
     "loss": ("total", "loss"),
@@ -192,11 +195,10 @@ def write_report(path: Path, runs: Sequence[RunFolder], *, title: str) -> None:
         DataFormatError: A run is not evaluated.
         ConventionError: A run is there twice, or the runs were tested on different digits.
     """
-    check_each_once([run.path for run in runs])
-    settings = [restore_experiment(run) for run in runs]
-    titles = titles_apart([one.title for one in settings], settings, [run.path for run in runs])
-    named = dict(zip(titles, runs, strict=True))
-    measures = {name: _kept(run, "measures.json", "evaluate") for name, run in named.items()}
+    named = runs_by_title(runs, restore_experiment, lambda one: one.title)
+    measures = {
+        name: numbers_of_weights(run, "measures.json", "evaluate") for name, run in named.items()
+    }
     tests = {name: found["fingerprint"]["data"]["test"] for name, found in measures.items()}
     if len(set(tests.values())) > 1:
         raise ConventionError(
@@ -210,48 +212,20 @@ def write_report(path: Path, runs: Sequence[RunFolder], *, title: str) -> None:
     text += "from MNIST: their numbers are none of affNIST's."
     sections = [Section("Results", text, items)]
     measured = {
-        name: _kept(run, "equivariance.json", "measure")
+        name: numbers_of_weights(run, "equivariance.json", "measure")
         for name, run in named.items()
         if (run.path / "equivariance.json").is_file()
     }
     picture = error_picture(measured)
     if picture is not None:
         sections.append(Section("Equivariance of the trained networks", _LAW, [picture]))
-    curves = _curves(named)
+    curves = training_curves(named, _PANELS, "Losses of different objectives do not compare.")
     if curves is not None:
         sections.append(Section("Training", "Loss, and scores of held-out digits.", [curves]))
     weights = "; ".join(f"{name} {m['fingerprint']['weights']}" for name, m in measures.items())
     footer = f"{computed_with(runs[0])} Fingerprints of the weights: {weights}."
     lead = f"{len(runs)} run(s) on digits under affine maps."
     write_page(path, title=title, lead=lead, sections=sections, footer=footer)
-
-
-def _kept(run: RunFolder, file: str, verb: str) -> dict[str, Any]:
-    """What a file of a run holds of the weights that the run has now."""
-    path = run.path / file
-    found: dict[str, Any] = read_json(path) if path.is_file() else {}
-    if found.get("fingerprint", {}).get("weights") != file_digest(run.weights):
-        raise DataFormatError(
-            expected="numbers of the run's weights", got="none, or those of other weights",
-            argument=str(path), advice=f"Make them first: equivariant {verb} {run.path}",
-        )  # fmt: skip
-    return found
-
-
-def _curves(runs: Mapping[str, RunFolder]) -> Picture | None:
-    """Loss and held-out scores against steps; None where nothing was logged."""
-    panels: dict[str, dict[str, Line]] = {}
-    for name, run in runs.items():
-        metrics = read_metrics(run.metrics)
-        for title, (key, _) in _PANELS.items():
-            points = [(m["step"], m[key]) for m in metrics if m.get(key) is not None]
-            if points:
-                x, y = np.array(points, dtype=np.float64).T
-                panels.setdefault(title, {})[name] = Line(x, y)
-    if not panels:
-        return None
-    svg = plot(panels, xlabel="step", ylabels=[_PANELS[title][1] for title in panels])
-    return Picture(svg, "Losses of different objectives do not compare.")
 
 
 def _sets(lists: Any) -> list[str]:

@@ -112,7 +112,7 @@ def evaluate(run: RunFolder, options: SoftEvaluationOptions, *, say: Say) -> Non
     """
     model, config = open_run(run)
     found = evaluate_model(model, config, options.evaluation)
-    kept = {**found, "weights": file_digest(run.weights)}
+    kept = {**found, "fingerprint": {"weights": file_digest(run.weights)}}
     write_json(run.path / "measures.json", kept)
     for line in lines_of(found):
         say(line)

@@ -6,19 +6,20 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from equivariant.errors import DataFormatError
 from equivariant.recipes.soft_symmetries.measurement import Measurement
 from equivariant.recipes.soft_symmetries.settings import restore_experiment
-from equivariant.report import Line, Picture, Section, Table, plot, write_page
+from equivariant.report import Picture, Section, Table, write_page
 from equivariant.report.equivariance import equivariance_table, spectra_map, spectra_table
-from equivariant.runs import RunFolder, file_digest, read_json, write_json
-from equivariant.training import read_metrics
+from equivariant.runs import RunFolder, file_digest, write_json
 from equivariant.workflows.provenance import computed_with
-from equivariant.workflows.run_measures import check_each_once, titles_apart
+from equivariant.workflows.run_pages import (
+    numbers_of_weights,
+    runs_by_title,
+    training_curves,
+)
 
 _SETS = ("train", "test", "shifted")
+_PANELS = {"squared error": ("mse", "squared error"), "soft term": ("soft", "term")}
 
 
 def share_table(found: Measurement) -> Table | None:
@@ -51,7 +52,9 @@ def write_measurement(run: RunFolder, found: Measurement) -> list[Section]:
         The sections of the page.
     """
     weights = file_digest(run.weights)
-    write_json(run.path / "equivariance.json", {**found.to_dict(), "weights": weights})
+    write_json(
+        run.path / "equivariance.json", {**found.to_dict(), "fingerprint": {"weights": weights}}
+    )
     items: list[Table | Picture] = [equivariance_table(found.errors)]
     sections = [Section("Errors under each candidate", "On test items, in float64.", items)]
     share = share_table(found)
@@ -125,16 +128,15 @@ def write_report(path: Path, runs: Sequence[RunFolder], *, title: str) -> None:
         DataFormatError: A run is not evaluated.
         ConventionError: A run is there twice.
     """
-    check_each_once([run.path for run in runs])
-    settings = [restore_experiment(run) for run in runs]
-    titles = titles_apart([one.title for one in settings], settings, [run.path for run in runs])
-    named = dict(zip(titles, runs, strict=True))
-    measures = {name: _evaluated(run) for name, run in named.items()}
+    named = runs_by_title(runs, restore_experiment, lambda one: one.title)
+    measures = {
+        name: numbers_of_weights(run, "measures.json", "evaluate") for name, run in named.items()
+    }
     sections = [
         Section("Errors", "On items that nothing was learned from.", [errors_table(measures)]),
         Section("Symmetries", "What each network keeps, and how far.", [levels_table(measures)]),
     ]
-    curves = _curves(named)
+    curves = training_curves(named, _PANELS, "Terms of different penalties do not compare.")
     if curves is not None:
         sections.append(Section("Training", "The squared error, and the soft term.", [curves]))
     weights = "; ".join(f"{name} {file_digest(run.weights)}" for name, run in named.items())
@@ -143,34 +145,3 @@ def write_report(path: Path, runs: Sequence[RunFolder], *, title: str) -> None:
         sections=sections, footer=f"{computed_with(runs[0])} Fingerprints of the weights: "
         f"{weights}.",
     )  # fmt: skip
-
-
-def _evaluated(run: RunFolder) -> dict[str, Any]:
-    path = run.path / "measures.json"
-    found: dict[str, Any] = read_json(path) if path.is_file() else {}
-    if found.get("weights") != file_digest(run.weights):
-        raise DataFormatError(
-            expected="numbers of the run's weights", got="none, or those of other weights",
-            argument=str(path), advice=f"Make them first: equivariant evaluate {run.path}",
-        )  # fmt: skip
-    return found
-
-
-def _curves(runs: Mapping[str, RunFolder]) -> Picture | None:
-    """Error and term against steps; None where nothing was logged."""
-    panels: dict[str, dict[str, Line]] = {}
-    for name, run in runs.items():
-        metrics = read_metrics(run.metrics)
-        for title, key in (("squared error", "mse"), ("soft term", "soft")):
-            points = [(m["step"], m[key]) for m in metrics if m.get(key) is not None]
-            if points:
-                x, y = np.array(points, dtype=np.float64).T
-                panels.setdefault(title, {})[name] = Line(x, y)
-    if not panels:
-        return None
-    svg = plot(panels, xlabel="step", ylabels=list(panels), log_y=_positive(panels))
-    return Picture(svg, "Terms of different penalties do not compare.")
-
-
-def _positive(panels: Mapping[str, Mapping[str, Line]]) -> bool:
-    return all(bool((line.y > 0).all()) for lines in panels.values() for line in lines.values())
