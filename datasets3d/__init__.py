@@ -190,4 +190,4 @@ __all__ = [
 ]
 
 
-__getattr__, __dir__ = names_on_demand(__name__, _MODULES)
+__getattr__, __dir__ = names_on_demand(__name__, _MODULES, renamed={"Law": "ViewLaw"})

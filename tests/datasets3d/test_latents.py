@@ -10,6 +10,7 @@ import pytest
 from scipy import stats
 from scipy.spatial.transform import Rotation
 
+import datasets3d
 from datasets3d import ViewLaw
 from datasets3d.views.latents import COLUMNS, generator, rotation_matrix
 from equivariant.errors import ConventionError
@@ -189,3 +190,9 @@ def test_settings_out_of_range_are_refused(name, value):
 def test_unknown_law_is_refused():
     with pytest.raises(Exception, match="rotation"):
         ViewLaw(rotation="euler")
+
+
+def test_the_earlier_name_of_the_law_works():
+    with pytest.warns(DeprecationWarning, match="ViewLaw now"):
+        assert datasets3d.Law is datasets3d.ViewLaw
+    assert "Law" not in datasets3d.__all__
