@@ -39,7 +39,7 @@ TILED = {
 }  # fmt: skip
 
 
-@pytest.mark.exhaustive
+@pytest.mark.long
 @pytest.mark.skipif(sys.platform != "linux", reason="peaks are read from /proc")
 @pytest.mark.parametrize("name", TILED)
 def test_no_matrix_of_all_pairs_is_held(name):

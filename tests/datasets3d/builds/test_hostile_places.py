@@ -1,4 +1,4 @@
-"""Kills, double builds and mutated files: a few here, many in the exhaustive tier."""
+"""Kills, double builds and mutated files: a few here, many with -m long."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def test_mutated_files_are_refused_or_named(tmp_path):
     assert fuzz(tmp_path, count=25)["wrong"] == []
 
 
-@pytest.mark.exhaustive
+@pytest.mark.long
 def test_many_mutated_files_are_refused_or_named(tmp_path):
     assert fuzz(tmp_path, count=1000, seed=1)["wrong"] == []
 
@@ -27,13 +27,13 @@ def test_two_builds_started_together(tmp_path):
     assert (found["said"], found["broken"]) == ({"2 objects": 6}, 0)
 
 
-@pytest.mark.exhaustive
+@pytest.mark.long
 def test_many_builds_started_together(tmp_path):
     found = builds_together(tmp_path, pairs=80)
     assert (found["said"], found["broken"]) == ({"2 objects": 160}, 0)
 
 
-@pytest.mark.exhaustive
+@pytest.mark.long
 def test_builds_of_two_workers_killed_at_random_moments(tmp_path):
     found = killed_builds(tmp_path, kills=20, instances=20)
     assert found["same_bytes"] and found["verified"] and found["kills"] >= 15

@@ -26,7 +26,7 @@ def test_some_mutated_files(tmp_path, suffix):
     run(tmp_path, suffix, range(60))
 
 
-@pytest.mark.exhaustive
+@pytest.mark.long
 @pytest.mark.parametrize("suffix", FORMATS)
 def test_ten_thousand_mutated_files(tmp_path, suffix):
     run(tmp_path, suffix, range(2000))
