@@ -1,8 +1,11 @@
 """Losses as one calls them: by place, by name, summed, weighed; and what is refused at the door."""
 
+import copy
+import io
 import warnings
 from dataclasses import replace
 
+import jaxtyping
 import pytest
 import torch
 import torch.nn.functional as F
@@ -316,3 +319,48 @@ def test_nan_goes_through_weights_targets_and_selections():
     cases.append(contrast(Side.of(A, id=ids, targets=soft), Side.of(B, id=ids), Soft()).mean())
     cases.append(alignment(broken, B, power=1.0))
     assert [bool(value.isnan()) for value in cases] == [True] * len(cases)
+
+
+@pytest.mark.parametrize("name", ["nt_xent", "clip", "siglip", "swav", "vicreg", "byol", "simclr"])
+def test_copies_of_a_loss_are_losses(name):
+    settings = {"prototypes": 4, "dim": 5} if name == "swav" else {}
+    loss = preset(name, **settings).build().double()
+    sides = (A, B) if name != "byol" else (A, B, B, A)
+    expected = loss(*sides).total
+    file = io.BytesIO()
+    torch.save(loss, file)
+    file.seek(0)
+    for again in (copy.deepcopy(loss), torch.load(file, weights_only=False)):
+        torch.testing.assert_close(again(*sides).total, expected, rtol=0, atol=0)
+
+
+def test_names_of_sides_that_change_twice():
+    there = preset("infonce").over(a="b", b="a")
+    back = there.over(a="b", b="a").build()
+    torch.testing.assert_close(back(a=A, b=B).total, preset("infonce").build()(a=A, b=B).total)
+    assert there.build()(a=A, b=B).total != back(a=A, b=B).total
+    chained = preset("clip").over(a="x").over(x="y").build()
+    torch.testing.assert_close(chained(y=A, b=B).total, preset("clip").build()(A, B).total)
+
+
+@pytest.fixture
+def unchecked():
+    """No type checks: what users without the import hook see."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
+
+
+def test_numbers_that_are_learned_start_from_numbers(unchecked):
+    for tau in (torch.tensor(0.1, requires_grad=True), Learned(0.1), "0.1", None):
+        with pytest.raises(ConventionError, match="a number to start from"):
+            preset("clip", tau=tau).build()
+    assert preset("siglip", b=-10).build()(A.float(), B.float()).total > 0
+    for t in (0, -1.0):
+        with pytest.raises(ConventionError, match="t: expected a positive"):
+            preset("siglip", t=t).build()
+
+
+def test_labels_come_once():
+    with pytest.raises(ConventionError, match="labels once"):
+        preset("supcon_out").build()(A, LABEL, LABEL)

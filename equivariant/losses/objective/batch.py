@@ -34,6 +34,12 @@ def sides_of(
         if not isinstance(value, Side | Bank | BankRows):
             check_tensor(value, f"argument {number + 1}")
             if value.ndim == 1:
+                if "label" in known:
+                    raise ConventionError(
+                        expected="labels once", got=f"others as argument {number + 1}",
+                        argument="given",
+                        advice="Labels of each side: Side.of(z, label=...), passed by name.",
+                    )  # fmt: skip
                 known["label"] = value
                 continue
         name = next(places, None)

@@ -93,7 +93,7 @@ class Loss(nn.Module):
                 argument="plan",
                 advice="Give terms of one kind names of their own: preset(..., name=...).",
             )
-        self._seen = _seen_steps(items)
+        self._steps_of_steps, self._steps_of_terms = _seen_steps(items)
         trained = {id(item): item for part in items for item in trained_inside(part)}
         self.networks = nn.ModuleList(x for x in trained.values() if isinstance(x, nn.Module))
         self.numbers = nn.ParameterList(x for x in trained.values() if isinstance(x, nn.Parameter))
@@ -133,14 +133,15 @@ class Loss(nn.Module):
         with torch.autocast(device.type, enabled=False):
             made: list[tuple[Side, int | None]] = []
 
-            def batch(item: Term | Step) -> Sides:
-                seen = self._seen[id(item)]
+            def batch(seen: Mapping[str, int]) -> Sides:
                 sides = named | {name: made[place][0] for name, place in seen.items()}
                 counts = {name: made[place][1] for name, place in seen.items()}
                 rows = numbered | {n: c for n, c in counts.items() if c is not None}
                 return Sides(sides, self.slices, rows, twins)
 
-            for place, step in enumerate(self.steps, len(named)):
+            for place, (step, before) in enumerate(
+                zip(self.steps, self._steps_of_steps, strict=True), len(named)
+            ):
                 if step.name in named:
                     raise ConventionError(
                         expected=f"no side called {step.name!r}, which a step makes",
@@ -148,11 +149,14 @@ class Loss(nn.Module):
                         argument=step.name,
                         advice="Call the side or the step's result by another name.",
                     )
-                seen = batch(step)
+                seen = batch(before)
                 side = step.side(seen, generator)
                 first = seen.numbered.get(step.of[0]) if step.of else None
                 made.append((_indexed(side, place), first))
-            values = {term.key: term.evaluate(batch(term), generator) for term in self.terms}
+            values = {
+                term.key: term.evaluate(batch(before), generator)
+                for term, before in zip(self.terms, self._steps_of_terms, strict=True)
+            }
         weighed = [term.weight * values[term.key].value for term in self.terms]
         return _together(torch.stack(weighed).sum(), values)
 
@@ -255,24 +259,27 @@ def _together(total: Tensor, values: Mapping[str, TermValue]) -> ObjectiveValue:
     return ObjectiveValue(total, terms, contrasts)
 
 
-def _seen_steps(items: Sequence[Term | Step]) -> dict[int, dict[str, int]]:
-    """For each item the number of the step behind every name that steps make.
+def _seen_steps(
+    items: Sequence[Term | Step],
+) -> tuple[list[dict[str, int]], list[dict[str, int]]]:
+    """For each step, and for each term, the number of the step behind every name that steps make.
 
     It is the last step of that name before the item, or the first of all where none is before.
     """
     first: dict[str, int] = {}
     for place, step in enumerate(item for item in items if isinstance(item, Step)):
         first.setdefault(step.name, place)
-    seen, before, count = {}, dict[str, int](), 0
+    of_steps: list[dict[str, int]] = []
+    of_terms: list[dict[str, int]] = []
+    before: dict[str, int] = {}
     for item in items:
         if isinstance(item, Step):
             # A step sees only what stands before it, so that none waits for a later one.
-            seen[id(item)] = dict(before)
-            before[item.name] = count
-            count += 1
+            of_steps.append(dict(before))
+            before[item.name] = len(of_steps) - 1
         else:
-            seen[id(item)] = {**first, **before}
-    return seen
+            of_terms.append({**first, **before})
+    return of_steps, of_terms
 
 
 def _twins(sides: Mapping[str, Side]) -> dict[str, str]:

@@ -59,7 +59,12 @@ def convirt(tau: float | Temperature = 0.1, forward: float = 0.75) -> Plan:
     sides=_TWO,
 )
 def siglip(t: float = 10.0, b: float = -10.0) -> Plan:
-    link = PairSigmoid(nn.Parameter(torch.tensor(b)))
+    if not t > 0:
+        raise ConventionError(
+            expected="a positive factor of similarities", got=str(t), argument="t",
+            advice="The paper starts at 10.",
+        )  # fmt: skip
+    link = PairSigmoid(nn.Parameter(torch.tensor(float(b))))
     tau = Learned(1.0 / t, low=1e-4, high=math.inf)
     return [
         ContrastTerm(

@@ -118,7 +118,9 @@ class Preset:
                 argument="names", advice="over(a='image') reads image where it read a.",
             )  # fmt: skip
         sides = {names.get(name, name): text for name, text in self.sides.items()}
-        return replace(self, sides=sides, renamed={**self.renamed, **names})
+        renamed = {own: names.get(read, read) for own, read in self.renamed.items()}
+        renamed |= {own: new for own, new in names.items() if own not in self.renamed.values()}
+        return replace(self, sides=sides, renamed=renamed)
 
     @property
     def plan(self) -> Plan:

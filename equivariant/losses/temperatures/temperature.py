@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from numbers import Real
 from typing import Any
 from weakref import WeakSet
 
@@ -165,6 +166,12 @@ class Learned(Temperature):
     def __init__(self, initial: float = 0.07, low: float = 0.01, high: float = 1.0) -> None:
         super().__init__()
         _check_positive(low, "low")
+        given: Any = initial
+        if isinstance(given, Tensor) or not isinstance(given, Real):
+            raise ConventionError(
+                expected="a number to start from", got=type(given).__name__, argument="tau",
+                advice="This temperature is learned by itself; the number is where it starts.",
+            )  # fmt: skip
         if not low <= initial <= high:
             raise ConventionError(
                 expected="0 < low <= initial <= high",

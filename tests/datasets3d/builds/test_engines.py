@@ -126,6 +126,7 @@ def test_ctrl_c_with_two_workers_says_one_line(tmp_path):
         [sys.executable, "-m", "equivariant.commands.main", *words],
         env={**os.environ, "PYTHONPATH": str(ROOT)}, stderr=subprocess.PIPE, text=True,
         start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # as in a terminal
     )  # fmt: skip
     deadline = time.monotonic() + 240
     while time.monotonic() < deadline and not list(out.glob("[a-z]*/[a-z]*")):
