@@ -27,6 +27,7 @@ from datasets3d.meshes.formats.stereolithography import read_stl
 from datasets3d.meshes.formats.wavefront import is_there, plain_obj
 from datasets3d.meshes.normalize import Triangles
 from datasets3d.meshes.surfaces.of_trimesh import pieces_of
+from datasets3d.meshes.surfaces.pictures import is_picture
 from datasets3d.meshes.surfaces.pieces import SurfacePiece, join
 from datasets3d.meshes.truncation import check_complete
 from equivariant.errors import DataFormatError
@@ -192,6 +193,8 @@ def _pieces(data: bytes, path: Path, notes: list[str]) -> list[SurfacePiece]:
             notes.append("only the first of a PLY's textures is shown")
         if picture is not None and not is_there(picture, files.get):
             notes.append(f"texture {picture!r} was not found: grey is shown")
+        elif picture is not None and not is_picture(files.get(picture)):
+            notes.append(f"texture {picture!r} is no picture: grey is shown")
         data = plain_names(data)
         data = plain_ply(data) or data
     scene = trimesh.load_scene(

@@ -29,6 +29,7 @@ from datasets3d.views.view_checks import check_view
 from equivariant.errors import ConventionError, EquivariantError
 from renderers import Renderer, RendererError, RendererUnavailableError, get
 
+_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")  # of an object in memory: another one each time
 _ABSOLUTE = re.compile(r"(?<![\w.])(?:[A-Za-z]:)?[/\\][^\s'\"`(),;]*[/\\]([^\s'\"`(),;:/\\]+)")
 
 
@@ -233,7 +234,7 @@ def reason_of(error: Exception, entry: MeshEntry) -> str:
         text = f"{type(error).__name__}: {text}"
     if entry.path:
         text = re.sub(rf"[^\s'\"`(),;=]*[/\\]{re.escape(entry.path)}", entry.path, text)
-    return _ABSOLUTE.sub(r"\1", text)
+    return _ADDRESS.sub("", _ABSOLUTE.sub(r"\1", text))
 
 
 @lru_cache(maxsize=2)

@@ -191,6 +191,7 @@ def test_a_renderer_that_fails_on_one_object(tmp_path, monkeypatch):
 def test_reasons_name_no_folders(text, expected):
     entry = MeshEntry("dog", "a", None, "dog/a.obj")
     assert reason_of(ValueError(text), entry) == f"ValueError: {expected}"
+    assert reason_of(ValueError(f"{text} <io at 0x7f09AB>"), entry).endswith("<io>")
 
 
 def test_splits_by_id_keep_a_mesh_on_one_side():

@@ -10,6 +10,7 @@ from typing import Final
 import numpy as np
 
 from datasets3d.meshes.formats.polygons import ear_clipped
+from datasets3d.meshes.surfaces.pictures import is_picture
 
 COMBINED: Final = "\x00materials.mtl"  # no file has this name
 OPTIONS: Final = {"-mm": 2, "-o": 3, "-s": 3, "-t": 3}  # of map_Kd: most numbers; others take one
@@ -117,6 +118,8 @@ def plain_mtl(
             there = [n for n in _spellings(name, folder) if is_there(n, read)]
             if not there and shown:
                 notes.append(f"texture {name!r} was not found: the material's color is shown")
+            elif shown and not is_picture(read(there[0])):
+                notes.append(f"texture {name!r} is no picture: the material's color is shown")
             rest = there[0] if there else name
             word = "map_Kd"
         elif word == "newmtl":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 from typing import Final
 
 import numpy as np
@@ -55,6 +56,23 @@ def texels(
         found = to_srgb(to_linear(found) * factor)
     shape = f"{found.shape[0]} {found.shape[1]} ".encode()
     return found, hashlib.sha256(shape + found.tobytes()).hexdigest()
+
+
+def is_picture(data: bytes | None) -> bool:
+    """Whether bytes begin as a picture that can be read.
+
+    Args:
+        data: Contents of a file; None for none.
+
+    Example:
+        >>> is_picture(b""), is_picture(None)
+        (False, False)
+    """
+    try:
+        with Image.open(io.BytesIO(data or b"")):
+            return True
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return False
 
 
 def is_see_through(image: Image.Image) -> bool:

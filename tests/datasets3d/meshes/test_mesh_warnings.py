@@ -46,6 +46,15 @@ def test_a_build_names_what_is_not_shown(folder, tmp_path):
     assert verify(tmp_path / "set") == [] and not report.failed
 
 
+@pytest.mark.parametrize("contents", [b"", b"garbage"])
+def test_textures_that_are_no_pictures(folder, contents):
+    (folder / "chair" / "wood.png").write_bytes(contents)
+    with pytest.warns(MeshWarning, match="'wood.png' is no picture"):
+        read_mesh(folder / "chair" / "poor.obj")
+    with pytest.raises(DataFormatError, match="is no picture"):
+        read_mesh(folder / "chair" / "poor.obj", strict=True)
+
+
 def test_builds_with_a_cache_and_resumed_ones_say_the_same(folder, tmp_path):
     plain = quiet(MeshFolder(folder), tmp_path / "plain")
     for name in ("first", "second", "first"):  # filled; from the cache; complete already
