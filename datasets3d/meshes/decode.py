@@ -177,7 +177,6 @@ def _whatever_its_case(place: Path) -> Path | None:
 
 def _pieces(data: bytes, path: Path, notes: list[str]) -> list[SurfacePiece]:
     suffix, files = path.suffix.lower(), Companions(path.parent)
-    clamped: frozenset[str] = frozenset()
     if suffix in (".glb", ".gltf"):
         return read_gltf(data, files.get, notes)
     if suffix == ".off":
@@ -186,7 +185,7 @@ def _pieces(data: bytes, path: Path, notes: list[str]) -> list[SurfacePiece]:
         return read_stl(data, notes)
     if suffix == ".obj":
         plain = plain_obj(data, files.get, notes)
-        data, clamped, files = plain.text, plain.clamped, Companions(path.parent, plain.made)
+        data, files = plain.text, Companions(path.parent, plain.made)
     else:
         picture = texture_of(data)
         if data[:HEADER_AT_MOST].lower().count(b"texturefile") > 1:
@@ -200,7 +199,7 @@ def _pieces(data: bytes, path: Path, notes: list[str]) -> list[SurfacePiece]:
     scene = trimesh.load_scene(
         io.BytesIO(data), file_type=suffix[1:], resolver=files, process=False
     )
-    return pieces_of(scene, notes, clamped)
+    return pieces_of(scene, notes)
 
 
 def _check_draco(data: bytes, name: str) -> None:

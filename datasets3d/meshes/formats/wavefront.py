@@ -15,6 +15,7 @@ from datasets3d.meshes.surfaces.pictures import is_picture
 COMBINED: Final = "\x00materials.mtl"  # no file has this name
 OPTIONS: Final = {"-mm": 2, "-o": 3, "-s": 3, "-t": 3}  # of map_Kd: most numbers; others take one
 LEFT_OUT: Final = ("p", "l", "curv", "curv2", "surf", "bzp", "bsp", "cdc", "cdp", "res")
+CLAMPED: Final = "clamped"  # a line of ours
 TRANSPARENT: Final = "transparency is ignored"
 Read = Callable[[str], bytes]
 
@@ -26,12 +27,10 @@ class PlainObj:
     Args:
         text: The file.
         made: Its one material library, by the name that the file gives it.
-        clamped: Names of the materials whose texture does not repeat.
     """
 
     text: bytes
     made: dict[str, bytes]
-    clamped: frozenset[str] = frozenset()
 
 
 def plain_obj(data: bytes, read: Read, notes: list[str]) -> PlainObj:
@@ -82,8 +81,7 @@ def plain_obj(data: bytes, read: Read, notes: list[str]) -> PlainObj:
     if lines.painted and known & set(lines.used):
         notes.append("colors of vertices beside materials are not read")
     lines.first = f"mtllib {COMBINED}"
-    clamped = frozenset(name for library in names for name in _clamped(read(library)))
-    return PlainObj(lines.joined(), {COMBINED: combined}, clamped)
+    return PlainObj(lines.joined(), {COMBINED: combined})
 
 
 def plain_mtl(
@@ -95,6 +93,9 @@ def plain_mtl(
     folder: str = "",
 ) -> bytes:
     """A material library whose ``map_Kd`` name files that are there, without options.
+
+    A line ``clamped on`` stands for the option ``-clamp on``; trimesh keeps words that it does not
+    know beside the material.
 
     Args:
         data: Contents of the file.
@@ -108,13 +109,15 @@ def plain_mtl(
 
     Example:
         >>> plain_mtl(b"newmtl a\\n\\tmap_Kd -clamp on red.png", lambda name: b"", [])
-        b'newmtl a\\nmap_Kd red.png'
+        b'newmtl a\\nclamped on\\nmap_Kd red.png'
     """
     lines, shown = [], True
     for line in _text(data).splitlines():
         word, _, rest = _parted(line)
         if word.lower() == "map_kd":
             name = _texture(rest)
+            if re.search(r"-clamp\s+on\b", rest):
+                lines.append(f"{CLAMPED} on")
             there = [n for n in _spellings(name, folder) if is_there(n, read)]
             if not there and shown:
                 notes.append(f"texture {name!r} was not found: the material's color is shown")
@@ -260,18 +263,6 @@ def is_there(name: str, read: Read) -> bool:
     except (OSError, ValueError):
         return False
     return True
-
-
-def _clamped(library: bytes) -> list[str]:
-    """Names of the materials of a library whose ``map_Kd`` has the option ``-clamp on``."""
-    found, name = [], ""
-    for line in _text(library).splitlines():
-        word, _, rest = _parted(line)
-        if word == "newmtl":
-            name = rest
-        elif word.lower() == "map_kd" and re.search(r"-clamp\s+on\b", rest):
-            found.append(name)
-    return found
 
 
 def _texture(rest: str) -> str:

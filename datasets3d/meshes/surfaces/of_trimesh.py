@@ -10,6 +10,7 @@ import trimesh
 from numpy.typing import NDArray
 from PIL import Image
 
+from datasets3d.meshes.formats.wavefront import CLAMPED
 from datasets3d.meshes.surfaces.atlas import Wrap
 from datasets3d.meshes.surfaces.pictures import texels
 from datasets3d.meshes.surfaces.pieces import SurfacePiece
@@ -18,13 +19,12 @@ FAR: Final = 2.0**20  # texture coordinates beyond it are no places on a picture
 Images = dict[int, tuple[NDArray[np.uint8], str]]
 
 
-def pieces_of(scene: Any, notes: list[str], clamped: frozenset[str]) -> list[SurfacePiece]:
+def pieces_of(scene: Any, notes: list[str]) -> list[SurfacePiece]:
     """One piece per geometry of a scene without transforms, in the order of its nodes.
 
     Args:
         scene: A ``trimesh.Scene``.
         notes: Receives what is not shown.
-        clamped: Names of the materials whose texture is clamped.
 
     Raises:
         IndexError: A face names a vertex that is not there.
@@ -40,15 +40,13 @@ def pieces_of(scene: Any, notes: list[str], clamped: frozenset[str]) -> list[Sur
         if faces.min() < 0 or faces.max() >= len(vertices):
             raise IndexError("a face names a vertex that is not there")
         bare = SurfacePiece(vertices, faces.astype(np.int32))
-        pieces.append(_colored(mesh.visual, bare, images, notes, clamped))
+        pieces.append(_colored(mesh.visual, bare, images, notes))
     return pieces
 
 
-def _colored(
-    visual: Any, bare: SurfacePiece, images: Images, notes: list[str], clamped: frozenset[str]
-) -> SurfacePiece:
+def _colored(visual: Any, bare: SurfacePiece, images: Images, notes: list[str]) -> SurfacePiece:
     if not isinstance(visual, trimesh.visual.ColorVisuals):
-        return _of_material(visual, bare, images, notes, clamped)
+        return _of_material(visual, bare, images, notes)
     if visual.kind not in ("face", "vertex"):
         return bare
     stored = visual.face_colors if visual.kind == "face" else visual.vertex_colors
@@ -58,16 +56,15 @@ def _colored(
     return replace(bare, vertex_colors=colors)
 
 
-def _of_material(
-    visual: Any, bare: SurfacePiece, images: Images, notes: list[str], clamped: frozenset[str]
-) -> SurfacePiece:
+def _of_material(visual: Any, bare: SurfacePiece, images: Images, notes: list[str]) -> SurfacePiece:
     material = getattr(visual, "material", None)
     source = getattr(material, "image", None)
     # trimesh puts a drawn image where texture coordinates come without one; it has no file format
     if isinstance(source, Image.Image) and source.format is not None:
         if id(source) not in images:
             images[id(source)] = texels(source)
-        wrap: Wrap = "clamp" if getattr(material, "name", None) in clamped else "repeat"
+        stated = getattr(material, "kwargs", None) or {}
+        wrap: Wrap = "clamp" if CLAMPED in stated else "repeat"
         return _of_texture(visual, bare, images[id(source)], wrap, notes)
     stated = getattr(material, "kwargs", None) or {}
     value = getattr(material, "diffuse", None) if "kd" in stated else None
