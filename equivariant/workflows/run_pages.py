@@ -11,7 +11,25 @@ from equivariant.errors import DataFormatError
 from equivariant.report import Line, Picture, plot
 from equivariant.runs import RunFolder, file_digest, read_json
 from equivariant.training import read_metrics
+from equivariant.workflows.recipe import RunVerb
 from equivariant.workflows.run_measures import check_each_once, titles_apart
+
+
+def page_verb(options: type[Any], write: Callable[..., None]) -> RunVerb:
+    """``equivariant report RUNS`` of a recipe: one page of several runs.
+
+    Args:
+        options: Dataclass with ``out``, a path or None for report.html in the first run's folder,
+            and ``title``.
+        write: ``write(path, runs, title=...)`` writes the page.
+    """
+
+    def call(runs: Sequence[RunFolder], chosen: Any, *, say: Callable[[str], None]) -> None:
+        out = chosen.out or runs[0].path / "report.html"
+        write(out, runs, title=chosen.title)
+        say(f"Page: {out}")
+
+    return RunVerb(options, call)
 
 
 def runs_by_title(

@@ -364,3 +364,26 @@ def test_numbers_that_are_learned_start_from_numbers(unchecked):
 def test_labels_come_once():
     with pytest.raises(ConventionError, match="labels once"):
         preset("supcon_out").build()(A, LABEL, LABEL)
+
+
+def test_parameters_that_take_the_place_of_a_terms_own():
+    """SigLIP's bias stands inside of a term: functional calls and assigned weights reach it."""
+    loss = preset("siglip").build().double()
+    parameters = dict(loss.named_parameters())
+    names, values = list(parameters), list(parameters.values())
+    expected = torch.autograd.grad(loss(A, B).total, values)
+
+    def value(own):
+        return torch.func.functional_call(loss, own, (A, B)).total
+
+    found = torch.func.grad(value)({name: p.detach() for name, p in parameters.items()})
+    for name, gradient in zip(names, expected, strict=True):
+        torch.testing.assert_close(found[name], gradient)
+        assert float(gradient.abs()) > 1e-3
+    moved = {name: p.detach() + 1.0 for name, p in loss.state_dict().items()}
+    other, assigned = preset("siglip").build().double(), preset("siglip").build().double()
+    other.load_state_dict(moved)
+    assigned.load_state_dict(moved, assign=True)
+    torch.testing.assert_close(assigned(A, B).total, other(A, B).total)
+    assigned(A, B).total.backward()
+    assert all(p.grad is not None for p in assigned.parameters())

@@ -58,15 +58,13 @@ def _colored(visual: Any, bare: SurfacePiece, images: Images, notes: list[str]) 
 
 def _of_material(visual: Any, bare: SurfacePiece, images: Images, notes: list[str]) -> SurfacePiece:
     material = getattr(visual, "material", None)
-    source = getattr(material, "image", None)
+    source, stated = getattr(material, "image", None), getattr(material, "kwargs", None) or {}
     # trimesh puts a drawn image where texture coordinates come without one; it has no file format
     if isinstance(source, Image.Image) and source.format is not None:
         if id(source) not in images:
             images[id(source)] = texels(source)
-        stated = getattr(material, "kwargs", None) or {}
         wrap: Wrap = "clamp" if CLAMPED in stated else "repeat"
         return _of_texture(visual, bare, images[id(source)], wrap, notes)
-    stated = getattr(material, "kwargs", None) or {}
     value = getattr(material, "diffuse", None) if "kd" in stated else None
     if value is None:
         return bare

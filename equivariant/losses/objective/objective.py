@@ -15,7 +15,14 @@ from equivariant.losses.contrast.core import Contrast
 from equivariant.losses.contrast.sides import Side
 from equivariant.losses.objective.batch import Given, sides_of
 from equivariant.losses.objective.names import input_names
-from equivariant.losses.objective.plan import Sides, Step, Term, TermValue, trained_inside
+from equivariant.losses.objective.plan import (
+    Sides,
+    Step,
+    Term,
+    TermValue,
+    trained_inside,
+    with_numbers,
+)
 from equivariant.processes import rank
 from equivariant.shapes import Matrix, Vector
 
@@ -96,7 +103,8 @@ class Loss(nn.Module):
         self._steps_of_steps, self._steps_of_terms = _seen_steps(items)
         trained = {id(item): item for part in items for item in trained_inside(part)}
         self.networks = nn.ModuleList(x for x in trained.values() if isinstance(x, nn.Module))
-        self.numbers = nn.ParameterList(x for x in trained.values() if isinstance(x, nn.Parameter))
+        self._held = tuple(x for x in trained.values() if isinstance(x, nn.Parameter))
+        self.numbers = nn.ParameterList(self._held)
 
     def forward(
         self, *given: Given, generator: torch.Generator | None = None, **sides: Given
@@ -130,6 +138,7 @@ class Loss(nn.Module):
         device = next(iter(named.values())).z.device if named else torch.device("cpu")
         numbered = {name: len(side) for name, side in found.items() if side.id is None}
         twins = _twins(found)
+        steps, terms = self._with_own_numbers()
         with torch.autocast(device.type, enabled=False):
             made: list[tuple[Side, int | None]] = []
 
@@ -140,7 +149,7 @@ class Loss(nn.Module):
                 return Sides(sides, self.slices, rows, twins)
 
             for place, (step, before) in enumerate(
-                zip(self.steps, self._steps_of_steps, strict=True), len(named)
+                zip(steps, self._steps_of_steps, strict=True), len(named)
             ):
                 if step.name in named:
                     raise ConventionError(
@@ -155,10 +164,25 @@ class Loss(nn.Module):
                 made.append((_indexed(side, place), first))
             values = {
                 term.key: term.evaluate(batch(before), generator)
-                for term, before in zip(self.terms, self._steps_of_terms, strict=True)
+                for term, before in zip(terms, self._steps_of_terms, strict=True)
             }
-        weighed = [term.weight * values[term.key].value for term in self.terms]
+        weighed = [term.weight * values[term.key].value for term in terms]
         return _together(torch.stack(weighed).sum(), values)
+
+    def _with_own_numbers(self) -> tuple[Sequence[Step], Sequence[Term]]:
+        """Steps and terms; with this module's parameters where others took the place of the terms'.
+
+        ``torch.func.functional_call`` puts tensors in their place, and so do replicas and
+        ``load_state_dict(assign=True)``.
+        """
+        pairs = zip(self._held, self.numbers, strict=True)
+        others = {id(held): own for held, own in pairs if own is not held}
+        if not others:
+            return self.steps, self.terms
+        return (
+            [with_numbers(step, others) for step in self.steps],
+            [with_numbers(term, others) for term in self.terms],
+        )
 
     def extra_repr(self) -> str:
         return "\n".join(map(str, (*self.steps, *self.terms)))

@@ -7,7 +7,7 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +24,7 @@ from equivariant.losses.temperatures.temperature import Temperature, temperature
 from equivariant.processes import across_processes, collect
 from equivariant.shapes import Float
 
+T = TypeVar("T")
 TermKind = Literal["anchors", "moments"]
 """What several processes share: ``anchors`` keep their own rows and gather the candidates,
 ``moments`` see the rows of all."""
@@ -370,3 +371,21 @@ def trained_inside(value: object) -> Iterator[nn.Module | nn.Parameter]:
     elif isinstance(value, tuple | list):
         for item in value:
             yield from trained_inside(item)
+
+
+def with_numbers(value: T, numbers: Mapping[int, Tensor]) -> T:
+    """A term or step whose parameters are replaced, wherever they are.
+
+    Args:
+        value: The term or step; it stays as it is where it holds none of them.
+        numbers: What stands in place of a parameter, by its ``id``.
+    """
+    found: Any = value
+    if isinstance(found, nn.Parameter):
+        return cast(T, numbers.get(id(found), found))
+    if is_dataclass(found) and not isinstance(found, type):
+        now = {f.name: getattr(found, f.name) for f in fields(found) if f.init}
+        changed = {name: with_numbers(item, numbers) for name, item in now.items()}
+        if any(changed[name] is not now[name] for name in now):
+            return cast(T, replace(found, **changed))
+    return value

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +29,7 @@ from equivariant.recipes.force_field.training import (
 from equivariant.report.equivariance import equivariance_table
 from equivariant.runs import RunFolder
 from equivariant.workflows.recipe import Recipe, RunVerb
+from equivariant.workflows.run_pages import page_verb
 
 Say = Callable[[str], None]
 
@@ -174,25 +175,12 @@ def measure(run: RunFolder, options: ForceFieldMeasurement, *, say: Say) -> None
     say(f"Page: {run.path / 'equivariance.html'}")
 
 
-def report(runs: Sequence[RunFolder], options: ForceFieldReport, *, say: Say) -> None:
-    """Write the page of several force fields.
-
-    Args:
-        runs: Trained and evaluated.
-        options: Where to.
-        say: Receives a line.
-    """
-    out = options.out or runs[0].path / "report.html"
-    write_report(out, runs, title=options.title)
-    say(f"Page: {out}")
-
-
 RECIPE = Recipe(
     settings=ForceFieldExperiment,
     restore=restore_experiment,
     train=train_and_test,
     evaluate=RunVerb(ForceFieldEvaluation, evaluate),
     measure=RunVerb(ForceFieldMeasurement, measure),
-    report=RunVerb(ForceFieldReport, report),
+    report=page_verb(ForceFieldReport, write_report),
     evaluated_on="TEST_FILE",
 )

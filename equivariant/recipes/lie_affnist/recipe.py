@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from equivariant.recipes.lie_affnist.training import train
 from equivariant.report.equivariance import equivariance_table
 from equivariant.runs import RunFolder
 from equivariant.workflows.recipe import Recipe, RunVerb, option
+from equivariant.workflows.run_pages import page_verb
 
 Say = Callable[[str], None]
 
@@ -136,24 +137,11 @@ def measure(run: RunFolder, options: DigitMeasurement, *, say: Say) -> None:
     say(f"Page: {run.path / 'equivariance.html'}")
 
 
-def report(runs: Sequence[RunFolder], options: DigitReport, *, say: Say) -> None:
-    """Write the page of several runs.
-
-    Args:
-        runs: Trained and evaluated.
-        options: Where to.
-        say: Receives a line.
-    """
-    out = options.out or runs[0].path / "report.html"
-    write_report(out, runs, title=options.title)
-    say(f"Page: {out}")
-
-
 RECIPE = Recipe(
     settings=DigitExperiment,
     restore=restore_experiment,
     train=train,
     evaluate=RunVerb(DigitEvaluationOptions, evaluate),
     measure=RunVerb(DigitMeasurement, measure),
-    report=RunVerb(DigitReport, report),
+    report=page_verb(DigitReport, write_report),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from equivariant.report.equivariance import lines_of as section_lines
 from equivariant.runs import RunFolder, file_digest, write_json
 from equivariant.training import load_weights, read_header
 from equivariant.workflows.recipe import Recipe, RunVerb, option
+from equivariant.workflows.run_pages import page_verb
 
 Say = Callable[[str], None]
 
@@ -136,19 +137,6 @@ def measure(run: RunFolder, options: SoftMeasurement, *, say: Say) -> None:
     say(f"Page: {run.path / 'equivariance.html'}")
 
 
-def report(runs: Sequence[RunFolder], options: SoftReport, *, say: Say) -> None:
-    """Write the page of several runs.
-
-    Args:
-        runs: Trained and evaluated.
-        options: Where to.
-        say: Receives a line.
-    """
-    out = options.out or runs[0].path / "report.html"
-    write_report(out, runs, title=options.title)
-    say(f"Page: {out}")
-
-
 def lines_of(found: dict[str, Any]) -> list[str]:
     """The numbers of an evaluation, as lines to read."""
     errors = ", ".join(f"{name} {value:.4f}" for name, value in found["mse"].items())
@@ -172,5 +160,5 @@ RECIPE = Recipe(
     train=train,
     evaluate=RunVerb(SoftEvaluationOptions, evaluate),
     measure=RunVerb(SoftMeasurement, measure),
-    report=RunVerb(SoftReport, report),
+    report=page_verb(SoftReport, write_report),
 )
