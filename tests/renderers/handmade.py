@@ -8,7 +8,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from renderers import Mesh
+from renderers import Mesh, Renderer, Scene
 
 
 def flat_normals(vertices: NDArray[np.float64], faces: NDArray[np.int32]) -> NDArray[np.float32]:
@@ -75,3 +75,13 @@ def rotation(seed: int) -> NDArray[np.float64]:
     matrix, _ = np.linalg.qr(np.random.default_rng(seed).normal(size=(3, 3)))
     turned: NDArray[np.float64] = matrix * np.sign(np.linalg.det(matrix))
     return turned
+
+
+def check_picture_and_mask(renderer: Renderer) -> None:
+    """Both at once are those of the whole rendering."""
+    scene = Scene(box(), rotation(4))
+    rgb, mask = renderer.render_rgb_and_mask(scene, 32)
+    whole = renderer.render(scene, 32)
+    np.testing.assert_array_equal(rgb, whole.rgb)
+    np.testing.assert_array_equal(mask, whole.mask)
+    assert 0 < mask.sum() < mask.size

@@ -6,7 +6,7 @@ import sys
 
 import numpy as np
 import pytest
-from handmade import box, folded_sheet, rotation, sphere
+from handmade import box, check_picture_and_mask, folded_sheet, rotation, sphere
 from test_embree_colors import ABOVE, UV, WHITE_LIGHT, textured
 
 from renderers import (
@@ -75,6 +75,17 @@ def test_shows_the_same_texture(blender: Renderer) -> None:
     assert np.median(np.abs(one.astype(int) - other)) <= 1
 
 
+def test_shows_the_same_tint_of_a_texture(blender: Renderer) -> None:
+    tint = np.random.default_rng(0).uniform(0.0, 1.0, (2, 3, 3)).astype(np.float32)
+    light = {"camera": ABOVE, "floor": None, "spot": None, "ambient": WHITE_LIGHT}
+    scenes = [Scene(mesh, **light) for mesh in (textured(UV, corner_tint=tint), textured(UV))]
+    one, twin = (get("embree").render(scene, SIZE) for scene in scenes)
+    inside = one.mask & ~band(one.mask)
+    difference = np.abs(one.rgb.astype(int) - blender.render_rgb(scenes[0], SIZE))[inside]
+    assert np.median(difference) <= 2
+    assert np.median(np.abs(one.rgb.astype(int) - twin.rgb)[inside]) > 20
+
+
 def test_renders_the_same_bytes_again(blender: Renderer) -> None:
     def image(mesh: Mesh, size: int) -> bytes:
         return blender.render_rgb(Scene(mesh, rotation(4)), size).tobytes()
@@ -112,10 +123,4 @@ def test_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_picture_and_mask_are_those_of_the_whole_rendering(blender):
-    scene = Scene(box(), rotation(4))
-    renderer = blender
-    rgb, mask = renderer.render_rgb_and_mask(scene, 32)
-    whole = renderer.render(scene, 32)
-    np.testing.assert_array_equal(rgb, whole.rgb)
-    np.testing.assert_array_equal(mask, whole.mask)
-    assert 0 < mask.sum() < mask.size
+    check_picture_and_mask(blender)

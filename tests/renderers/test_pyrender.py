@@ -6,7 +6,7 @@ import os
 
 import numpy as np
 import pytest
-from handmade import box, folded_sheet, rotation, sphere
+from handmade import box, check_picture_and_mask, folded_sheet, rotation, sphere
 from test_embree_colors import UV, textured
 
 from renderers import Floor, Mesh, Renderer, RendererUnavailableError, Scene, Spot, get
@@ -85,13 +85,7 @@ def test_refuses_another_platform(pyrender: Renderer) -> None:
 
 
 def test_picture_and_mask_are_those_of_the_whole_rendering(pyrender):
-    scene = Scene(box(), rotation(4))
-    renderer = pyrender
-    rgb, mask = renderer.render_rgb_and_mask(scene, 32)
-    whole = renderer.render(scene, 32)
-    np.testing.assert_array_equal(rgb, whole.rgb)
-    np.testing.assert_array_equal(mask, whole.mask)
-    assert 0 < mask.sum() < mask.size
+    check_picture_and_mask(pyrender)
 
 
 def test_shows_the_same_tint_of_a_texture(pyrender: Renderer) -> None:
