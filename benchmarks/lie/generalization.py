@@ -126,7 +126,8 @@ def robustness(found: Record) -> str:
             names[standing] = "centred"
         at = sorted(names)
         panels[kind] = {row["row"]: _line(row, at, names) for row in rows}
-    return plot(panels, xlabel="how far it was moved", ylabels=["accuracy", "", ""])
+    labels = ["factor of the size", "shear", "radius of Haar measure"]
+    return plot(panels, xlabel=labels, ylabels=["accuracy", "", ""])
 
 
 def _line(row: Record, at: list[float], names: dict[float, str]) -> Line:

@@ -41,16 +41,16 @@ class Line:
 def plot(
     panels: Mapping[str, Mapping[str, Line]],
     *,
-    xlabel: str,
+    xlabel: str | Sequence[str],
     ylabels: Sequence[str],
     log_x: bool = False,
     log_y: bool = False,
 ) -> str:
-    """Panels side by side, each with named lines.
+    """Panels side by side, each with named lines; one legend beneath explains them all.
 
     Args:
         panels: Title of each panel and its lines by name; a name has one color in all panels.
-        xlabel: Of every panel.
+        xlabel: Of every panel, or one per panel.
         ylabels: One per panel.
         log_x: Logarithmic abscissae.
         log_y: Logarithmic ordinates.
@@ -66,36 +66,54 @@ def plot(
         >>> plot({"a": {"b": line}}, xlabel="step", ylabels=["loss"]).count("<svg")
         1
     """
-    if len(ylabels) != len(panels):
-        raise ShapeError(
-            expected=f"{len(panels)} labels",
-            got=str(len(ylabels)),
-            argument="ylabels",
-            advice="One per panel.",
-        )
+    xlabels = [xlabel] * len(panels) if isinstance(xlabel, str) else xlabel
+    for argument, labels in (("xlabel", xlabels), ("ylabels", ylabels)):
+        if len(labels) != len(panels):
+            raise ShapeError(
+                expected=f"{len(panels)} labels", got=str(len(labels)), argument=argument,
+                advice="One per panel.",
+            )  # fmt: skip
     names = list(dict.fromkeys(name for lines in panels.values() for name in lines))
     color = {name: COLORS[k % len(COLORS)] for k, name in enumerate(names)}
     with mpl.rc_context({"svg.hashsalt": "equivariant", "svg.fonttype": "none"}):
-        figure = Figure(figsize=(4.4 * len(panels) + 0.4, 3.4), layout="constrained")
+        width = 4.4 * len(panels) + 0.4
+        columns, rows = _legend_grid(names, width)
+        figure = Figure(figsize=(width, 3.4 + 0.22 * rows), layout="constrained")
         FigureCanvasSVG(figure)
         axes = figure.subplots(1, len(panels), squeeze=False)[0]
-        for axis, (title, lines), ylabel in zip(axes, panels.items(), ylabels, strict=True):
+        handles = {}
+        for axis, (title, lines), below, ylabel in zip(
+            axes, panels.items(), xlabels, ylabels, strict=True
+        ):
             for name, line in lines.items():
                 style = "--" if line.dashed else "-"
-                axis.plot(line.x, line.y, style, color=color[name], label=name, linewidth=1.8)
+                (handles[name],) = axis.plot(
+                    line.x, line.y, style, color=color[name], linewidth=1.8
+                )
                 if line.low is not None and line.high is not None:
                     axis.fill_between(line.x, line.low, line.high, color=color[name], alpha=0.18)
-            axis.set(title=title, xlabel=xlabel, ylabel=ylabel)
+            axis.set(title=title, xlabel=below, ylabel=ylabel)
             if log_x:
                 axis.set_xscale("log")
             if log_y:
                 axis.set_yscale("log")
             axis.grid(alpha=0.25)
             axis.spines[["top", "right"]].set_visible(False)
-            axis.legend(frameon=False, fontsize="small")
+        if handles:
+            figure.legend(
+                handles.values(), handles, loc="outside lower center", ncols=columns,
+                frameon=False, fontsize="small",
+            )  # fmt: skip
         buffer = io.StringIO()
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     return buffer.getvalue()
+
+
+def _legend_grid(names: Sequence[str], width: float) -> tuple[int, int]:
+    """Columns and rows of a legend of these names that is no wider than a figure, in inches."""
+    widest = 0.6 + 0.08 * max((len(name) for name in names), default=0)
+    columns = max(1, min(len(names), int(width / widest)))
+    return columns, -(-len(names) // columns)
 
 
 def heat_map(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from equivariant.tree import call
 from equivariant.workflows.foreign_model import load_inputs
 
 LARGEST_SUMS = 2**25  # numbers that are summed up for one layer, 256 MB
+_NO_LAYERS = (Action, nn.ParameterList, nn.ParameterDict)
 
 
 def loss_share(
@@ -63,7 +65,7 @@ def has_spectrum(group: Group | None) -> bool:
 def layer_spectra(
     f: Callable[..., Any], x: Tensor, action: Action, *, degrees: int
 ) -> tuple[dict[str, IrrepSpectrum], list[str]]:
-    """Irrep spectra of the output and, of a module, of every layer without children.
+    """Irrep spectra of the output and, of a module, of every layer that has no layers inside.
 
     Args:
         f: The model.
@@ -94,7 +96,7 @@ def _layers(
     """Layers that run and give one row per item, and notes about the others."""
     if not isinstance(f, nn.Module):
         return {}, ["Spectra of layers: the model is a function, whose layers are not known."]
-    leaves = {n: m for n, m in f.named_modules() if n and not any(m.children())}
+    leaves = dict(_innermost(f))
     shapes: dict[str, tuple[int, ...]] = {}
 
     def keep(name: str) -> Callable[..., None]:
@@ -111,16 +113,28 @@ def _layers(
         for handle in handles:
             handle.remove()
     entries = sum((2 * degree + 1) ** 2 for degree in range(degrees + 1))
-    chosen, notes = {}, []
+    chosen, notes, others = {}, [], []
     for name, module in leaves.items():
         shape = shapes.get(name, ())
-        numbers = 1
-        for size in shape:
-            numbers *= size
+        numbers = math.prod(shape)
         if not shape or shape[0] != len(x):
-            notes.append(f"Spectrum of {name}: no features with a row per input.")
+            others.append(name)
         elif numbers * entries > LARGEST_SUMS:
             notes.append(f"Spectrum of {name}: {numbers} features are too many; take fewer items.")
         else:
             chosen[name] = module
+    if others:
+        notes.append(f"Spectra of {', '.join(others)}: no features with a row per input.")
     return chosen, notes
+
+
+def _innermost(module: nn.Module, path: str = "") -> Iterator[tuple[str, nn.Module]]:
+    """Layers that hold no other layers, by path; actions and lists of weights are no layers."""
+    for name, child in module.named_children():
+        if isinstance(child, _NO_LAYERS):
+            continue
+        inner = f"{path}{name}"
+        if all(isinstance(one, _NO_LAYERS) for one in child.children()):
+            yield inner, child
+        else:
+            yield from _innermost(child, f"{inner}.")

@@ -94,7 +94,9 @@ def test_commands(tmp_path, capsys):
     assert "of the averages" in said and "degree 1" in said
     found = json.loads((path / "equivariance.json").read_text())
     assert set(found["errors"]) == set(found["shares"]) == set(kept["equivariance"])
-    assert found["under"] == "O(2) about z" and "output" in found["spectra"]
+    layers = {"blocks.0.linear", "blocks.0.product", "blocks.0.gate", "last", "output"}
+    assert found["under"] == "O(2) about z" and set(found["spectra"]) == layers
+    assert "Not measured" not in said
     assert main(["report", str(path), "--out", str(tmp_path / "page.html")]) == 0
     page = (tmp_path / "page.html").read_text()
     assert "O(2) about x" in page and "soft term" in page and "<script" not in page
