@@ -13,7 +13,10 @@ They are raised once, at the public door.
 from __future__ import annotations
 
 import errno
+import unicodedata
 from typing import Any
+
+_CONTROLS = ("Cc", "Cf", "Cs", "Zl", "Zp")
 
 
 class EquivariantError(Exception):
@@ -31,7 +34,8 @@ class EquivariantError(Exception):
     """
 
     def __init__(self, *, expected: str, got: str, argument: str, advice: str) -> None:
-        super().__init__(f"{argument}: expected {expected}, got {got}. {advice}")
+        parts = f"{printable(argument)}: expected {expected}, got {got}. {advice}"
+        super().__init__(printable(parts, keep="\n\t"))
         self.expected = expected
         self.got = got
         self.argument = argument
@@ -100,6 +104,31 @@ def _rebuild(
     kind: type[EquivariantError], expected: str, got: str, argument: str, advice: str
 ) -> EquivariantError:
     return kind(expected=expected, got=got, argument=argument, advice=advice)
+
+
+def printable(text: str, *, keep: str = "") -> str:
+    r"""Text whose control characters are written as Python writes them: names of files may hold
+    any, and would break lines or speak to the terminal.
+
+    Args:
+        text: A name, or a message with names in it.
+        keep: Characters that stay as they are.
+
+    Returns:
+        The text; of categories Cc, Cf, Cs, Zl and Zp only what ``keep`` holds is left, and joiners
+        (U+200C, U+200D), which words of several scripts need.
+
+    Example:
+        >>> printable("a\nb\x1b[31m.obj")
+        'a\\nb\\x1b[31m.obj'
+    """
+    return "".join(
+        character
+        if character.isprintable() or character in keep or character in " \u200c\u200d"
+        or unicodedata.category(character) not in _CONTROLS
+        else character.encode("unicode_escape", "surrogatepass").decode()
+        for character in text
+    )  # fmt: skip
 
 
 def check_option(value: object, allowed: tuple[str, ...], argument: str) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from equivariant.commands.main import VERBS
+from equivariant.commands.grammar.verbs import VERBS
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"

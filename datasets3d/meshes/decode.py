@@ -14,6 +14,7 @@ from typing import Final
 
 import trimesh
 
+from datasets3d.meshes.formats.absent_files import OutsideError, is_there, why_absent
 from datasets3d.meshes.formats.gltf import read_gltf
 from datasets3d.meshes.formats.mesh_warning import warn
 from datasets3d.meshes.formats.object_file import read_off
@@ -24,7 +25,7 @@ from datasets3d.meshes.formats.polygon_file import (
     texture_of,
 )
 from datasets3d.meshes.formats.stereolithography import read_stl
-from datasets3d.meshes.formats.wavefront import is_there, plain_obj
+from datasets3d.meshes.formats.wavefront import plain_obj
 from datasets3d.meshes.normalize import Triangles
 from datasets3d.meshes.surfaces.of_trimesh import pieces_of
 from datasets3d.meshes.surfaces.pictures import is_picture
@@ -120,7 +121,8 @@ class Companions(trimesh.resolvers.Resolver):
     """Hands trimesh the files that a mesh file refers to.
 
     They may lie in the mesh's folder or anywhere below the folder above it, because ShapeNetCore
-    keeps ``images`` beside ``models``; names that lead elsewhere count as missing. Names may be
+    keeps ``images`` beside ``models``; names that lead elsewhere are not
+    read. Names may be
     percent-encoded, and of another letter case than the file's.
 
     Args:
@@ -128,10 +130,11 @@ class Companions(trimesh.resolvers.Resolver):
         made: Contents by name of what is no file.
 
     Example:
-        >>> Companions(Path("no/such/folder")).get("../../secret.png")
+        >>> files = Companions(Path("no/such/folder"))
+        >>> files.get("../../secret.png")  # doctest: +IGNORE_EXCEPTION_DETAIL
         Traceback (most recent call last):
         ...
-        FileNotFoundError: ../../secret.png
+        OutsideError: '../../secret.png' points outside of the mesh's folder and is not read
     """
 
     def __init__(self, folder: Path, made: Mapping[str, bytes] | None = None) -> None:
@@ -146,7 +149,7 @@ class Companions(trimesh.resolvers.Resolver):
         for spelling in (name, urllib.parse.unquote(name)):
             place = Path(os.path.normpath(self.folder / spelling))
             if not place.is_relative_to(self.folder.parent):
-                raise FileNotFoundError(key)
+                raise OutsideError(key)
             if (found := _whatever_its_case(place)) is not None:
                 return found.read_bytes()
         raise FileNotFoundError(key)
@@ -191,7 +194,7 @@ def _pieces(data: bytes, path: Path, notes: list[str]) -> list[SurfacePiece]:
         if data[:HEADER_AT_MOST].lower().count(b"texturefile") > 1:
             notes.append("only the first of a PLY's textures is shown")
         if picture is not None and not is_there(picture, files.get):
-            notes.append(f"texture {picture!r} was not found: grey is shown")
+            notes.append(f"texture {picture!r} {why_absent(picture, files.get)}: grey is shown")
         elif picture is not None and not is_picture(files.get(picture)):
             notes.append(f"texture {picture!r} is no picture: grey is shown")
         data = plain_names(data)

@@ -9,7 +9,7 @@ from datasets3d.meshes.cache import VERSION, Converted, MeshCache, content_key
 from datasets3d.meshes.decode import decode
 from datasets3d.meshes.formats.limits import ReadingLimits, limited
 from datasets3d.meshes.formats.mesh_warning import warn
-from datasets3d.meshes.layouts import ignored, scan
+from datasets3d.meshes.layouts import classes_called_as_splits, ignored, scan
 from datasets3d.meshes.normalize import Scale, UpAxis, normalize
 from datasets3d.meshes.normals import CREASE_RAD
 from datasets3d.meshes.source import MeshEntry, MeshSource
@@ -97,6 +97,16 @@ class MeshFolder(MeshSource):
     def ignored(self) -> list[str]:
         """Files and folders that are not read, from the folder; see :func:`layouts.ignored`."""
         return ignored(self._root, self.entries())
+
+    def remarks(self) -> list[str]:
+        """Says where folders called like splits are classes."""
+        names = classes_called_as_splits(self._root, self.entries())
+        if not names:
+            return []
+        return [
+            f"{' and '.join(names)} hold meshes themselves and are classes of these names, not "
+            "splits: a split is a folder of classes, or lies in each class"
+        ]
 
     def fingerprint(self, entry: MeshEntry) -> str:
         """Digest of a mesh file and of those that it refers to: materials, textures, buffers."""

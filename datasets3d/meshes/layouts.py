@@ -125,6 +125,26 @@ def ignored(root: Path, entries: Sequence[MeshEntry]) -> list[str]:
     return sorted(found)
 
 
+def classes_called_as_splits(root: Path, entries: Sequence[MeshEntry]) -> list[str]:
+    """Folders ``train``, ``val`` and ``test`` of a folder that are classes, not splits.
+
+    Args:
+        root: The folder.
+        entries: Its objects, as :func:`scan` lists them.
+
+    Example:
+        >>> import tempfile
+        >>> root = Path(tempfile.mkdtemp())
+        >>> for name in ("train/a.off", "test/b.off"):
+        ...     (root / name).parent.mkdir()
+        ...     (root / name).touch()
+        >>> classes_called_as_splits(root, scan(root))
+        ['test', 'train']
+    """
+    first = {entry.path.split("/")[0] for entry in entries if "/" in entry.path}
+    return sorted(name for name in first & set(SPLITS) if not _is_split(root / name))
+
+
 def _only_companions(folder: Path) -> bool:
     """Whether a folder holds materials, images and buffers alone, at any depth."""
     with os.scandir(folder) as items:

@@ -62,6 +62,10 @@ class MeshSource(ABC):
         """What lies where the objects come from and is none of them; empty where all are made."""
         return []
 
+    def remarks(self) -> list[str]:
+        """What may surprise in how the objects were found, one sentence each."""
+        return []
+
     def fingerprint(self, entry: MeshEntry) -> str:
         """Digest of the contents of all files that an object is made from.
 

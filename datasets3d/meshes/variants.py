@@ -116,6 +116,10 @@ class Variants(MeshSource):
         """What the source ignores."""
         return self._source.ignored()
 
+    def remarks(self) -> list[str]:
+        """The source's."""
+        return self._source.remarks()
+
     def __getstate__(self) -> dict[str, object]:
         """Leave the kept original behind, so that copies stay small."""
         return {**self.__dict__, "_last": None}

@@ -45,7 +45,8 @@ class BuildReport:
         warnings: What of each complete object is not shown as its file says, by the same names.
         ignored: Files and folders beside the meshes that were not read; none named of a shard.
         remarks: What whoever uses the set should know: an empty split, meshes in both splits,
-            views that the frame cuts off. Not of shards.
+            views that the frame cuts off, classes called like splits. Not of shards.
+        asked: Objects of the source; of a shard, those of its share.
     """
 
     path: Path
@@ -57,6 +58,12 @@ class BuildReport:
     warnings: dict[str, list[str]] = field(default_factory=dict)
     ignored: list[str] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
+    asked: int = 0
+
+    @property
+    def kept(self) -> int:
+        """How many of the objects asked for are complete."""
+        return self.asked - len(self.failed)
 
 
 def build(
@@ -150,6 +157,7 @@ def build(
         warnings={key: notes for key in complete if (notes := warnings_of(root / key))},
         ignored=ignored,
         remarks=remarks,
+        asked=len(own),
     )
 
 
@@ -218,7 +226,7 @@ class _Call:
             )  # fmt: skip
         remove_notes(self.root)
         reach = [f"in {cut} views the object reaches the border of the picture"] if cut else []
-        return remarks_on(manifest) + reach
+        return self.source.remarks() + remarks_on(manifest) + reach
 
     def _chunk(self, objects: int, workers: int) -> int:
         """Objects in a row for one process: enough images, but some work for everybody."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -30,12 +30,14 @@ class BuildEstimate:
         images: Images to render.
         seconds: Expected wall time with the workers asked for, their start-up included.
         bytes: Expected size of all files; what a file system adds per file is not counted.
+        remarks: What may surprise in how the source's objects were found.
     """
 
     objects: int
     images: int
     seconds: float
     bytes: int
+    remarks: list[str] = field(default_factory=list)
 
 
 def estimate(
@@ -74,7 +76,7 @@ def estimate(
     workers = check_workers(workers)
     entries, left = _left(source, config, None if out is None else Path(out), add=add)
     if not left:
-        return BuildEstimate(objects=0, images=0, seconds=0.0, bytes=0)
+        return BuildEstimate(objects=0, images=0, seconds=0.0, bytes=0, remarks=source.remarks())
     places = np.unique(np.linspace(0, len(entries) - 1, objects).astype(int))
     views = min(views, config.views)
     trials, reason = [], ""
@@ -98,8 +100,9 @@ def estimate(
     if workers > 1:
         seconds += seconds_to_start(TryObject(source, config), entries[places[0]])
     return BuildEstimate(
-        objects=len(entries), images=images, seconds=seconds, bytes=int(size * images)
-    )
+        objects=len(entries), images=images, seconds=seconds, bytes=int(size * images),
+        remarks=source.remarks(),
+    )  # fmt: skip
 
 
 def _left(

@@ -11,7 +11,7 @@ import os
 import shutil
 import sys
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -183,10 +183,19 @@ def warnings_of(folder: Path) -> list[str]:
         return [f"{WARNINGS} is damaged"]
 
 
-def digest(folder: Path) -> str:
-    """Checksum of the names and contents of an object's files, 32 hexadecimal digits."""
+def digest(folder: Path, *, only: Collection[str] | None = None) -> str:
+    """Checksum of the names and contents of an object's files, 32 hexadecimal digits.
+
+    Args:
+        folder: The object's.
+        only: Names of the files that count; None for all that are there.
+    """
     return digest_of(
-        {path.name: b"" if path.is_dir() else path.read_bytes() for path in folder.iterdir()}
+        {
+            path.name: b"" if path.is_dir() else path.read_bytes()
+            for path in folder.iterdir()
+            if only is None or path.name in only
+        }
     )
 
 

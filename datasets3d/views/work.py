@@ -26,7 +26,7 @@ from datasets3d.views.storage import (
     write_folder,
 )
 from datasets3d.views.view_checks import check_view
-from equivariant.errors import ConventionError, EquivariantError
+from equivariant.errors import ConventionError, EquivariantError, printable
 from renderers import Renderer, RendererError, RendererUnavailableError, get
 
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")  # of an object in memory: another one each time
@@ -232,8 +232,10 @@ def reason_of(error: Exception, entry: MeshEntry) -> str:
     text = str(error)
     if not isinstance(error, (EquivariantError, RendererError)):
         text = f"{type(error).__name__}: {text}"
-    if entry.path:
-        text = re.sub(rf"[^\s'\"`(),;=]*[/\\]{re.escape(entry.path)}", entry.path, text)
+    said = printable(entry.path)
+    for path in {entry.path, said} - {""}:
+        found = rf"[^\s'\"`(),;=]*[/\\]{re.escape(path)}"
+        text = re.sub(found, said.replace("\\", r"\\"), text)
     return _ADDRESS.sub("", _ABSOLUTE.sub(r"\1", text))
 
 

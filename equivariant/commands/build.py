@@ -12,6 +12,7 @@ import tyro
 from datasets3d import (
     ArticulatedMeshes,
     BuildConfig,
+    BuildReport,
     JointLaw,
     Limits,
     ProceduralMeshes,
@@ -23,7 +24,7 @@ from datasets3d.meshes import MeshFolder, MeshSource, Variants
 from datasets3d.views.schema import PLAN
 from datasets3d.views.upkeep.recorded import recorded_config
 from equivariant.commands.terminal import duration, say, size
-from equivariant.errors import ConventionError
+from equivariant.errors import ConventionError, DataFormatError, printable
 from equivariant.runs import read_json
 
 IGNORED_SHOWN = 10
@@ -146,7 +147,8 @@ class Build:
         dry_run: Render a few objects, say what is left to do, its time and size; write nothing.
         cache: Folder that keeps converted meshes for later builds; none if not given.
         strict: Set aside meshes that are not shown as their files say (a texture is missing,
-            transparency is ignored), instead of warning.
+            transparency is ignored), instead of warning. The rest is built; the command ends with
+            status 1 where any mesh was set aside, for this reason or another.
     """
 
     out: Annotated[Path, tyro.conf.Positional]
@@ -186,28 +188,15 @@ class Build:
             plan = estimate(source, config=config, workers=workers, out=self.out, add=self.add)
             left = " to render" if self.out.is_dir() else ""
             say(f"{plan.objects:,} objects, {plan.images:,} images{left}")
+            for remark in plan.remarks:
+                say(f"note: {remark}")
             say(f"about {duration(plan.seconds)} and {size(plan.bytes)}; nothing was written")
             return
         report = build(
             source, self.out, config=config, workers=workers, engine=self.engine,
             shard=self.shard, num_shards=self.num_shards, add=self.add, limits=self.limits(),
         )  # fmt: skip
-        rate = report.rendered / max(report.seconds, 1e-9)
-        say(
-            f"{report.objects:,} objects, {report.images:,} images in {report.path} "
-            f"({report.rendered:,} rendered in {duration(report.seconds)}, {rate:.0f} per second)"
-        )
-        for key, notes in sorted(report.warnings.items()):
-            say(f"warning: {key}: {'; '.join(notes)}")
-        for key, reason in sorted(report.failed.items()):
-            say(f"set aside: {key}: {reason}")
-        if report.ignored:
-            more = ", ..." if len(report.ignored) > IGNORED_SHOWN else ""
-            names = ", ".join(report.ignored[:IGNORED_SHOWN])
-            say(f"ignored: {len(report.ignored):,} files and folders: {names}{more}")
-
-        for remark in report.remarks:
-            say(f"note: {remark}")
+        self._say(report)
 
     def limits(self) -> Limits:
         """What each object may take."""
@@ -261,6 +250,35 @@ class Build:
         if self.variants:
             source = Variants(source, count=self.variants + 1, seed=self.seed)
         return source
+
+    def _say(self, report: BuildReport) -> None:
+        """What was done, and last of all how many objects were kept.
+
+        Raises:
+            DataFormatError: Meshes were set aside, with ``--strict``.
+        """
+        rate = report.rendered / max(report.seconds, 1e-9)
+        say(
+            f"{report.objects:,} objects, {report.images:,} images in {report.path} "
+            f"({report.rendered:,} rendered in {duration(report.seconds)}, {rate:.0f} per second)"
+        )
+        for key, notes in sorted(report.warnings.items()):
+            say(f"warning: {key}: {'; '.join(notes)}")
+        for key, reason in sorted(report.failed.items()):
+            say(f"set aside: {key}: {reason}")
+        if report.ignored:
+            more = ", ..." if len(report.ignored) > IGNORED_SHOWN else ""
+            names = ", ".join(map(printable, report.ignored[:IGNORED_SHOWN]))
+            say(f"ignored: {len(report.ignored):,} files and folders: {names}{more}")
+        for remark in report.remarks:
+            say(f"note: {remark}")
+        say(f"kept {report.kept:,} of {report.asked:,} objects")
+        if self.strict and report.failed:
+            raise DataFormatError(
+                expected="meshes that are shown as their files say",
+                got=f"{len(report.failed):,} set aside", argument="--strict",
+                advice="Each is named above with its reason; the others are in the set.",
+            )  # fmt: skip
 
     def _articulated(self) -> MeshSource:
         """Objects with hinges and slides."""

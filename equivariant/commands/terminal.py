@@ -12,11 +12,15 @@ from typing import Annotated, Any, Union
 import tyro
 
 from equivariant.commands.stopping import first_process
+from equivariant.errors import printable
 
 
 def say(text: str = "") -> None:
-    """Write one line on standard output, at once."""
-    sys.stdout.write(f"{text}\n")
+    """Write on standard output, at once; control characters but ends of lines and tabs, and what
+    the output's encoding lacks, as Python writes them."""
+    line = printable(text, keep="\n\t") + "\n"
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    sys.stdout.write(line.encode(encoding, "backslashreplace").decode(encoding))
     sys.stdout.flush()
 
 

@@ -8,7 +8,9 @@ from typing import Annotated, Literal
 
 import tyro
 
-from datasets3d import repair, verify
+from datasets3d import repair
+from datasets3d.views.schema import Manifest
+from datasets3d.views.upkeep.verify import find_problems
 from equivariant.commands.build import limits
 from equivariant.commands.terminal import duration, say
 from equivariant.errors import DataFormatError
@@ -48,7 +50,9 @@ class Verify:
 
     def __call__(self) -> None:
         if not self.repair:
-            self._found(verify(self.data))
+            problems = find_problems(self.data, Manifest.read(self.data))
+            foreign = [p.text for p in problems if p.kind == "foreign"]
+            self._found([p.text for p in problems], foreign=len(foreign))
             return
         report = repair(
             self.data, meshes=self.meshes, workers=self.workers or None, engine=self.engine,
@@ -62,16 +66,24 @@ class Verify:
             say(f"{len(report.found):,} problems; nothing was written")
             return
         say(f"{len(report.repaired):,} repaired in {duration(report.seconds)}")
-        self._found(report.left)
+        self._found(report.left, foreign=len(report.foreign))
 
-    def _found(self, problems: list[str]) -> None:
+    def _found(self, problems: list[str], *, foreign: int) -> None:
         for problem in problems:
             say(problem)
+        damaged = len(problems) - foreign
         if problems:
             raise DataFormatError(
-                expected="a data set as it was built", got=f"{len(problems):,} problems",
-                argument=str(self.data),
-                advice="Each is named above." if self.repair else
-                "`equivariant verify DATA --repair` rewrites what is damaged or missing.",
+                expected="a data set as it was built",
+                got=f"{damaged:,} missing or damaged, {foreign:,} foreign",
+                argument=str(self.data), advice=self._advice(damaged, foreign),
             )  # fmt: skip
         say("every file is as it was built")
+
+    def _advice(self, damaged: int, foreign: int) -> str:
+        """What to do about what was found."""
+        if not damaged:
+            return "The set is whole; move what is foreign elsewhere."
+        if self.repair:
+            return "Each is named above."
+        return "`equivariant verify DATA --repair` rewrites what is damaged or missing."

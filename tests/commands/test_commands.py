@@ -8,7 +8,8 @@ import sys
 import pytest
 
 from datasets3d import TransformPairs
-from equivariant.commands.main import VERBS, main
+from equivariant.commands.grammar.verbs import VERBS
+from equivariant.commands.main import main
 from equivariant.commands.terminal import duration, size
 
 SMALL = ["--views", "4", "--size", "16", "--workers", "1"]
@@ -176,7 +177,7 @@ def test_words_for_durations_and_sizes():
 
 def test_importing_the_package_loads_no_optional_engine():
     code = (
-        "import sys, equivariant, renderers, datasets3d, equivariant.commands.main; "
+        "import sys, equivariant, renderers, datasets3d, equivariant.commands.grammar.verbs; "
         "print([m for m in ('pyrender', 'bpy', 'escnn', 'ray', 'torchvision') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -14,7 +14,8 @@ from test_going_on import OPTIONS, rendered
 from test_going_on import train as train_on_views
 
 from equivariant.commands.grammar.option_types import command_type, part_of
-from equivariant.commands.main import OLD_SPELLINGS, VERBS, main
+from equivariant.commands.grammar.verbs import OLD_SPELLINGS, VERBS
+from equivariant.commands.main import main
 from equivariant.recipes import RECIPES
 from equivariant.recipes.sie_3diebench.experiment import restore_experiment
 from equivariant.runs import RunFolder

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 import datasets3d
-from equivariant.commands.main import VERBS, main
+from equivariant.commands.grammar.verbs import VERBS
+from equivariant.commands.main import main
 
 ROOT = Path(__file__).parents[2]
 

@@ -6,6 +6,8 @@ import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
+from equivariant.errors import printable
+
 
 class MeshWarning(UserWarning):
     """A mesh is read, but not as its file says: a texture is missing, transparency is ignored.
@@ -26,7 +28,7 @@ class MeshWarning(UserWarning):
         self.note, self.file = note, file
 
     def __str__(self) -> str:
-        return f"{self.file}: {self.note}"
+        return printable(f"{self.file}: {self.note}")
 
 
 def warn(notes: Iterable[str], file: str, *, level: int = 3) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
+from datasets3d.meshes.formats.absent_files import Read, is_there, why_absent
 from datasets3d.meshes.formats.polygons import ear_clipped
 from datasets3d.meshes.surfaces.pictures import is_picture
 
@@ -17,7 +17,6 @@ OPTIONS: Final = {"-mm": 2, "-o": 3, "-s": 3, "-t": 3}  # of map_Kd: most number
 LEFT_OUT: Final = ("p", "l", "curv", "curv2", "surf", "bzp", "bsp", "cdc", "cdp", "res")
 CLAMPED: Final = "clamped"  # a line of ours
 TRANSPARENT: Final = "transparency is ignored"
-Read = Callable[[str], bytes]
 
 
 @dataclass(frozen=True)
@@ -69,7 +68,7 @@ def plain_obj(data: bytes, read: Read, notes: list[str]) -> PlainObj:
         for name in names
     ]
     notes += [
-        f"material library {line!r} was not found: its materials are grey"
+        f"material library {line!r} {why_absent(line, read)}: its materials are grey"
         for line in libraries if not _files(line, read)
     ]  # fmt: skip
     if not found:
@@ -120,7 +119,9 @@ def plain_mtl(
                 lines.append(f"{CLAMPED} on")
             there = [n for n in _spellings(name, folder) if is_there(n, read)]
             if not there and shown:
-                notes.append(f"texture {name!r} was not found: the material's color is shown")
+                notes.append(
+                    f"texture {name!r} {why_absent(name, read)}: the material's color is shown"
+                )
             elif shown and not is_picture(read(there[0])):
                 notes.append(f"texture {name!r} is no picture: the material's color is shown")
             rest = there[0] if there else name
@@ -254,15 +255,6 @@ def _spellings(name: str, folder: str = "") -> list[str]:
 
 def _folder(name: str) -> str:
     return name.rpartition("/")[0]
-
-
-def is_there(name: str, read: Read) -> bool:
-    """Whether there is a file of this name."""
-    try:
-        read(name)
-    except (OSError, ValueError):
-        return False
-    return True
 
 
 def _texture(rest: str) -> str:

@@ -38,6 +38,7 @@ class RepairReport:
             would be tried.
         left: What is still wrong, one sentence each.
         seconds: Wall time.
+        foreign: Those of ``left`` that name what is not the set's.
     """
 
     path: Path
@@ -45,6 +46,7 @@ class RepairReport:
     repaired: list[str]
     left: list[str]
     seconds: float
+    foreign: list[str] = field(default_factory=list)
 
 
 def repair(
@@ -108,15 +110,16 @@ def repair(
             work.prepare(made, law, damaged)
         if dry_run:
             repaired = sorted({p.name for p in found if p.kind != "foreign"} - set(work.reasons))
-            left = [work.explained(p) for p in found if p.name not in repaired]
+            remaining = [p for p in found if p.name not in repaired]
         else:
             work.render(workers=workers, engine=engine, limits=limits)
             work.write_lists()
-            after = find_problems(root, manifest)
-            wrong = {p.name for p in after}
-            repaired = sorted({p.name for p in found} - wrong)
-            left = [work.explained(p) for p in after]
-    return RepairReport(root, [p.text for p in found], repaired, left, time.monotonic() - started)
+            remaining = find_problems(root, manifest)
+            repaired = sorted({p.name for p in found} - {p.name for p in remaining})
+    return RepairReport(
+        root, [p.text for p in found], repaired, [work.explained(p) for p in remaining],
+        time.monotonic() - started, [p.text for p in remaining if p.kind == "foreign"],
+    )  # fmt: skip
 
 
 @dataclass

@@ -8,7 +8,9 @@ from typing import Any, Literal
 
 from datasets3d.views.parts import names_of
 from datasets3d.views.schema import MANIFEST, PLAN, Manifest
-from datasets3d.views.storage import WARNINGS, digest, file_digest
+from datasets3d.views.storage import WARNINGS, digest, file_digest, read_array, read_image
+from equivariant.errors import DataFormatError
+from equivariant.runs import read_json
 
 
 @dataclass(frozen=True)
@@ -34,8 +36,10 @@ def verify(root: Path | str) -> list[str]:
         root: Folder that ``build`` wrote.
 
     Returns:
-        One sentence per missing, damaged or foreign object or file; empty where all is well.
-        Names that start with a dot, such as a reader's cache, are not looked at.
+        One sentence per missing, damaged or foreign object or file; empty where all is well. Of a
+        damaged object it names every file that is missing or cannot be read. Files that are not
+        the set's are foreign, and damage nothing; names that start with a dot, such as a reader's
+        cache, are not looked at.
 
     Raises:
         DataFormatError: There is no readable manifest.
@@ -51,16 +55,9 @@ def find_problems(root: Path, manifest: Manifest) -> list[Problem]:
         root: The data set's folder.
         manifest: Its manifest.
     """
-    views = int(manifest.config["views"])
     problems: list[Problem] = []
-    for key, checksum in manifest.digests.items():
-        folder = root / key
-        if not folder.is_dir():
-            problems.append(Problem("object", key, f"{key} is missing"))
-        elif digest(folder) != checksum:
-            extra = {WARNINGS} if key in manifest.warnings else set()
-            names = _names(folder, views, manifest.source, extra)
-            problems.append(Problem("object", key, f"{key} is damaged{names}"))
+    for key in manifest.digests:
+        problems += _of_object(root, key, manifest)
     for name, checksum in {PLAN: "", **manifest.files}.items():
         if not (root / name).is_file():
             problems.append(Problem("file", name, f"{name} is missing"))
@@ -69,17 +66,49 @@ def find_problems(root: Path, manifest: Manifest) -> list[Problem]:
     return problems + _foreign(root, manifest)
 
 
-def _names(folder: Path, views: int, source: dict[str, Any], extra: set[str]) -> str:
-    """Which files of an object are too few or too many."""
-    expected = {f"image_{k}.jpg" for k in range(views)} | {f"latent_{k}.npy" for k in range(views)}
-    expected |= names_of(source, views) | extra
+def _of_object(root: Path, key: str, manifest: Manifest) -> list[Problem]:
+    """What is wrong with an object: all that its files show; what is foreign to it apart."""
+    folder = root / key
+    if not folder.is_dir():
+        return [Problem("object", key, f"{key} is missing")]
+    expected = _files_of(key, manifest)
     present = {path.name for path in folder.iterdir()}
-    parts = [
-        f"{word} {', '.join(sorted(names))}"
-        for word, names in (("without", expected - present), ("with", present - expected))
-        if names
+    foreign = [
+        Problem("foreign", f"{key}/{name}", f"{key}/{name} is not in the manifest")
+        for name in sorted(present - expected)
+        if not name.startswith(".")
     ]
-    return f": {'; '.join(parts)}" if parts else ""
+    if digest(folder, only=expected) == manifest.digests[key]:
+        return foreign
+    faults = []
+    if absent := sorted(expected - present):
+        faults.append(f"without {', '.join(absent)}")
+    faults += [why for name in sorted(expected & present) if (why := _unreadable(folder / name))]
+    if not faults:
+        faults = ["contents that are not those of its checksum"]
+    return [Problem("object", key, f"{key} is damaged: {'; '.join(faults)}"), *foreign]
+
+
+def _files_of(key: str, manifest: Manifest) -> set[str]:
+    """Names of the files of an object."""
+    views = int(manifest.config["views"])
+    expected = {f"image_{k}.jpg" for k in range(views)} | {f"latent_{k}.npy" for k in range(views)}
+    extra = {WARNINGS} if key in manifest.warnings else set[str]()
+    return expected | names_of(manifest.source, views) | extra
+
+
+def _unreadable(path: Path) -> str:
+    """Says that a file of an object cannot be read; empty where it can."""
+    try:
+        if path.suffix == ".npy":
+            read_array(path)
+        elif path.suffix in (".jpg", ".png"):
+            read_image(path)
+        else:
+            read_json(path)
+    except DataFormatError:
+        return f"{path.name} cannot be read"
+    return ""
 
 
 def _foreign(root: Path, manifest: Manifest) -> list[Problem]:

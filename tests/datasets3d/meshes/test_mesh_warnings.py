@@ -1,9 +1,11 @@
 """What a mesh asks for and is not shown: warned of, in report and manifest, or refused."""
 
+import base64
 import json
 import pickle
 import warnings
 
+import numpy as np
 import pytest
 
 from datasets3d import BuildConfig, build, verify
@@ -11,6 +13,7 @@ from datasets3d.meshes import MeshFolder, MeshWarning, Variants, read_mesh
 from datasets3d.meshes.formats.mesh_warning import collected, warn
 from datasets3d.meshes.layouts import ignored, scan
 from datasets3d.views.schema import Manifest
+from equivariant.commands.main import main
 from equivariant.errors import DataFormatError
 
 PLAIN = "v 0 0 0\nv 1 0 0\nv 0 1 0\nv 0 0 1\nf 1 2 3\nf 1 2 4\n"
@@ -154,3 +157,96 @@ def test_further_textures_of_a_ply_and_missing_ones_are_said(tmp_path):
         "only the first of a PLY's textures is shown",
         "texture 'a.png' was not found: grey is shown",
     ]
+
+
+OUTSIDE = "points outside of the mesh's folder and is not read"
+
+
+@pytest.mark.parametrize("name", ["../../wood.png", "..\\..\\wood.png", "/wood.png"])
+def test_textures_elsewhere_are_called_so(folder, name):
+    (folder / "chair" / "a.mtl").write_text(f"newmtl m\nKd 1 0 0\nmap_Kd {name}\n")
+    with collected() as notes:
+        read_mesh(folder / "chair" / "poor.obj")
+    assert notes == [f"texture {name!r} {OUTSIDE}: the material's color is shown"]
+    (folder / "chair" / "wood.png").touch()  # a file of this name in the folder is taken
+    with collected() as notes:
+        read_mesh(folder / "chair" / "poor.obj")
+    assert notes == ["texture 'wood.png' is no picture: the material's color is shown"] or (
+        notes == [f"texture {name!r} is no picture: the material's color is shown"]
+    )
+
+
+def test_libraries_buffers_and_other_formats_elsewhere(folder):
+    (folder / "chair" / "poor.obj").write_text(TEXTURED.replace("a.mtl", "../../other.mtl"))
+    with collected() as notes:
+        read_mesh(folder / "chair" / "poor.obj")
+    assert f"material library '../../other.mtl' {OUTSIDE}: its materials are grey" in notes
+    head = "ply\nformat ascii 1.0\ncomment TextureFile ../../b.png\nelement vertex 3\n"
+    points = "property float x\nproperty float y\nproperty float z\nelement face 1\n"
+    faces = "property list uchar int vertex_indices\nend_header\n0 0 0\n1 0 0\n0 1 0\n3 0 1 2\n"
+    (folder / "chair" / "b.ply").write_text(head + points + faces)
+    with collected() as notes:
+        read_mesh(folder / "chair" / "b.ply")
+    assert notes == [f"texture '../../b.png' {OUTSIDE}: grey is shown"]
+    document = {
+        "asset": {"version": "2.0"}, "buffers": [{"uri": "../../x.bin", "byteLength": 36}],
+        "bufferViews": [{"buffer": 0, "byteLength": 36}],
+        "accessors": [{"bufferView": 0, "componentType": 5126, "count": 3, "type": "VEC3"}],
+        "meshes": [{"primitives": [{"attributes": {"POSITION": 0}}]}], "nodes": [{"mesh": 0}],
+        "scenes": [{"nodes": [0]}],
+    }  # fmt: skip
+    (folder / "chair" / "c.gltf").write_text(json.dumps(document))
+    with pytest.raises(DataFormatError, match=r"x\.bin' points outside"):
+        read_mesh(folder / "chair" / "c.gltf")
+
+
+def test_textures_of_gltf_elsewhere(folder):
+    data = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0]], "<f4").tobytes()
+    inline = "data:application/octet-stream;base64," + base64.b64encode(data).decode()
+    document = {
+        "asset": {"version": "2.0"}, "buffers": [{"uri": inline, "byteLength": 36}],
+        "bufferViews": [{"buffer": 0, "byteLength": 36}],
+        "accessors": [{"bufferView": 0, "componentType": 5126, "count": 3, "type": "VEC3"}],
+        "images": [{"uri": "../../wood.png"}], "textures": [{"source": 0}],
+        "materials": [{"pbrMetallicRoughness": {"baseColorTexture": {"index": 0}}}],
+        "meshes": [{"primitives": [{"attributes": {"POSITION": 0}, "material": 0}]}],
+        "nodes": [{"mesh": 0}], "scenes": [{"nodes": [0]}],
+    }  # fmt: skip
+    (folder / "chair" / "d.gltf").write_text(json.dumps(document))
+    with collected() as notes:
+        read_mesh(folder / "chair" / "d.gltf")
+    assert f"texture '../../wood.png' {OUTSIDE}: the material's color is shown" in notes
+
+
+def test_folders_called_like_splits_that_are_classes_are_said(tmp_path, capsys):
+    for name in ("train/a.obj", "test/b.obj"):
+        (tmp_path / "m" / name).parent.mkdir(parents=True)
+        (tmp_path / "m" / name).write_text(PLAIN)
+    words = ["build", str(tmp_path / "set"), "--meshes", str(tmp_path / "m"), "--views", "1",
+             "--size", "16", "--workers", "1", "--object-seconds", "0"]  # fmt: skip
+    for extra in (["--dry-run"], []):
+        assert main([*words, *extra]) == 0
+        assert "note: test and train hold meshes themselves" in capsys.readouterr().out
+    for name in ("train", "test"):
+        (tmp_path / "n" / name / "chair").mkdir(parents=True)
+        (tmp_path / "n" / name / "chair" / f"{name}.obj").write_text(PLAIN)
+    assert MeshFolder(tmp_path / "n").remarks() == []
+    assert Variants(MeshFolder(tmp_path / "m"), count=2).remarks() != []
+
+
+def test_strict_ends_with_status_one_and_counts(folder, tmp_path, capsys):
+    words = ["build", str(tmp_path / "set"), "--meshes", str(folder), "--views", "1",
+             "--size", "16", "--workers", "1", "--object-seconds", "0"]  # fmt: skip
+    assert main([*words, "--strict"]) == 1
+    said = capsys.readouterr()
+    assert said.out.splitlines()[-1] == "kept 1 of 2 objects"
+    assert (
+        "--strict: expected meshes that are shown as their files say, got 1 set aside" in said.err
+    )
+    assert verify(tmp_path / "set") == []
+    (folder / "chair" / "poor.obj").write_text("rubbish")
+    words[1] = str(tmp_path / "loose")
+    assert main(words) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "kept 1 of 2 objects"
+    (folder / "chair" / "poor.obj").unlink()
+    assert main([*words[:1], str(tmp_path / "fine"), *words[2:], "--strict"]) == 0

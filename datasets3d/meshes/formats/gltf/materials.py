@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from datasets3d.meshes.formats.absent_files import OUTSIDE, OutsideError
 from datasets3d.meshes.formats.gltf.document import Document, Json
 from datasets3d.meshes.surfaces.atlas import Wrap
 from datasets3d.meshes.surfaces.pictures import is_see_through, texels
@@ -106,8 +107,9 @@ class Materials:
                 self._document.view(entry["bufferView"]) if "bufferView" in entry
                 else self._document.resource(entry["uri"])
             )  # fmt: skip
-        except OSError:
-            self._note(f"texture {entry['uri']!r} was not found: the material's color is shown")
+        except OSError as error:
+            why = OUTSIDE if isinstance(error, OutsideError) else "was not found"
+            self._note(f"texture {entry['uri']!r} {why}: the material's color is shown")
             return None
         sampler = texture.get("sampler")
         entry = {} if sampler is None else self._document.entry("samplers", sampler)
