@@ -52,6 +52,8 @@ if TYPE_CHECKING:
     from datasets3d.views.engines import Limits
     from datasets3d.views.estimate import BuildEstimate, estimate
     from datasets3d.views.latents import ViewLaw
+    from datasets3d.views.passes.camera import ViewCamera, camera_of, read_camera
+    from datasets3d.views.passes.files import read_pass
     from datasets3d.views.upkeep.repair import RepairReport, repair
     from datasets3d.views.upkeep.verify import verify
 
@@ -94,14 +96,17 @@ _MODULES = {
     "TransformedClouds": "clouds.transformed_clouds",
     "TransformedDigits": "digits.transformed",
     "TruncatedHaarLaw": "digits.laws",
+    "ViewCamera": "views.passes.camera",
     "ViewLaw": "views.latents",
     "WideAffineLaw": "digits.laws",
     "body_clouds": "bodies.body_clouds",
     "build": "views.build",
+    "camera_of": "views.passes.camera",
     "estimate": "views.estimate",
     "make_rooms": "rooms.room",
     "motion_windows": "motion.windows",
     "read_affnist": "digits.affnist",
+    "read_camera": "views.passes.camera",
     "read_dynlab": "rooms.scanned_scenes",
     "read_isolated_atoms": "molecules.files",
     "read_mnist": "digits.idx",
@@ -109,6 +114,7 @@ _MODULES = {
     "read_motion": "motion.motion",
     "read_motions": "motion.folder",
     "read_multibody": "rooms.scanned_scenes",
+    "read_pass": "views.passes.files",
     "read_rmd17": "molecules.files",
     "read_xyz": "molecules.files",
     "repair": "views.upkeep.repair",
@@ -161,14 +167,17 @@ __all__ = [
     "TransformedClouds",
     "TransformedDigits",
     "TruncatedHaarLaw",
+    "ViewCamera",
     "ViewLaw",
     "WideAffineLaw",
     "body_clouds",
     "build",
+    "camera_of",
     "estimate",
     "make_rooms",
     "motion_windows",
     "read_affnist",
+    "read_camera",
     "read_dynlab",
     "read_isolated_atoms",
     "read_mnist",
@@ -176,6 +185,7 @@ __all__ = [
     "read_motion",
     "read_motions",
     "read_multibody",
+    "read_pass",
     "read_rmd17",
     "read_xyz",
     "repair",

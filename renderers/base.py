@@ -8,6 +8,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from renderers.errors import RendererError
 from renderers.scene import Rendering, Scene
 
 
@@ -23,6 +24,9 @@ class Renderer(ABC):
 
     names_faces: ClassVar[bool] = False
     """Whether ``render`` says which face each pixel sees."""
+
+    gives_alpha: ClassVar[bool] = False
+    """Whether ``render_rgba`` renders the object alone, with its coverage."""
 
     @abstractmethod
     def render(self, scene: Scene, size_px: int) -> Rendering:
@@ -60,3 +64,25 @@ class Renderer(ABC):
         """
         rendering = self.render(scene, size_px)
         return rendering.rgb, rendering.mask
+
+    def render_rgba(self, scene: Scene, size_px: int) -> NDArray[np.uint8]:
+        """The object alone, without the floor, and the share of each pixel that it covers.
+
+        Colors are means over what of the pixel the object covers, in linear light, so laid over a
+        background b they give alpha * color + (1 - alpha) * b without a rim.
+
+        Args:
+            scene: What to show; its floor is left out.
+            size_px: Side of the image, at least 1.
+
+        Returns:
+            sRGB and alpha, not multiplied, shape (size, size, 4), uint8; zero where alpha is.
+
+        Raises:
+            RendererError: This renderer does not give it, or a field of the scene is out of its
+                range.
+        """
+        raise RendererError(
+            expected="a renderer that gives the object alone", got=repr(self.name),
+            argument="renderer", advice='Use "embree".',
+        )  # fmt: skip

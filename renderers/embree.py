@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -11,7 +12,7 @@ from embreex.rtcore_scene import EmbreeScene
 from numpy.typing import NDArray
 
 from renderers.base import Renderer
-from renderers.color import decoding_table, encoding_table, linear_from_srgb
+from renderers.color import ENCODING_STEPS, decoding_table, encoding_table, linear_from_srgb
 from renderers.errors import RendererError, RendererUnavailableError
 from renderers.kernels import (
     HIDDEN,
@@ -90,6 +91,7 @@ class EmbreeRenderer(Renderer):
 
     name: ClassVar[str] = "embree"
     names_faces: ClassVar[bool] = True
+    gives_alpha: ClassVar[bool] = True
 
     def __init__(
         self, samples_per_side: int = 3, *, adaptive: bool = True, edge_threshold: int = 8
@@ -166,6 +168,37 @@ class EmbreeRenderer(Renderer):
             shadow=(first.state >= HIDDEN).reshape(square),
             faces=_faces(first, hits).reshape(square),
         )
+
+    def render_rgba(self, scene: Scene, size_px: int) -> NDArray[np.uint8]:
+        """The object alone; every pixel has ``samples_per_side`` squared samples.
+
+        Args:
+            scene: What to show; its floor is left out.
+            size_px: Side of the image, at least 1.
+
+        Returns:
+            sRGB and alpha, not multiplied, shape (size, size, 4), uint8; zero where alpha is.
+
+        Raises:
+            RendererError: The size is not positive.
+        """
+        check_size(size_px)
+        prepared, side = self._prepare(scene.mesh), self.samples_per_side
+        view = _view(replace(scene, floor=None), prepared)
+        pixels = np.arange(size_px * size_px)
+        sums = np.zeros((pixels.size, 4))  # light of the samples that meet the object, and number
+        for grid in [1] * (side % 2) + [side] * (side > 1):  # the middle of an odd grid is apart
+            step = max(BATCH_SAMPLES // grid**2, 1)
+            for start in range(0, pixels.size, step):
+                batch = pixels[start : start + step]
+                samples, _ = _sample(prepared, view, batch, grid, size_px)
+                seen = (samples.kind == OBJECT)[:, None]
+                light = np.hstack([glow(samples, view.spot_color), seen]) * seen
+                sums[batch] += light.reshape(len(batch), -1, 4).sum(1)
+        mean = np.minimum(sums[:, :3] / np.maximum(sums[:, 3:], 1.0), 1.0)
+        colors = self._encode[(mean * ENCODING_STEPS + 0.5).astype(np.int64)]
+        alpha = np.rint(sums[:, 3:] * (255.0 / side**2)).astype(np.uint8)
+        return np.hstack([colors * (alpha > 0), alpha]).reshape(size_px, size_px, 4)
 
     def _picture(self, scene: Scene, size_px: int) -> tuple[NDArray[np.uint8], Samples, Hits]:
         """The picture, and what the pixels' centers see."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from datasets3d.views.latents import ViewLaw
+from datasets3d.views.passes.kinds import PassName, ordered_passes
 from datasets3d.views.storage import ChannelOrder
 from equivariant.errors import ConventionError
 
@@ -29,6 +30,9 @@ class BuildConfig:
         val_fraction: Share of objects held out where the source does not say, in [0, 1].
         split_by: "object" draws a split for each class and id; "id" for each id alone, so that
             a mesh listed under two classes, as some of ShapeNet are, stays on one side.
+        passes: What is written of every view beside its picture, in any order: "depth",
+            "normals", "mask", "shadow", "coordinates", "faces", "parts" (articulated objects),
+            "rgba"; with any of them the camera, too. See :func:`datasets3d.read_pass`.
 
     Raises:
         ConventionError: A setting is out of its range.
@@ -44,8 +48,10 @@ class BuildConfig:
     channel_order: ChannelOrder = "rgb"
     val_fraction: float = 0.2
     split_by: Literal["object", "id"] = "object"
+    passes: tuple[PassName, ...] = ()
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "passes", ordered_passes(self.passes))
         fine = {
             "views": self.views >= 1,
             "size_px": self.size_px >= 1,

@@ -15,6 +15,7 @@ from datasets3d.views.config import BuildConfig
 from datasets3d.views.contact_sheet import contact_sheet
 from datasets3d.views.object_notes import Note
 from datasets3d.views.parts import columns_of, conventions_of
+from datasets3d.views.passes.kinds import conventions_of_passes
 from datasets3d.views.plan import key_of
 from datasets3d.views.schema import (
     COLUMNS,
@@ -83,7 +84,9 @@ def write_index(
         config=plan["config"],
         source=plan["source"],
         versions=plan["versions"],
-        conventions=CONVENTIONS | conventions_of(plan["source"]),
+        conventions=CONVENTIONS
+        | conventions_of(plan["source"])
+        | conventions_of_passes(config.passes),
         latent_columns=[
             *({**asdict(column), "range": list(span)} for column, span in ranges),
             *columns_of(plan["source"]),

@@ -16,6 +16,7 @@ import numpy as np
 from datasets3d.meshes.source import MeshEntry, MeshSource
 from datasets3d.views.config import BuildConfig
 from datasets3d.views.latents import ViewLaw
+from datasets3d.views.passes.kinds import versions_of_passes
 from datasets3d.views.schema import COLUMNS, FORMAT_VERSION, PLAN
 from equivariant.errors import ConventionError, DataFormatError
 from equivariant.runs import read_json, write_json
@@ -131,12 +132,15 @@ def may_grow(key: str) -> bool:
 
 def settings(source: MeshSource, config: BuildConfig, objects: int) -> dict[str, Any]:
     """Everything that determines the bytes of a build."""
+    recorded = asdict(config)
+    if not config.passes:  # sets of pictures alone are as they were before there were passes
+        del recorded["passes"]
     found = {
         "format_version": FORMAT_VERSION,
-        "config": asdict(config),
+        "config": recorded,
         "source": source.describe(),
         "objects": objects,
-        "versions": _versions(),
+        "versions": _versions() | versions_of_passes(config.passes),
     }
     own = type(config.law)
     return found if own is ViewLaw else {**found, "law": _written_law(config.law)}

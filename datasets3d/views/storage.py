@@ -13,7 +13,7 @@ import sys
 import uuid
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -49,12 +49,14 @@ class RenderedView:
         parts: Of articulated objects the part that each pixel sees plus 1, shape (size, size),
             uint8; else None.
         cut: Whether the object reaches the border of the picture.
+        further: Files of its passes, by name.
     """
 
     image: NDArray[np.uint8]
     latent: NDArray[np.float64]
     parts: NDArray[np.uint8] | None = None
     cut: bool = False
+    further: dict[str, bytes] = field(default_factory=dict)
 
 
 def object_files(
@@ -149,7 +151,7 @@ def view_files(
     }
     if view.parts is not None:
         files[f"parts_{index}.png"] = mask_bytes(view.parts)
-    return files
+    return files | view.further
 
 
 def mask_bytes(mask: NDArray[np.uint8]) -> bytes:

@@ -17,6 +17,8 @@ from datasets3d.meshes.source import MeshEntry, MeshSource
 from datasets3d.views.config import BuildConfig
 from datasets3d.views.object_notes import Note, write_note
 from datasets3d.views.parts import files_of, part_mask, with_state
+from datasets3d.views.passes.arrays import MovedParts, pass_files
+from datasets3d.views.passes.kinds import check_passes
 from datasets3d.views.plan import key_of
 from datasets3d.views.storage import (
     RenderedView,
@@ -27,7 +29,7 @@ from datasets3d.views.storage import (
 )
 from datasets3d.views.view_checks import check_view
 from equivariant.errors import ConventionError, EquivariantError, printable
-from renderers import Renderer, RendererError, RendererUnavailableError, get
+from renderers import Renderer, RendererError, RendererUnavailableError, Scene, get
 
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")  # of an object in memory: another one each time
 _ABSOLUTE = re.compile(r"(?<![\w.])(?:[A-Za-z]:)?[/\\][^\s'\"`(),;]*[/\\]([^\s'\"`(),;:/\\]+)")
@@ -168,7 +170,8 @@ def check_renderer(config: BuildConfig, source: MeshSource) -> None:
 
     Raises:
         RendererError: It is unknown, or a package or library it needs is missing.
-        ConventionError: Masks of parts are to be made, and it names no faces.
+        ConventionError: Masks of parts are to be made, and it names no faces; or it or the source
+            cannot give a pass.
     """
     renderer = _renderer(config.renderer, config.samples_per_side)
     if isinstance(source, ArticulatedMeshes) and not renderer.names_faces:
@@ -177,6 +180,10 @@ def check_renderer(config: BuildConfig, source: MeshSource) -> None:
             got=repr(config.renderer), argument="config.renderer",
             advice='Use "embree" for articulated objects.',
         )  # fmt: skip
+    check_passes(
+        config.passes, config.renderer, faces=renderer.names_faces, alpha=renderer.gives_alpha,
+        parts=isinstance(source, ArticulatedMeshes),
+    )  # fmt: skip
 
 
 def render_object(
@@ -209,10 +216,22 @@ def render_object(
             rendered.append(_view_in_a_state(renderer, source, entry, config, view, latent))
             continue
         scene = config.law.scene(mesh, latent)
+        rendered.append(_view(renderer, scene, config, view, latent))
+    return rendered
+
+
+def _view(
+    renderer: Renderer, scene: Scene, config: BuildConfig, view: int, latent: NDArray[np.float64]
+) -> RenderedView:
+    """A view of a rigid object; without passes nothing but its picture and mask is rendered."""
+    if not config.passes:
         image, mask = renderer.render_rgb_and_mask(scene, config.size_px)
         cut = check_view(image, latent, mask, view=view, size_px=config.size_px)
-        rendered.append(RenderedView(image, latent, cut=cut))
-    return rendered
+        return RenderedView(image, latent, cut=cut)
+    rendering = renderer.render(scene, config.size_px)
+    cut = check_view(rendering.rgb, latent, rendering.mask, view=view, size_px=config.size_px)
+    further = pass_files(view, config.passes, renderer, scene, rendering)
+    return RenderedView(rendering.rgb, latent, cut=cut, further=further)
 
 
 def _view_in_a_state(
@@ -221,10 +240,15 @@ def _view_in_a_state(
 ) -> RenderedView:  # fmt: skip
     """A view of an articulated object; state k of its joints belongs to view k."""
     thing, state = source.object(entry), source.state(entry, view)
-    rendering = renderer.render(config.law.scene(thing.posed(state), latent), config.size_px)
+    scene = config.law.scene(thing.posed(state), latent)
+    rendering = renderer.render(scene, config.size_px)
     latent = with_state(latent, state, source.joint_count)
     cut = check_view(rendering.rgb, latent, rendering.mask, view=view, size_px=config.size_px)
-    return RenderedView(rendering.rgb, latent, part_mask(rendering, thing.face_parts), cut)
+    parts = MovedParts(thing.face_parts, thing.mechanism.elements(state))
+    names = config.passes
+    further = pass_files(view, names, renderer, scene, rendering, parts) if names else {}
+    mask = part_mask(rendering, thing.face_parts)
+    return RenderedView(rendering.rgb, latent, mask, cut, further)
 
 
 def reason_of(error: Exception, entry: MeshEntry) -> str:

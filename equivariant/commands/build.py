@@ -21,6 +21,7 @@ from datasets3d import (
     estimate,
 )
 from datasets3d.meshes import MeshFolder, MeshSource, Variants
+from datasets3d.views.passes.kinds import PassName
 from datasets3d.views.schema import PLAN
 from datasets3d.views.upkeep.recorded import recorded_config
 from equivariant.commands.terminal import duration, say, size
@@ -88,6 +89,7 @@ def _of_set(asked: Build) -> Build:
         val_fraction=config.val_fraction,
         split_by=config.split_by,
         quality=config.quality,
+        passes=config.passes,
         strict=source.get("strict", known.strict),
     )
 
@@ -136,6 +138,10 @@ class Build:
         split_by: object: a draw for each class and id. id: for each id alone, so that a mesh
             listed under two classes stays on one side.
         quality: Of the JPEG files, 1 to 100.
+        passes: What is written of every view beside its picture: --passes depth mask coordinates.
+            With any of them the camera, too. faces and rgba (the object alone, with alpha) need
+            the renderer embree, parts articulated objects. `datasets3d.read_pass` reads them.
+
         workers: Processes; 0 takes every core.
         engine: local processes, or a ray cluster (extra "ray").
         shard: Which share of the objects this job renders, from 0, in a job array.
@@ -171,6 +177,7 @@ class Build:
     val_fraction: float = 0.2
     split_by: Literal["object", "id"] = "object"
     quality: int = 95
+    passes: tuple[PassName, ...] = ()
     workers: int = 0
     engine: Literal["local", "ray"] = "local"
     shard: int = 0
@@ -229,6 +236,7 @@ class Build:
             val_fraction=self.val_fraction,
             split_by=self.split_by,
             quality=self.quality,
+            passes=self.passes,
         )
 
     def source(self) -> MeshSource:

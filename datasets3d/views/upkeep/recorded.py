@@ -14,6 +14,7 @@ from datasets3d.meshes.source import MeshSource
 from datasets3d.meshes.variants import Variants
 from datasets3d.views.config import BuildConfig
 from datasets3d.views.latents import ViewLaw
+from datasets3d.views.passes.kinds import recorded_passes
 from equivariant.errors import ConventionError, DataFormatError
 
 _ORIGINAL = "original_"
@@ -37,6 +38,7 @@ def recorded_config(recorded: Mapping[str, Any], *, law: ViewLaw | None = None) 
             for name, value in values["law"].items()
         }
         values["law"] = law or ViewLaw(**spans)
+        values["passes"] = recorded_passes(values)
         return BuildConfig(**{field.name: values[field.name] for field in fields(BuildConfig)})
     except (KeyError, TypeError, AttributeError) as error:
         raise DataFormatError(

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from datasets3d.views.parts import names_of
+from datasets3d.views.passes.files import read_pass_file
+from datasets3d.views.passes.kinds import files_of_passes, recorded_passes
 from datasets3d.views.schema import MANIFEST, PLAN, Manifest
 from datasets3d.views.storage import WARNINGS, digest, file_digest, read_array, read_image
 from equivariant.errors import DataFormatError
@@ -94,7 +96,8 @@ def _files_of(key: str, manifest: Manifest) -> set[str]:
     views = int(manifest.config["views"])
     expected = {f"image_{k}.jpg" for k in range(views)} | {f"latent_{k}.npy" for k in range(views)}
     extra = {WARNINGS} if key in manifest.warnings else set[str]()
-    return expected | names_of(manifest.source, views) | extra
+    passes = files_of_passes(recorded_passes(manifest.config), views)
+    return expected | names_of(manifest.source, views) | passes | extra
 
 
 def _unreadable(path: Path) -> str:
@@ -102,6 +105,8 @@ def _unreadable(path: Path) -> str:
     try:
         if path.suffix == ".npy":
             read_array(path)
+        elif path.suffix == ".npz":
+            read_pass_file(path)
         elif path.suffix in (".jpg", ".png"):
             read_image(path)
         else:

@@ -1,0 +1,1 @@
+"""What a view knows beside its picture: depth, masks, surface points, cameras, and what follows."""
