@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -30,11 +32,30 @@ def check_paired(u: Tensor, v: Tensor) -> None:
         )
 
 
+def check_width(u: Tensor, width: int, argument: str) -> None:
+    """Refuse rows of another width than a network was made for."""
+    if u.shape[-1] != width:
+        raise ShapeError(
+            expected=f"rows of width {width}, for which the network was made",
+            got=f"shape {tuple(u.shape)}",
+            argument=argument,
+            advice="Make the objective with the width of its sides.",
+        )
+
+
 def check_positive(value: float, argument: str, advice: str) -> None:
-    """Refuse a number that is not above 0."""
-    if not value > 0:
+    """Refuse a number that is not above 0, or is infinite."""
+    if not 0 < value < math.inf:
         raise ConventionError(
-            expected="a number above 0", got=str(value), argument=argument, advice=advice
+            expected="a finite number above 0", got=str(value), argument=argument, advice=advice
+        )
+
+
+def check_finite(value: object, argument: str, advice: str) -> None:
+    """Refuse an infinite number, and NaN."""
+    if isinstance(value, int | float) and not math.isfinite(value):
+        raise ConventionError(
+            expected="a finite number", got=str(value), argument=argument, advice=advice
         )
 
 

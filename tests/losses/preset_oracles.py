@@ -42,7 +42,8 @@ class Oracle:
 def check(name, oracle, atol=1e-10):
     """Value, and gradients by all leaves and all trained numbers."""
     torch.manual_seed(0)
-    loss = Loss(preset(name, **oracle.settings).plan, slices=oracle.slices).double()
+    found = preset(name, **oracle.settings)
+    loss = Loss(found.plan, slices=oracle.slices, order=list(found.sides)).double()
     leaves = Leaves()
     sides = oracle.batch(leaves)
     ours = loss(**sides).total

@@ -64,7 +64,8 @@ class Preset(ObjectiveContract):
         if self.name in ("swav", "dino"):
             given["prototypes"] = 8
         plan = preset(self.name, **{**given, **OTHER.get(self.name, {})}).plan
-        return Loss(plan, slices=[slice(0, 3), slice(3, 6)])
+        order = list(PRESETS[self.name].sides)
+        return Loss(plan, slices=[slice(0, 3), slice(3, 6)], order=order)
 
     def sides(self, objects, generator):
         def draw(*shape):

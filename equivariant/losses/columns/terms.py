@@ -23,12 +23,16 @@ def mean_squared_difference(u: Float[Tensor, "n d"], v: Float[Tensor, "n d"]) ->
         u: Shape (N, D); the moved side.
         v: Shape (N, D); no gradient is stopped on either side.
 
+    Raises:
+        ShapeError: The shapes differ.
+
     Example:
         >>> float(mean_squared_difference(torch.zeros(2, 3), torch.full((2, 3), 2.0)))
         4.0
 
     Source: Garrido et al. 2023, invariance and equivariance terms.
     """
+    check_paired(u, v)
     return (u - v).square().mean()
 
 

@@ -13,6 +13,7 @@ from equivariant.errors import ConventionError, ShapeError
 from equivariant.losses.contrast.pairs import Pairs, Same, Tile, safe_log
 from equivariant.losses.contrast.sides import Side
 from equivariant.losses.contrast.similarity import unit
+from equivariant.losses.contrast.tiles import traced
 from equivariant.shapes import Int
 
 Distance = Callable[[Tensor, Tensor], Tensor]
@@ -21,10 +22,14 @@ Distance = Callable[[Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Labels(Same):
-    """Rows of one class attract; a row of a negative label attracts its object's rows alone.
+    """Rows of one class attract; a row of the label -1 attracts its object's rows alone.
 
     Args:
         name: Integers >= 0, or -1 for a row whose class is unknown.
+
+    Raises:
+        ConventionError: Labels are not integers, one per row, or one is below -1 (when evaluated;
+            values are not looked at under ``torch.compile`` and in ``torch.func``).
     """
 
     name: str = "label"
@@ -32,11 +37,17 @@ class Labels(Same):
     def keys(self, side: Side) -> Int[Tensor, n]:
         """Even numbers for classes, odd ones for objects without a class."""
         label = side.get(self.name)
-        if label.is_floating_point() or label.ndim != 1:
+        if label.is_floating_point() or label.is_complex() or label.ndim != 1:
             raise ConventionError(
                 expected="one integer for each row; -1 is unlabelled",
                 got=f"{label.dtype} of shape {tuple(label.shape)}", argument=self.name,
                 advice="Number the classes from 0; for regression use Kernel or supremix.",
+            )  # fmt: skip
+        if label.numel() and not traced() and int(label.min()) < -1:
+            raise ConventionError(
+                expected="classes from 0 on; -1 alone is unlabelled",
+                got=f"a label of {int(label.min())}", argument=self.name,
+                advice="Write -1 where a class is unknown, and number the classes from 0.",
             )  # fmt: skip
         one = side.index if side.id is None else side.id
         return torch.where(label >= 0, 2 * label.long(), 2 * one.long() + 1)

@@ -128,9 +128,20 @@ class Side:
         """The rows of several sides, one after the other; a name stays if every side has it.
 
         Rows with one index in two sides remain the same vector.
+
+        Raises:
+            ShapeError: The sides have embeddings of different widths.
         """
         if len(sides) == 1:
             return sides[0]
+        widths = [side.z.shape[1] for side in sides]
+        if len(set(widths)) > 1:
+            raise ShapeError(
+                expected="sides of one width, whose rows are compared",
+                got=f"widths {', '.join(map(str, widths))}",
+                argument="sides",
+                advice="Project them to one space.",
+            )
         known = [side.names() for side in sides]
         shared = {
             name: _stack([names[name] for names in known])

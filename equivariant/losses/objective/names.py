@@ -22,6 +22,22 @@ def input_names(items: Sequence[Term | Step]) -> list[str]:
     return list(found)
 
 
+def read_names(items: Sequence[Term | Step]) -> list[str] | None:
+    """Every name that a plan reads, also optional ones and alternatives.
+
+    Returns:
+        The names; None where a term of another kind may read any.
+    """
+    found = dict[str, None]()
+    for item in items:
+        if not isinstance(item, Step | FunctionTerm | ContrastTerm | BothWaysTerm):
+            return None
+        for names in _names(item):
+            for name in names.partition(".")[0].split("+"):
+                found.update(dict.fromkeys(name.removesuffix("?").split("|")))
+    return list(found)
+
+
 def over(items: Sequence[Term | Step], names: Mapping[str, str]) -> list[Term | Step]:
     """A plan that reads sides of other names; what its own steps make keeps its name.
 

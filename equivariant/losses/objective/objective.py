@@ -14,7 +14,7 @@ from equivariant.errors import ConventionError
 from equivariant.losses.contrast.core import Contrast
 from equivariant.losses.contrast.sides import Side
 from equivariant.losses.objective.batch import Given, sides_of
-from equivariant.losses.objective.names import input_names
+from equivariant.losses.objective.names import input_names, read_names
 from equivariant.losses.objective.plan import (
     Sides,
     Step,
@@ -23,6 +23,7 @@ from equivariant.losses.objective.plan import (
     trained_inside,
     with_numbers,
 )
+from equivariant.losses.objective.sides_given import check_all_are_read, check_one_device
 from equivariant.processes import rank
 from equivariant.shapes import Matrix, Vector
 
@@ -92,6 +93,13 @@ class Loss(nn.Module):
         self.steps = tuple(item for item in items if isinstance(item, Step))
         self.slices = tuple(slices)
         self.order = tuple(input_names(items) if order is None else order)
+        names = read_names(items)
+        made = {step.name for step in self.steps}
+        self.read = (
+            None
+            if names is None
+            else tuple(dict.fromkeys(n for n in (*self.order, *names) if n not in made))
+        )
         keys = [term.key for term in self.terms]
         if not self.terms or len(set(keys)) < len(keys):
             raise ConventionError(
@@ -125,15 +133,19 @@ class Loss(nn.Module):
             Total, terms, and values per anchor.
 
         Raises:
-            ConventionError: A term names a side, or what its rows should know, that is absent, or
-                a side has the name of one that a step makes; embeddings are not floating point, or
-                labels are not a tensor.
-            ShapeError: Rows are paired by place, and sides have different numbers of them.
+            ConventionError: A term names a side, or what its rows should know, that is absent; a
+                side is read by nothing, or has the name of one that a step makes; embeddings are
+                not floating point, labels are not a tensor, or tensors are on several devices.
+            ShapeError: Rows are paired by place, and sides have different numbers of them; or
+                sides that are compared differ in width.
 
         Warns:
             UserWarning: Not one anchor of a term has a positive.
         """
         found = sides_of(given, sides, self.order)
+        made_here = {step.name for step in self.steps}
+        check_all_are_read([name for name in found if name not in made_here], self.read)
+        check_one_device(found, [*self.parameters()])
         named = {name: _indexed(side, place) for place, (name, side) in enumerate(found.items())}
         device = next(iter(named.values())).z.device if named else torch.device("cpu")
         numbered = {name: len(side) for name, side in found.items() if side.id is None}
@@ -267,8 +279,10 @@ class Objective(nn.Module):
             z_a, z_b = z_a.to(wide), z_b.to(wide)
             moved = self.action(g.to(wide), z_a)
             sides = {"a": z_a, "b": z_b, "moved": moved}
+            read = sides if self.loss.read is None else self.loss.read
             value: ObjectiveValue = self.loss(
-                generator=generator, **{n: Side.of(z, **known) for n, z in sides.items()}
+                generator=generator,
+                **{n: Side.of(z, **known) for n, z in sides.items() if n in read},
             )
         return value
 

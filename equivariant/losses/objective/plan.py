@@ -13,12 +13,13 @@ import torch
 from torch import Tensor, nn
 
 from equivariant.errors import ConventionError, ShapeError
+from equivariant.losses.checks import check_finite, check_share
 from equivariant.losses.contrast.anchor_candidates import MakeOwn
 from equivariant.losses.contrast.core import Contrast, Evaluation, contrast, contrast_both
 from equivariant.losses.contrast.pairs import Pairs, Same
 from equivariant.losses.contrast.sides import Side
 from equivariant.losses.contrast.similarity import Similarity
-from equivariant.losses.contrast.statistics import Hardest, Link, Pull, Push
+from equivariant.losses.contrast.statistics import Form, Hardest, Link, Pull, Push
 from equivariant.losses.contrast.tiles import traced
 from equivariant.losses.temperatures.temperature import Temperature, temperature_of
 from equivariant.processes import across_processes, collect
@@ -161,6 +162,9 @@ class Term(ABC):
     weight: float = 1.0
     part: int | None = None
 
+    def __post_init__(self) -> None:
+        check_finite(self.weight, "weight", "0 leaves a term out of the sum.")
+
     @property
     def key(self) -> str:
         """The name with the part."""
@@ -210,7 +214,9 @@ class ContrastTerm(Term):
     method: Evaluation = "auto"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         temperature_of(self.tau)  # refused before a batch comes
+        Form(self.keep, self.pull, self.push, self.link, self.hardest)
 
     @property
     def kind(self) -> TermKind:
@@ -268,7 +274,9 @@ class BothWaysTerm(Term):
     method: Evaluation = "auto"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         temperature_of(self.tau)  # refused before a batch comes
+        check_share(self.forward, "forward", "0.5 weighs both directions equally.")
 
     @property
     def kind(self) -> TermKind:

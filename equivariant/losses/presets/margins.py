@@ -54,6 +54,7 @@ def triplet(margin: float = 0.2, squared: bool = True) -> Plan:
 )
 def margin(alpha: float = 0.2, beta: float = 1.2, counted: bool = False) -> Plan:
     check_positive(alpha, "alpha", "The usual value is 0.2.")
+    check_positive(beta, "beta", "The usual value is 1.2; distances of unit vectors are below 2.")
     link = PairMargin(alpha - beta, -(alpha + beta), counted)
     return _pairs_of_classes("margin", NegativeDistance(unit=True), link=link)
 

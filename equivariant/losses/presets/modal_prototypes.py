@@ -14,7 +14,7 @@ from equivariant.losses.contrast.sides import Side
 from equivariant.losses.contrast.similarity import Dot, unit
 from equivariant.losses.objective.plan import ContrastTerm, Step
 from equivariant.losses.presets.preset import Plan, listed
-from equivariant.losses.presets.prototypes import check_width
+from equivariant.losses.presets.prototypes import check_prototypes
 from equivariant.losses.prototypes.centroids import back_translated_centroids, centroids
 from equivariant.losses.temperatures.temperature import Learned
 
@@ -90,7 +90,7 @@ def means(rows: Side, *, count: int, translated: bool = False) -> Side:
 
 def in_clusters(a: Side, means: Side) -> Side:
     """The rows, refused if one's cluster has no mean."""
-    check_width(a, means)
+    check_prototypes(a, means)
     _check_there(a, means)
     return a
 

@@ -10,10 +10,12 @@ from functools import partial
 from typing import Literal, get_args
 
 from equivariant.errors import ConventionError
+from equivariant.losses.checks import check_finite
 from equivariant.losses.contrast.core import Evaluation
 from equivariant.losses.objective.names import over
 from equivariant.losses.objective.objective import Loss
 from equivariant.losses.objective.plan import FunctionTerm, Step, Term
+from equivariant.losses.presets.ranges import check_ranges
 
 Plan = Sequence[Term | Step]
 Family = Literal[
@@ -29,7 +31,8 @@ REQUIRED = inspect.Parameter.empty
 class Preset:
     """A named objective.
 
-    ``2.0 * preset`` weighs it, ``preset + other`` is the sum of both over the sides of both.
+    ``2.0 * preset`` and ``preset / 2`` weigh it, ``-preset`` rewards it, ``preset + other`` and
+    ``sum([preset, other])`` are the sum of both over the sides of both.
 
     Args:
         name: How it is asked for.
@@ -72,12 +75,33 @@ class Preset:
     method: Evaluation = "auto"
     renamed: Mapping[str, str] = field(default_factory=dict)
 
-    def __mul__(self, factor: float) -> Preset:
+    def __mul__(self, factor: int | float) -> Preset:
+        if isinstance(factor, bool) or not isinstance(factor, int | float):
+            return NotImplemented
+        check_finite(factor, "factor", "0 leaves it out of the sum.")
         return replace(self, weight=self.weight * factor, name=f"{factor:g} {self.name}")
 
     __rmul__ = __mul__
 
+    def __truediv__(self, divisor: int | float) -> Preset:
+        if isinstance(divisor, bool) or not isinstance(divisor, int | float):
+            return NotImplemented
+        if divisor == 0:
+            raise ConventionError(
+                expected="a divisor other than 0", got="0", argument="divisor",
+                advice="preset / 2 weighs it by 0.5.",
+            )  # fmt: skip
+        return self * (1.0 / divisor)
+
+    def __neg__(self) -> Preset:
+        return self * -1.0
+
+    def __radd__(self, zero: int) -> Preset:
+        return NotImplemented if zero else self
+
     def __add__(self, other: Preset) -> Preset:
+        if not isinstance(other, Preset):
+            return NotImplemented
         if self.parts and other.parts and self.parts != other.parts:
             raise ConventionError(
                 expected=f"a preset with the parts {', '.join(self.parts)}, or none",
@@ -127,8 +151,8 @@ class Preset:
         """Terms and steps; learned temperatures and networks are new each time.
 
         Raises:
-            ConventionError: A setting without a default was not given, or ``method`` is asked for
-                where no contrast is evaluated.
+            ConventionError: A setting without a default was not given or is out of its range, or
+                ``method`` is asked for where no contrast is evaluated.
         """
         missing = [name for name, value in self.settings.items() if value is REQUIRED]
         if missing:
@@ -138,6 +162,7 @@ class Preset:
                 argument="settings",
                 advice=f"preset({self.name!r}, {missing[0]}=...)",
             )
+        check_ranges(self.name, self.settings)
         items = over(self.make(**self.settings), self.renamed)
         number = sum(isinstance(item, Term) for item in items)
         changed = [self._changed(item) for item in items]

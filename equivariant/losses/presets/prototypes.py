@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from equivariant.errors import ConventionError, ShapeError
-from equivariant.losses.checks import check_count, check_indices, check_positive
+from equivariant.losses.checks import check_count, check_indices, check_positive, check_width
 from equivariant.losses.contrast.affinities import Soft
 from equivariant.losses.contrast.pairs import Same
 from equivariant.losses.contrast.sides import Side
@@ -77,7 +77,7 @@ def swapped_codes(prototypes: Side, *views: Side, eps: float, iterations: int) -
     centres = prototypes.z.detach()
     codes = []
     for view in views[:2]:
-        check_width(view, prototypes)
+        check_prototypes(view, prototypes)
         z = view.z.detach().to(torch.promote_types(view.z.dtype, centres.dtype))
         codes.append(sinkhorn(unit(z) @ centres.to(z).T, eps=eps, iterations=iterations))
     return taught_by(codes, views)
@@ -196,6 +196,7 @@ class WordWeights(nn.Module):
     def __init__(self, width: int, dim: int) -> None:
         super().__init__()
         hidden = 2 * dim
+        self.width = width
         self.network = nn.Sequential(
             nn.Linear(width, hidden, bias=False), nn.BatchNorm1d(hidden), nn.ReLU(),
             nn.Linear(hidden, dim),
@@ -203,6 +204,7 @@ class WordWeights(nn.Module):
 
     def forward(self, words: Side) -> Side:
         """Prototypes of the words, shape (K, dim)."""
+        check_width(words.z, self.width, "words")
         return words.replace(unit(self.network(unit(words.z.detach()))), irreps=None)
 
 
@@ -278,7 +280,7 @@ def protonce(tau: float = 0.1, instances: float = 1.0) -> Plan:
     return plan
 
 
-def check_width(side: Side, prototypes: Side) -> None:
+def check_prototypes(side: Side, prototypes: Side) -> None:
     """Refuse embeddings of another width than the prototypes."""
     if side.z.shape[1] != prototypes.z.shape[1]:
         raise ShapeError(

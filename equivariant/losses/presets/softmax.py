@@ -6,6 +6,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from equivariant.losses.checks import check_paired
 from equivariant.losses.contrast.pairs import Same
 from equivariant.losses.contrast.sides import Side
 from equivariant.losses.contrast.similarity import unit
@@ -128,6 +129,7 @@ def dclw(tau: float | Temperature = 0.1, sigma: float = 0.5, least: float | None
 
 def von_mises_fisher_weights(a: Side, b: Side, *, sigma: float, least: float | None) -> Side:
     """Both views, each row with w_i = 2 - N softmax_i(cos(a_i, b_i) / σ) as ``pull``."""
+    check_paired(a.z, b.z)
     with torch.no_grad():
         agreement = (unit(a.z) * unit(b.z)).sum(1) / sigma
         weight = 2.0 - relative_shares(agreement)

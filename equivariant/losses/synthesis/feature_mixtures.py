@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from equivariant.errors import ConventionError, ShapeError
+from equivariant.losses.checks import check_paired, check_width
 from equivariant.losses.synthesis.draws import beta, position, uniform
 from equivariant.shapes import Bool, Float
 
@@ -293,7 +294,12 @@ class Hallucinator(nn.Module):
 
         Returns:
             Unit vectors, shape (N, dim).
+
+        Raises:
+            ShapeError: The features have another width than ``dim``, or differ in shape.
         """
+        check_width(z, self.residual[0].in_features, "z")  # type: ignore[arg-type]
+        check_paired(z, other)
         share = uniform((z.shape[0], 1), like=z, generator=generator).to(z.dtype)
         moved = z + self.reach * share * (z - other)
         return _unit(moved + self.residual(moved))

@@ -8,7 +8,15 @@ import torch
 from torch import Tensor, nn
 
 from equivariant.errors import ConventionError
-from equivariant.losses.checks import check_indices, check_rows
+from equivariant.losses.checks import (
+    check_count,
+    check_indices,
+    check_paired,
+    check_positive,
+    check_rows,
+    check_share,
+    check_width,
+)
 from equivariant.losses.contrast.core import contrast
 from equivariant.losses.contrast.pairs import Same
 from equivariant.losses.contrast.sides import Side
@@ -45,7 +53,8 @@ class IndividualTemperature(nn.Module):
             exp(s_ij / τ), as in the released code; else each has its own.
 
     Raises:
-        ConventionError: The bounds are not 0 < low <= start <= high, or γ is outside (0, 1].
+        ConventionError: The bounds are not 0 < low <= start <= high, γ is outside (0, 1], or
+            another number is out of its range.
 
     Source: Qiu et al. 2023 (iSogCLR)
     """
@@ -69,13 +78,22 @@ class IndividualTemperature(nn.Module):
         shared: bool = False,
     ) -> None:
         super().__init__()
-        if not 0.0 < low <= start <= high or not 0.0 < gamma <= 1.0:
+        if not 0.0 < low <= start <= high < math.inf or not 0.0 < gamma <= 1.0:
             raise ConventionError(
                 expected="0 < low <= start <= high and gamma in (0, 1]",
                 got=f"low={low}, start={start}, high={high}, gamma={gamma}",
                 argument="start",
                 advice="Published: start 0.1 in [0.05, 1], gamma 0.8.",
             )
+        check_count(samples, "samples", "Pass the size of the data set.")
+        _check_rho(rho)
+        check_positive(rate, "rate", "The published value is 1e-3.")
+        check_positive(clip, "clip", "The published value is 3.")
+        if not 0.0 <= average < 1.0:
+            raise ConventionError(
+                expected="a share in [0, 1)", got=str(average), argument="average",
+                advice="The published value is 0.1.",
+            )  # fmt: skip
         self.rho, self.gamma, self.low, self.high = rho, gamma, low, high
         self.rate, self.average, self.clip, self.shared = rate, average, clip, shared
         views = 1 if shared else 2
@@ -161,7 +179,10 @@ class TemperatureNetwork(nn.Module):
         low: Smallest τ > 0.
         high: Largest τ.
         rho: ρ >= 0.
-        dropout: Probability on x.
+        dropout: Probability on x, in [0, 1].
+
+    Raises:
+        ConventionError: Not 0 < low < high, or another number is out of its range.
 
     Source: Qiu et al. 2024 (TempNet).
     """
@@ -177,6 +198,15 @@ class TemperatureNetwork(nn.Module):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
+        if not 0.0 < low < high < math.inf:
+            raise ConventionError(
+                expected="0 < low < high", got=f"low={low}, high={high}", argument="low",
+                advice="Published bounds are 0.005 and 0.05.",
+            )  # fmt: skip
+        check_count(dim, "dim", "Pass the width of the embeddings.")
+        check_count(prototypes, "prototypes", "The published value is 256.")
+        check_share(dropout, "dropout", "The published value is 0.5.")
+        _check_rho(rho)
         self.low, self.high, self.rho = low, high, rho
         self.project = nn.Linear(dim, dim)
         self.drop = nn.Dropout(dropout)
@@ -205,13 +235,26 @@ class TemperatureNetwork(nn.Module):
         Args:
             a: First views, shape (N, D), N >= 2: one object alone has no negatives.
             b: Second views, shape (N, D).
+
+        Raises:
+            ShapeError: There is one object alone, the shapes differ, or the width is not ``dim``.
         """
         check_rows(a)
+        check_paired(a, b)
+        check_width(a, self.project.in_features, "a")
         z = torch.cat([a, b])
         tau = self.temperature(z.detach().to(self.project.weight)).to(z)
         side = Side.views(a, b).replace(tau=tau)
         positive = (unit(a) * unit(b)).sum(1).repeat(2)
         return tau * (_push(side) + self.rho) - positive
+
+
+def _check_rho(rho: float) -> None:
+    if not 0.0 <= rho < math.inf:
+        raise ConventionError(
+            expected="a finite number of at least 0", got=str(rho), argument="rho",
+            advice="The published values lie between 6 and 8.",
+        )  # fmt: skip
 
 
 def _push(side: Side) -> Tensor:

@@ -304,9 +304,9 @@ def _positive(tau: Tensor, name: str) -> Tensor:
 
 
 def _check_positive(value: float | int, argument: str) -> None:
-    if not value > 0:
+    if not 0 < value < math.inf:
         raise ConventionError(
-            expected="a temperature above 0" if argument != "steps" else "at least one step",
+            expected="a finite temperature above 0" if argument != "steps" else "at least one step",
             got=str(value),
             argument=argument,
             advice="Common values lie between 0.05 and 0.5 for cosine similarity.",
