@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
+import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from datasets3d.meshes.cache import VERSION, Converted, MeshCache, content_key
 from datasets3d.meshes.decode import decode
+from datasets3d.meshes.folders.names import names_to_keep
 from datasets3d.meshes.formats.limits import ReadingLimits, limited
 from datasets3d.meshes.formats.mesh_warning import warn
-from datasets3d.meshes.layouts import classes_called_as_splits, ignored, scan
+from datasets3d.meshes.layouts import classes_called_as_splits, find, ignored, scan
 from datasets3d.meshes.normalize import Scale, UpAxis, normalize
 from datasets3d.meshes.normals import CREASE_RAD
 from datasets3d.meshes.source import MeshEntry, MeshSource
@@ -35,6 +40,8 @@ class MeshFolder(MeshSource):
             anew each time. An entry is found by the contents of the files, not by their names.
         strict: Refuse a mesh that is not shown as its file says, instead of warning.
         limits: Time and memory that one mesh may take; None for as much as it takes.
+        names: Names that objects keep though other files would have the same, as a data set's
+            manifest records them: by path, of classes by folder with a slash.
 
     Example:
         >>> import tempfile
@@ -57,6 +64,7 @@ class MeshFolder(MeshSource):
         cache: str | Path | None = None,
         strict: bool = False,
         limits: ReadingLimits | None = DEFAULT_LIMITS,
+        names: Mapping[str, str] | None = None,
     ) -> None:
         self._root = Path(path)
         self._up: UpAxis = up
@@ -65,6 +73,7 @@ class MeshFolder(MeshSource):
         self._cache = None if cache is None else MeshCache(Path(cache))
         self._strict = strict
         self._limits = limits
+        self._names = dict(names or {})
         self._entries: list[MeshEntry] | None = None
 
     def entries(self) -> list[MeshEntry]:
@@ -76,7 +85,7 @@ class MeshFolder(MeshSource):
             DataFormatError: The folder is missing or holds no object.
         """
         if self._entries is None:
-            self._entries = scan(self._root)
+            self._entries = scan(self._root, kept=self._names)
         return list(self._entries)
 
     def load(self, entry: MeshEntry) -> Mesh:
@@ -110,8 +119,11 @@ class MeshFolder(MeshSource):
 
     def fingerprint(self, entry: MeshEntry) -> str:
         """Digest of a mesh file and of those that it refers to: materials, textures, buffers."""
+        return self._fingerprint(entry.path)
+
+    def _fingerprint(self, path: str) -> str:
         try:
-            return content_key(self._root / entry.path, {})
+            return content_key(self._root / path, {})
         except OSError:
             return ""  # loading says what is wrong with the file
 
@@ -124,9 +136,38 @@ class MeshFolder(MeshSource):
             "source": "folder",
             **self._settings(),
             **({"strict": True} if self._strict else {}),
+            **({"names": json.dumps(self._names, sort_keys=True)} if self._names else {}),
             "objects": len(self.entries()),
             "listing_sha256": hashlib.sha256(listing.encode("utf-8", "replace")).hexdigest(),
         }
+
+    def as_recorded(self, settings: Mapping[str, Any]) -> MeshFolder:
+        """The folder whose objects have the names that a set recorded.
+
+        Raises:
+            DataFormatError: What it recorded is damaged.
+        """
+        try:
+            names = dict(json.loads(settings.get("names", "{}")))
+        except (TypeError, ValueError) as error:
+            raise DataFormatError(
+                expected="names by path", got=f"{type(error).__name__}: {error}",
+                argument="source.names", advice="The plan or manifest is damaged.",
+            ) from None  # fmt: skip
+        return self._called(names)
+
+    def keeping_names(self, known: Mapping[str, str]) -> MeshFolder:
+        """The folder whose objects keep the names that they have in a set, told by contents."""
+        found = find(self._root)
+        kept = names_to_keep(found, known, kept=self._names, fingerprint=self._fingerprint)
+        return self._called(kept)
+
+    def _called(self, names: Mapping[str, str]) -> MeshFolder:
+        if dict(names) == self._names:
+            return self
+        other = copy.copy(self)
+        other._names, other._entries = dict(names), None
+        return other
 
     def __getstate__(self) -> dict[str, object]:
         """Leave the listing behind: ``load`` does not need it, so copies stay small."""

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-import re
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Final
 
 from datasets3d.meshes.decode import SUFFIXES
+from datasets3d.meshes.folders.names import Found, named
 from datasets3d.meshes.source import MeshEntry, Split
 from equivariant.errors import DataFormatError
 
@@ -22,10 +20,9 @@ COMPANIONS: Final = (  # what mesh files refer to
     ".mtl", ".bin", ".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tga", ".tif", ".tiff", ".gif",
     ".ktx2", ".dds", ".exr", ".hdr",
 )  # fmt: skip
-Found = tuple[str, str, Split | None, str]  # class folder, stem, split, path from the root
 
 
-def scan(root: Path) -> list[MeshEntry]:
+def scan(root: Path, *, kept: Mapping[str, str] | None = None) -> list[MeshEntry]:
     """List the objects below a folder; reads no mesh.
 
     A class is a folder of the root, not hidden, that holds mesh files in one of these places:
@@ -42,12 +39,13 @@ def scan(root: Path) -> list[MeshEntry]:
     the root. Everything else is ignored: other files, deeper folders, folders without a mesh;
     :func:`ignored` names it.
 
-    Names: characters but ASCII letters, digits, ``_ . -`` become ``_``, leading dots too. Files
-    whose names are then the same (letter case apart) get ``-`` and the first eight digits of the
-    SHA-256 of their path from the root; likewise class folders.
+    Names: characters but letters and digits (of any script), ``_ . -`` become ``_``, leading dots
+    too. Files whose names are then the same (letter case apart) get ``-`` and the first eight
+    digits of the SHA-256 of their path from the root; likewise class folders.
 
     Args:
         root: The folder.
+        kept: Names that stay as they are, as :func:`folders.names.named` takes them.
 
     Returns:
         Entries sorted by (label, object_id), with paths from the root.
@@ -62,6 +60,19 @@ def scan(root: Path) -> list[MeshEntry]:
         >>> (root / "my chair" / "test" / "red.off").touch()
         >>> scan(root)[0].label, scan(root)[0].object_id, scan(root)[0].split
         ('my_chair', 'red', 'val')
+    """
+    return sorted(named(find(root), kept or {}))
+
+
+def find(root: Path) -> list[Found]:
+    """What :func:`scan` lists, before it has names: class folder, stem, split and path from the
+    root of each object.
+
+    Args:
+        root: The folder.
+
+    Raises:
+        DataFormatError: As :func:`scan`.
     """
     if not root.is_dir():
         raise _refuse(root, "a folder of meshes", "no such folder", "Check the path.")
@@ -81,7 +92,7 @@ def scan(root: Path) -> list[MeshEntry]:
             "none",
             "Lay it out as <class>/<file>, <class>/<train or test>/<file>, or as ShapeNetCore.",
         )
-    return sorted(_named(found))
+    return found
 
 
 def ignored(root: Path, entries: Sequence[MeshEntry]) -> list[str]:
@@ -184,42 +195,6 @@ def _class(folder: Path, root: Path) -> list[Found]:
         if model is not None:
             found.append((name, path.name, None, _from(root, model)))
     return found
-
-
-def _named(found: list[Found]) -> list[MeshEntry]:
-    """Entries with path-safe names that are unique whatever the letter case."""
-    folders = {entry[0]: safe_name(entry[0]) for entry in found}
-    shared = Counter(label.lower() for label in folders.values())
-    labels = {
-        folder: f"{label}-{_digest(folder)}" if shared[label.lower()] > 1 else label
-        for folder, label in folders.items()
-    }
-    used = Counter((labels[folder], safe_name(stem).lower()) for folder, stem, _, _ in found)
-    entries = []
-    for folder, stem, split, path in found:
-        label, name = labels[folder], safe_name(stem)
-        if used[label, name.lower()] > 1:
-            name = f"{name}-{_digest(path)}"
-        entries.append(MeshEntry(label=label, object_id=name, split=split, path=path))
-    return entries
-
-
-def safe_name(name: str) -> str:
-    """A name of ASCII letters, digits, ``_ . -`` that does not start with a dot.
-
-    Args:
-        name: Any file name.
-
-    Example:
-        >>> safe_name(".über chair.v2")
-        '__ber_chair.v2'
-    """
-    clean = re.sub(r"[^A-Za-z0-9_.-]", "_", name)
-    return re.sub(r"^\.+", lambda dots: "_" * len(dots[0]), clean) or "_"
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:8]
 
 
 def _meshes(folder: Path) -> list[Path]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -22,7 +22,7 @@ class MeshEntry:
     """One object before it is loaded.
 
     Args:
-        label: Name of its class; becomes a folder name, so ASCII letters, digits, ``_ . -``.
+        label: Name of its class; becomes a folder name, so letters, digits, ``_ . -``.
         object_id: Name that is unique within the class, of the same characters.
         split: Where the source says it belongs, or None to let the builder decide.
         path: File it comes from, or a procedural recipe; for messages only.
@@ -65,6 +65,22 @@ class MeshSource(ABC):
     def remarks(self) -> list[str]:
         """What may surprise in how the objects were found, one sentence each."""
         return []
+
+    def as_recorded(self, settings: Mapping[str, Any]) -> MeshSource:
+        """The source with the names of objects that a data set recorded.
+
+        Args:
+            settings: What :meth:`describe` said when the set was built.
+        """
+        return self
+
+    def keeping_names(self, known: Mapping[str, str]) -> MeshSource:
+        """The source whose objects keep the names that they have in a data set.
+
+        Args:
+            known: Fingerprint of each object of the set, by ``<class>/<object id>``.
+        """
+        return self
 
     def fingerprint(self, entry: MeshEntry) -> str:
         """Digest of the contents of all files that an object is made from.

@@ -6,6 +6,8 @@ import dataclasses
 import hashlib
 import math
 import re
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -17,6 +19,7 @@ from equivariant.errors import ConventionError, DataFormatError
 from renderers.scene import Mesh
 
 VERSION = 1  # raise it whenever a draw changes: manifests tell meshes apart by it
+ORIGINAL = "original_"  # before the settings of the source
 CREASE_RAD = math.radians(40.0)  # ten degrees above that of files: deforming opens soft edges
 
 
@@ -109,7 +112,7 @@ class Variants(MeshSource):
             "count": self._count,
             "seed": self._seed,
             "strength": float(self._strength),
-            **{f"original_{name}": value for name, value in self._source.describe().items()},
+            **{f"{ORIGINAL}{name}": value for name, value in self._source.describe().items()},
         }
 
     def ignored(self) -> list[str]:
@@ -119,6 +122,25 @@ class Variants(MeshSource):
     def remarks(self) -> list[str]:
         """The source's."""
         return self._source.remarks()
+
+    def as_recorded(self, settings: Mapping[str, Any]) -> Variants:
+        """Variants of the source with the names that a set recorded."""
+        inner = {
+            name.removeprefix(ORIGINAL): value
+            for name, value in settings.items()
+            if name.startswith(ORIGINAL)
+        }
+        return self._of(self._source.as_recorded(inner))
+
+    def keeping_names(self, known: Mapping[str, str]) -> Variants:
+        """Variants of the source whose objects keep the names that they have in a set."""
+        originals = {re.sub(r"-v\d{2,}$", "", key): mesh for key, mesh in known.items()}
+        return self._of(self._source.keeping_names(originals))
+
+    def _of(self, source: MeshSource) -> Variants:
+        if source is self._source:
+            return self
+        return Variants(source, count=self._count, seed=self._seed, strength=self._strength)
 
     def __getstate__(self) -> dict[str, object]:
         """Leave the kept original behind, so that copies stay small."""

@@ -17,7 +17,13 @@ from datasets3d.views.object_notes import Note, read_notes, remove_notes
 from datasets3d.views.plan import check_shard, key_of, note_plan, objects_of
 from datasets3d.views.schema import MANIFEST, PLAN, Manifest
 from datasets3d.views.storage import folder_lock, remove_partial, warnings_of, writing
-from datasets3d.views.upkeep.growth import begin_to_grow, check_meshes, grows, known_notes
+from datasets3d.views.upkeep.growth import (
+    as_in_set,
+    begin_to_grow,
+    check_meshes,
+    grows,
+    known_notes,
+)
 from datasets3d.views.work import (
     Outcome,
     RenderObject,
@@ -135,6 +141,7 @@ def build(
     check_shard(shard, num_shards)
     if engine == "local":
         check_renderer(config, source)
+    source = as_in_set(source, root, add=add)
     entries = objects_of(source, config)
     if add and grows(source, root, config, entries):
         with folder_lock(root, shared=False, progress=progress), writing(root):

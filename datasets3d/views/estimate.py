@@ -15,7 +15,7 @@ from datasets3d.views.engines import check_workers
 from datasets3d.views.engines.processes import seconds_to_start
 from datasets3d.views.plan import differences, key_of, objects_of, refused, settings
 from datasets3d.views.storage import view_files
-from datasets3d.views.upkeep.growth import check_meshes, grows, known_notes
+from datasets3d.views.upkeep.growth import as_in_set, check_meshes, grows, known_notes
 from datasets3d.views.work import left_to_render, reason_of, render_object, views_kept
 from equivariant.errors import ConventionError, DataFormatError
 from renderers import RendererUnavailableError
@@ -74,7 +74,9 @@ def estimate(
             argument="objects", advice="Leave them out for the defaults.",
         )  # fmt: skip
     workers = check_workers(workers)
-    entries, left = _left(source, config, None if out is None else Path(out), add=add)
+    root = None if out is None else Path(out)
+    source = source if root is None else as_in_set(source, root, add=add)
+    entries, left = _left(source, config, root, add=add)
     if not left:
         return BuildEstimate(objects=0, images=0, seconds=0.0, bytes=0, remarks=source.remarks())
     places = np.unique(np.linspace(0, len(entries) - 1, objects).astype(int))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-import re
 from collections.abc import Sequence
 from dataclasses import asdict, fields
 from importlib.metadata import PackageNotFoundError, version
@@ -13,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from datasets3d.meshes.folders.names import is_safe
 from datasets3d.meshes.source import MeshEntry, MeshSource
 from datasets3d.views.config import BuildConfig
 from datasets3d.views.latents import ViewLaw
@@ -21,8 +21,7 @@ from datasets3d.views.schema import COLUMNS, FORMAT_VERSION, PLAN
 from equivariant.errors import ConventionError, DataFormatError
 from equivariant.runs import read_json, write_json
 
-_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")
-_OF_LISTS = ("instances", "classes", "objects", "listing_sha256", "count")
+_OF_LISTS = ("instances", "classes", "objects", "listing_sha256", "count", "names")
 _PIXEL_PACKAGES = ("embreex", "numba", "numpy", "pillow", "pyrender2", "scipy", "simplejpeg")
 
 
@@ -189,13 +188,11 @@ def _versions() -> dict[str, str]:
 
 def _check_names(entries: Sequence[MeshEntry]) -> None:
     keys = [key_of(entry) for entry in entries]
-    unfit = [
-        key for key in keys if not all(_NAME.fullmatch(part) for part in key.split("/", maxsplit=1))
-    ]
+    unfit = [key for key in keys if not all(map(is_safe, key.split("/", maxsplit=1)))]
     twice = len(keys) - len(set(keys))
     if not keys or unfit or twice:
         raise DataFormatError(
-            expected="objects with different names of ASCII letters, digits and _ . -",
+            expected="objects with different names of letters, digits and _ . -",
             got=repr(unfit[0]) if unfit else f"{len(keys)} objects, {twice} named twice",
             argument="source",
             advice="A class and an object id become folders.",

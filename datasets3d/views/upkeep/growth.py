@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from datasets3d.meshes.source import MeshEntry, MeshSource
@@ -12,7 +13,7 @@ from datasets3d.views.plan import differences, key_of, may_grow, refused, settin
 from datasets3d.views.schema import MANIFEST, PLAN, Manifest
 from datasets3d.views.splits import split_of
 from equivariant.errors import ConventionError
-from equivariant.runs import write_json
+from equivariant.runs import read_json, write_json
 
 
 def known_notes(root: Path) -> dict[str, Note]:
@@ -28,6 +29,31 @@ def known_notes(root: Path) -> dict[str, Note]:
         key: Note(checksum, manifest.meshes.get(key, ""))
         for key, checksum in manifest.digests.items()
     }
+
+
+def as_in_set(source: MeshSource, root: Path, *, add: bool) -> MeshSource:
+    """The source, its objects called as the set in a folder calls them.
+
+    Args:
+        source: Where the objects come from.
+        root: The data set's folder.
+        add: Whether the set is to grow: files that came later may have the names of older ones.
+
+    Raises:
+        DataFormatError: Plan or manifest is damaged; or the source is missing or empty.
+    """
+    if not (root / PLAN).is_file():
+        return source
+    plan = read_json(root / PLAN)
+    recorded = plan.get("source") if isinstance(plan, dict) else None
+    if isinstance(recorded, dict):
+        source = source.as_recorded(recorded)
+    if not add:
+        return source
+    known = {key: note.mesh for key, note in known_notes(root).items()}
+    if set(known) <= {key_of(entry) for entry in source.entries()}:
+        return source
+    return source.keeping_names(known)
 
 
 def grows(
@@ -72,12 +98,12 @@ def _check_objects(root: Path, config: BuildConfig, entries: Sequence[MeshEntry]
     there = set(known_notes(root))
     if (root / MANIFEST).is_file():
         manifest = Manifest.read(root)
-        splits, there = manifest.splits, there | set(manifest.failed)
+        splits = manifest.splits
     lost = sorted(there - set(side))
     if lost:
         raise _no_growth(
             root, "a source with all objects of the set, and more",
-            f"one without {len(lost)} of them: {lost[0]}",
+            f"one without {len(lost)} of them: {lost[0]}{_called_now(lost[0], side)}",
             "Add to the folder or the classes that it was built from; take nothing away.",
         )  # fmt: skip
     moved = sorted(key for key, split in splits.items() if side[key] != split)
@@ -87,6 +113,13 @@ def _check_objects(root: Path, config: BuildConfig, entries: Sequence[MeshEntry]
             f"{len(moved)} that would change: {moved[0]} from {splits[moved[0]]}",
             "Choose another folder.",
         )  # fmt: skip
+
+
+def _called_now(lost: str, names: Iterable[str]) -> str:
+    """Says which objects have the name of a lost one but for a digest: files of one name."""
+    digits = re.compile(re.escape(lost) + r"-[0-9a-f]{8}")
+    alike = sorted(name for name in names if digits.fullmatch(name))
+    return f" (which of {', '.join(alike)} it was, their contents do not tell)" if alike else ""
 
 
 def begin_to_grow(source: MeshSource, root: Path, config: BuildConfig, *, objects: int) -> None:

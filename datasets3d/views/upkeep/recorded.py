@@ -11,13 +11,11 @@ from datasets3d.meshes.articulated import ArticulatedMeshes, JointLaw
 from datasets3d.meshes.folder import MeshFolder
 from datasets3d.meshes.procedural import ProceduralMeshes
 from datasets3d.meshes.source import MeshSource
-from datasets3d.meshes.variants import Variants
+from datasets3d.meshes.variants import ORIGINAL, Variants
 from datasets3d.views.config import BuildConfig
 from datasets3d.views.latents import ViewLaw
 from datasets3d.views.passes.kinds import recorded_passes
 from equivariant.errors import ConventionError, DataFormatError
-
-_ORIGINAL = "original_"
 
 
 def recorded_config(recorded: Mapping[str, Any], *, law: ViewLaw | None = None) -> BuildConfig:
@@ -95,9 +93,9 @@ def recorded_source(recorded: Mapping[str, Any], *, meshes: Path | None = None) 
 
 def _variants(recorded: Mapping[str, Any], meshes: Path | None) -> MeshSource:
     inner = {
-        name.removeprefix(_ORIGINAL): value
+        name.removeprefix(ORIGINAL): value
         for name, value in recorded.items()
-        if name.startswith(_ORIGINAL)
+        if name.startswith(ORIGINAL)
     }
     return Variants(
         recorded_source(inner, meshes=meshes), count=int(recorded["count"]),
@@ -114,4 +112,4 @@ def _folder(recorded: Mapping[str, Any], meshes: Path | None) -> MeshSource:
     settings = {
         name: recorded[name] for name in ("up", "scale", "crease_rad", "strict") if name in recorded
     }
-    return MeshFolder(meshes, **settings)
+    return MeshFolder(meshes, **settings).as_recorded(recorded)
