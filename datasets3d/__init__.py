@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from datasets3d.views.latents import ViewLaw
     from datasets3d.views.passes.camera import ViewCamera, camera_of, read_camera
     from datasets3d.views.passes.files import read_pass
+    from datasets3d.views.passes.flow import ViewFlow, read_flow
     from datasets3d.views.upkeep.repair import RepairReport, repair
     from datasets3d.views.upkeep.verify import verify
 
@@ -97,6 +98,7 @@ _MODULES = {
     "TransformedDigits": "digits.transformed",
     "TruncatedHaarLaw": "digits.laws",
     "ViewCamera": "views.passes.camera",
+    "ViewFlow": "views.passes.flow",
     "ViewLaw": "views.latents",
     "WideAffineLaw": "digits.laws",
     "body_clouds": "bodies.body_clouds",
@@ -107,6 +109,7 @@ _MODULES = {
     "motion_windows": "motion.windows",
     "read_affnist": "digits.affnist",
     "read_camera": "views.passes.camera",
+    "read_flow": "views.passes.flow",
     "read_dynlab": "rooms.scanned_scenes",
     "read_isolated_atoms": "molecules.files",
     "read_mnist": "digits.idx",
@@ -168,6 +171,7 @@ __all__ = [
     "TransformedDigits",
     "TruncatedHaarLaw",
     "ViewCamera",
+    "ViewFlow",
     "ViewLaw",
     "WideAffineLaw",
     "body_clouds",
@@ -179,6 +183,7 @@ __all__ = [
     "read_affnist",
     "read_camera",
     "read_dynlab",
+    "read_flow",
     "read_isolated_atoms",
     "read_mnist",
     "read_molecules",
