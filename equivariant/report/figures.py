@@ -86,7 +86,7 @@ def plot(
             axes, panels.items(), xlabels, ylabels, strict=True
         ):
             for name, line in lines.items():
-                style = "--" if line.dashed else "-"
+                style = ("--" if line.dashed else "-") + ("o" if len(line.x) == 1 else "")
                 (handles[name],) = axis.plot(
                     line.x, line.y, style, color=color[name], linewidth=1.8
                 )
