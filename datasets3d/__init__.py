@@ -52,9 +52,11 @@ if TYPE_CHECKING:
     from datasets3d.views.engines import Limits
     from datasets3d.views.estimate import BuildEstimate, estimate
     from datasets3d.views.latents import ViewLaw
+    from datasets3d.views.passes.background import Backgrounds, over
     from datasets3d.views.passes.camera import ViewCamera, camera_of, read_camera
     from datasets3d.views.passes.files import read_pass
     from datasets3d.views.passes.flow import ViewFlow, read_flow
+    from datasets3d.views.passes.sheet import write_pass_sheet
     from datasets3d.views.upkeep.repair import RepairReport, repair
     from datasets3d.views.upkeep.verify import verify
 
@@ -64,6 +66,7 @@ _MODULES = {
     "ArticulatedMeshes": "meshes.articulated",
     "ArticulatedPairs": "pairs.articulated_pairs",
     "ArticulatedViews": "pairs.articulated_views",
+    "Backgrounds": "views.passes.background",
     "Body": "bodies.body",
     "BuildConfig": "views.config",
     "BuildEstimate": "views.estimate",
@@ -107,10 +110,11 @@ _MODULES = {
     "estimate": "views.estimate",
     "make_rooms": "rooms.room",
     "motion_windows": "motion.windows",
+    "over": "views.passes.background",
     "read_affnist": "digits.affnist",
     "read_camera": "views.passes.camera",
-    "read_flow": "views.passes.flow",
     "read_dynlab": "rooms.scanned_scenes",
+    "read_flow": "views.passes.flow",
     "read_isolated_atoms": "molecules.files",
     "read_mnist": "digits.idx",
     "read_molecules": "molecules.files",
@@ -129,6 +133,7 @@ _MODULES = {
     "transformed_clouds": "clouds.transformed_clouds",
     "transformed_digits": "digits.transformed",
     "verify": "views.upkeep.verify",
+    "write_pass_sheet": "views.passes.sheet",
 }
 
 __all__ = [
@@ -137,6 +142,7 @@ __all__ = [
     "ArticulatedMeshes",
     "ArticulatedPairs",
     "ArticulatedViews",
+    "Backgrounds",
     "Body",
     "BuildConfig",
     "BuildEstimate",
@@ -180,6 +186,7 @@ __all__ = [
     "estimate",
     "make_rooms",
     "motion_windows",
+    "over",
     "read_affnist",
     "read_camera",
     "read_dynlab",
@@ -202,6 +209,7 @@ __all__ = [
     "transformed_clouds",
     "transformed_digits",
     "verify",
+    "write_pass_sheet",
 ]
 
 

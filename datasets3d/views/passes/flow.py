@@ -91,13 +91,13 @@ def flow_between(
             got=f"{world.shape}, {seen.shape} and {reach_px}", argument="world",
             advice="Take both views from one set.",
         )  # fmt: skip
-    known: NDArray[np.bool_] = np.isfinite(world).all(axis=2)
+    known = np.asarray(np.isfinite(world).all(axis=2))
     points = world[known].astype(np.float64)
     place, depth = camera.project(points)
     v, u = np.nonzero(known)
     flow = np.full((size, size, 2), np.nan)
     flow[known] = place - np.stack([u, v], 1)
-    inside = ((place > -0.5) & (place < size - 0.5)).all(1)
+    inside = np.asarray(((place > -0.5) & (place < size - 0.5)).all(axis=1))
     first = np.floor(np.where(inside[:, None], place, 0.0)).astype(np.int64)
     framed = np.pad(seen.astype(np.float64), ((1, 1), (1, 1), (0, 0)), constant_values=np.nan)
     nearest = np.full(len(points), np.inf)
