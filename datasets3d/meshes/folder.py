@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from datasets3d.meshes.cache import VERSION, Converted, MeshCache, content_key
-from datasets3d.meshes.decode import decode
+from datasets3d.meshes.decode import SUFFIXES, decode
+from datasets3d.meshes.folders.archives import UnpackedArchive
 from datasets3d.meshes.folders.names import names_to_keep
 from datasets3d.meshes.formats.limits import ReadingLimits, limited
 from datasets3d.meshes.formats.mesh_warning import warn
-from datasets3d.meshes.layouts import classes_called_as_splits, find, ignored, scan
+from datasets3d.meshes.layouts import classes_called_as_splits, find, ignored, scan, top_of
 from datasets3d.meshes.normalize import Scale, UpAxis, normalize
 from datasets3d.meshes.normals import CREASE_RAD
 from datasets3d.meshes.source import MeshEntry, MeshSource
@@ -30,8 +31,13 @@ class MeshFolder(MeshSource):
 
     Reads OBJ (with MTL), GLB, glTF, OFF, PLY and STL; see ``decode`` for where colors come from.
 
+    An archive (:mod:`folders.archives`) in place of the folder is unpacked when it is first needed,
+    below ``cache`` or, without one, into a temporary folder that this process removes: give a
+    cache that all machines share where several of them read. Its objects are those of the folder
+    that it unpacks to, or of the one folder in that.
+
     Args:
-        path: The folder.
+        path: The folder, or an archive of one.
         up: The axis that points up in the files. ShapeNet and glTF have "y", ModelNet40 "z".
         scale: "diagonal" makes the bounding box's diagonal 1; "sphere" makes the largest distance
             from the origin 0.5.
@@ -66,7 +72,12 @@ class MeshFolder(MeshSource):
         limits: ReadingLimits | None = DEFAULT_LIMITS,
         names: Mapping[str, str] | None = None,
     ) -> None:
-        self._root = Path(path)
+        self._given = Path(path)
+        self._archive = None
+        if self._given.is_file() and self._given.suffix.lower() not in SUFFIXES:
+            keep = None if cache is None else Path(cache) / "archives"
+            self._archive = UnpackedArchive(self._given, keep=keep)
+        self._root_found: Path | None = None
         self._up: UpAxis = up
         self._scale: Scale = scale
         self._crease_rad = crease_rad
@@ -140,6 +151,15 @@ class MeshFolder(MeshSource):
             "objects": len(self.entries()),
             "listing_sha256": hashlib.sha256(listing.encode("utf-8", "replace")).hexdigest(),
         }
+
+    @property
+    def _root(self) -> Path:
+        """The folder; of an archive that it unpacks to, or the one in that."""
+        if self._root_found is None or not self._root_found.is_dir():
+            self._root_found = (
+                self._given if self._archive is None else top_of(self._archive.folder())
+            )
+        return self._root_found
 
     def as_recorded(self, settings: Mapping[str, Any]) -> MeshFolder:
         """The folder whose objects have the names that a set recorded.

@@ -74,6 +74,8 @@ def find(root: Path) -> list[Found]:
     Raises:
         DataFormatError: As :func:`scan`.
     """
+    if root.is_file():
+        raise _refuse(root, "a folder of meshes", "a file", "Pass the folder that holds it.")
     if not root.is_dir():
         raise _refuse(root, "a folder of meshes", "no such folder", "Check the path.")
     try:
@@ -93,6 +95,28 @@ def find(root: Path) -> list[Found]:
             "Lay it out as <class>/<file>, <class>/<train or test>/<file>, or as ShapeNetCore.",
         )
     return found
+
+
+def top_of(root: Path) -> Path:
+    """The folder that holds classes: the root, or where it holds nothing but one folder and no
+    object, that one, and so on; as archives often are.
+
+    Args:
+        root: The folder.
+
+    Raises:
+        DataFormatError: None of them holds an object.
+    """
+    while True:
+        try:
+            find(root)
+        except DataFormatError:
+            inner = [folder for folder in _folders(root) if folder.name != "__MACOSX"]
+            if len(inner) != 1 or not root.is_dir():
+                raise
+            root = inner[0]
+        else:
+            return root
 
 
 def ignored(root: Path, entries: Sequence[MeshEntry]) -> list[str]:

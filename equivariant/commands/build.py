@@ -112,8 +112,9 @@ class Build:
     Args:
         out: Folder of the data set, in 3DIEBench's layout.
         meshes: Folder of mesh files: CLASS/*.obj|glb|gltf|off|ply|stl, with train/ and test/
-            sub-folders honoured, ShapeNetCore and ModelNet layouts recognized. Without it,
-            procedural objects are made.
+            sub-folders honoured, ShapeNetCore and ModelNet layouts recognized; or a zip or tar
+            archive of such a folder, unpacked below --cache, or for the time of this call. Without
+            it, procedural objects are made.
         up: Axis that points up in the mesh files.
         instances: Procedural objects per class, when there is no mesh folder.
         articulated: Make objects with hinges and slides instead, each view in a state of its own:
@@ -151,7 +152,8 @@ class Build:
         object_gib: Set aside objects that need more memory than so many GiB; 0 for no limit.
             Linux alone keeps it.
         dry_run: Render a few objects, say what is left to do, its time and size; write nothing.
-        cache: Folder that keeps converted meshes for later builds; none if not given.
+        cache: Folder that keeps converted meshes and unpacked archives for later builds; none if
+            not given.
         strict: Set aside meshes that are not shown as their files say (a texture is missing,
             transparency is ignored), instead of warning. The rest is built; the command ends with
             status 1 where any mesh was set aside, for this reason or another.
@@ -243,6 +245,7 @@ class Build:
         """Where the objects come from."""
         if self.articulated:
             return self._articulated()
+        self._check_archive()
         source: MeshSource = (
             ProceduralMeshes(
                 instances=self.instances, seed=self.seed, val_fraction=self.val_fraction
@@ -258,6 +261,14 @@ class Build:
         if self.variants:
             source = Variants(source, count=self.variants + 1, seed=self.seed)
         return source
+
+    def _check_archive(self) -> None:
+        """Raise ConventionError where workers of a cluster would not find what is unpacked."""
+        if self.engine == "ray" and self.cache is None and self.meshes and self.meshes.is_file():
+            raise ConventionError(
+                expected="--cache with an archive and --engine ray", got="none",
+                argument="--cache", advice="Name a folder that all machines share.",
+            )  # fmt: skip
 
     def _say(self, report: BuildReport) -> None:
         """What was done, and last of all how many objects were kept.

@@ -31,7 +31,8 @@ class Verify:
     Args:
         data: Folder that `equivariant build` wrote.
         repair: Rewrite what is damaged or missing.
-        meshes: The folder of mesh files, if it was built from one: its place is not recorded.
+        meshes: The folder of mesh files, or archive, if it was built from one: its place is not
+            recorded.
         dry_run: With --repair: say what would be done, write nothing.
         workers: Processes for rendering; 0 takes every core.
         engine: local processes, or a ray cluster (extra "ray").

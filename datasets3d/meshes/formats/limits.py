@@ -67,12 +67,17 @@ def limited(limits: ReadingLimits | None) -> Iterator[None]:
     if limits is None:
         yield
         return
-    with _of_memory(limits.memory_bytes), _of_time(limits.seconds):
+    with limited_memory(limits.memory_bytes), _of_time(limits.seconds):
         yield
 
 
 @contextmanager
-def _of_memory(size: int) -> Iterator[None]:
+def limited_memory(size: int) -> Iterator[None]:
+    """Raise MemoryError where what is inside takes more; on Linux.
+
+    Args:
+        size: Bytes of address space beyond what the process has.
+    """
     pages = Path("/proc/self/statm")
     if not HAS_LIMITS or not pages.is_file():
         yield
