@@ -7,6 +7,8 @@ from benchmarks.mechanisms import (
     cluster_weights,
     collapse,
     decoupled,
+    diverse_views,
+    few_shot,
     foreground,
     gap,
     geodesic,
@@ -17,6 +19,7 @@ from benchmarks.mechanisms import (
     look,
     predicted,
     prototypes,
+    redundant_views,
     salient,
     soft_targets,
     supervised,
@@ -42,6 +45,9 @@ MODULES = (
     symile,
     salient,
     gap,
+    few_shot,
+    redundant_views,
+    diverse_views,
 )
 EXPERIMENTS: dict[str, Experiment] = {
     made.name: made

@@ -31,6 +31,8 @@ from equivariant.nn.gaunt import (
     expressivity_report,
     gaunt_product,
 )
+from equivariant.nn.heads.fixed_reweighting import FixedReweighting
+from equivariant.nn.heads.gaussian_classifier import GaussianClassifier, choose_weight, ensembled
 from equivariant.nn.hypernetwork import Hypernetwork, element_features
 from equivariant.nn.images.conv_net import ConvNet, ConvNetConfig
 from equivariant.nn.images.encoder import ImageEncoder, ImageEncoderConfig
@@ -90,11 +92,13 @@ __all__ = [
     "EdgeConvolution",
     "EnergyCanonicalizer",
     "FixedPointSegmenter",
+    "FixedReweighting",
     "FrameAverage",
     "GauntConvolution",
     "GauntPower",
     "GauntSelfMix",
     "GauntTensorProduct",
+    "GaussianClassifier",
     "GroupConv",
     "GroupPool",
     "Hypernetwork",
@@ -135,9 +139,11 @@ __all__ = [
     "VectorNeuronEncoder",
     "VectorNeuronEncoderConfig",
     "VectorNorm",
+    "choose_weight",
     "close_islands",
     "cloud_frames",
     "element_features",
+    "ensembled",
     "expressivity_report",
     "farthest_point_partition",
     "fit_energy",

@@ -1,0 +1,1 @@
+"""Choosing among examples, and what players of a game are worth together."""

@@ -1,0 +1,1 @@
+"""Heads in closed form: nothing in them is trained by descent."""
