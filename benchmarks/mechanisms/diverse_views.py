@@ -40,7 +40,7 @@ def measure(condition: Condition, arm: Arm, run: Run) -> Numbers:
     clouds = posed(objects.surface[owner], about_z(len(owner), draws), draws)
     z = radii(clouds)
     z = (z - z.mean(0)) / z.std(0)
-    quality = torch.rand(count, generator=draws).repeat_interleave(views)
+    quality = torch.rand(len(picked), generator=draws).repeat_interleave(views)
     confidence = quality + 0.02 * torch.randn(len(owner), generator=draws)
     alpha = 0.0 if arm == "baseline" else 0.6
     chosen = select_diverse(confidence, z, CHOSEN, alpha=alpha)

@@ -9,7 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.mechanisms import cluster_weights, geodesic, shapes, soft_targets
+from benchmarks.mechanisms import (
+    cluster_weights,
+    geodesic,
+    redundant_views,
+    shapes,
+    soft_targets,
+)
 from benchmarks.mechanisms.__main__ import FIRST_SEED, main
 from benchmarks.mechanisms.experiment import (
     ARMS,
@@ -151,7 +157,10 @@ def few_objects(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(shapes, "TRAIN", 3)
     monkeypatch.setattr(shapes, "HELD_OUT", 2)
     monkeypatch.setattr(soft_targets, "TEACHING", 2)
-    cached = (shapes.shapes, soft_targets.teacher, cluster_weights.clusterings, geodesic.geodesics)
+    cached = (
+        shapes.shapes, soft_targets.teacher, cluster_weights.clusterings, geodesic.geodesics,
+        redundant_views.pool,
+    )  # fmt: skip
     for function in cached:
         function.cache_clear()
     yield
