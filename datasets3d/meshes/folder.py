@@ -226,8 +226,8 @@ class MeshFolder(MeshSource):
         except (TimeoutError, MemoryError) as error:
             raise DataFormatError(
                 expected="a mesh that is read within the limits of time and memory",
-                got=f"{type(error).__name__}: {error}", argument=str(path),
-                advice="Simplify the mesh, leave it out, or give the folder other limits.",
+                got=": ".join(filter(None, (type(error).__name__, str(error)))), argument=str(path),
+                advice="Simplify the mesh, leave it out, or allow more.",
             ) from None  # fmt: skip
         return mesh, notes
 

@@ -143,14 +143,15 @@ def build(
         check_renderer(config, source)
     source = as_in_set(source, root, add=add)
     entries = objects_of(source, config)
-    if add and grows(source, root, config, entries):
+    grown = add and grows(source, root, config, entries)
+    if grown:
         with folder_lock(root, shared=False, progress=progress), writing(root):
-            begin_to_grow(source, root, config, objects=len(entries))
+            begin_to_grow(source, root, config, entries)
     with folder_lock(root, shared=num_shards > 1, progress=progress), writing(root):
         note_plan(source, root, config, objects=len(entries))
         own = [entry for index, entry in enumerate(entries) if index % num_shards == shard]
         ignored = source.ignored() if num_shards == 1 else []
-        call = _Call(source, root, config, entries, own, num_shards == 1, ignored)
+        call = _Call(source, root, config, entries, own, num_shards == 1, ignored, grown)
         call.render(workers=workers, engine=engine, limits=limits, progress=progress)
         remarks = call.finish() if num_shards == 1 else []
     complete = [key for key in map(key_of, entries) if (root / key).is_dir()]
@@ -180,6 +181,7 @@ class _Call:
         own: Those of this call.
         whole: Whether these are all.
         ignored: What lies beside the meshes.
+        checked: Whether mesh files were found to be those that objects were rendered from.
     """
 
     source: MeshSource
@@ -189,6 +191,7 @@ class _Call:
     own: Sequence[MeshEntry]
     whole: bool
     ignored: Sequence[str]
+    checked: bool
     known: dict[str, Note] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
     images: int = 0
@@ -200,8 +203,8 @@ class _Call:
         """Render what is not there yet."""
         self.finished = (self.root / MANIFEST).is_file()
         self.known = known_notes(self.root)
-        there = [entry for entry in self.own if (self.root / key_of(entry)).is_dir()]
-        check_meshes(self.source, self.root, there, self.known)
+        if not self.checked:
+            check_meshes(self.source, self.root, self.own, self.known)
         if self.whole:
             remove_partial(self.root)
         wanted = list(left_to_render(self.root, self.config, self.own, self.known))

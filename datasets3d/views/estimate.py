@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +14,7 @@ from datasets3d.meshes.source import MeshEntry, MeshSource
 from datasets3d.views.config import BuildConfig
 from datasets3d.views.engines import check_workers
 from datasets3d.views.engines.processes import seconds_to_start
-from datasets3d.views.plan import differences, key_of, objects_of, refused, settings
+from datasets3d.views.plan import differences, objects_of, refused, settings
 from datasets3d.views.storage import view_files
 from datasets3d.views.upkeep.growth import as_in_set, check_meshes, grows, known_notes
 from datasets3d.views.work import left_to_render, reason_of, render_object, views_kept
@@ -30,7 +31,8 @@ class BuildEstimate:
         images: Images to render.
         seconds: Expected wall time with the workers asked for, their start-up included.
         bytes: Expected size of all files; what a file system adds per file is not counted.
-        remarks: What may surprise in how the source's objects were found.
+        remarks: What may surprise in how the source's objects were found; and that the disk has
+            less room than that.
     """
 
     objects: int
@@ -103,8 +105,17 @@ def estimate(
         seconds += seconds_to_start(TryObject(source, config), entries[places[0]])
     return BuildEstimate(
         objects=len(entries), images=images, seconds=seconds, bytes=int(size * images),
-        remarks=source.remarks(),
+        remarks=source.remarks() + _room(root, int(size * images)),
     )  # fmt: skip
+
+
+def _room(root: Path | None, wanted: int) -> list[str]:
+    """Says that the disk has less room than is wanted."""
+    if root is None:
+        return []
+    place = next((p for p in (root, *root.absolute().parents) if p.is_dir()), Path())
+    free = shutil.disk_usage(place).free
+    return [f"there is less room, {free:,} bytes, than {wanted:,}"] if free < wanted else []
 
 
 def _left(
@@ -119,8 +130,7 @@ def _left(
         if differ:
             raise refused(root, differ)
     known = known_notes(root)
-    there = [entry for entry in entries if (root / key_of(entry)).is_dir()]
-    check_meshes(source, root, there, known)
+    check_meshes(source, root, entries, known)
     wanted = list(left_to_render(root, config, entries, known))
     return [w.entry for w in wanted], [config.views - views_kept(root, w) for w in wanted]
 

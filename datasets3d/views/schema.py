@@ -111,7 +111,14 @@ class Manifest:
             DataFormatError: It is missing, damaged, or of another version.
         """
         path = Path(root) / MANIFEST
-        value = read_json(path)
+        if not path.is_file():
+            raise _no_manifest(Path(root))
+        try:
+            value = read_json(path)
+        except DataFormatError as error:
+            raise DataFormatError(
+                expected=error.expected, got=error.got, argument=error.argument, advice=_DAMAGED
+            ) from error
         version = value.get("format_version") if isinstance(value, dict) else None
         known = {field.name for field in fields(Manifest)}
         if version != FORMAT_VERSION or not known - _LATER <= set(value) <= known:
@@ -127,7 +134,7 @@ class Manifest:
             raise DataFormatError(
                 expected="a manifest as it was written", got="one that has changed since",
                 argument=str(path),
-                advice="It is damaged: bring it back from a copy, or remove it and build again.",
+                advice=_DAMAGED,
             )  # fmt: skip
         return found
 
@@ -139,6 +146,21 @@ class Manifest:
     def write(self, root: Path) -> None:
         """Write it with its checksum and sorted keys, atomically."""
         write_json(root / MANIFEST, replace(self, checksum=self.sum()))
+
+
+_DAMAGED = "It is damaged: bring it back from a copy, or remove it and build again."
+
+
+def _no_manifest(root: Path) -> DataFormatError:
+    """What is said of a folder that is no finished data set."""
+    begun = (root / PLAN).is_file()
+    return DataFormatError(
+        expected="a data set, whose last file is its manifest",
+        got="one whose build has not ended" if begun else
+        "a folder without one" if root.is_dir() else "no such folder",
+        argument=str(root / MANIFEST),
+        advice="Call the same build again: it goes on." if begun else "Check the path.",
+    )  # fmt: skip
 
 
 _LATER = {field.name for field in fields(Manifest) if field.default is not MISSING} | {

@@ -20,7 +20,7 @@ from datasets3d import (
     build,
     estimate,
 )
-from datasets3d.meshes import MeshFolder, MeshSource, Variants
+from datasets3d.meshes import MeshFolder, MeshSource, ReadingLimits, Variants
 from datasets3d.views.passes.kinds import PassName
 from datasets3d.views.schema import PLAN
 from datasets3d.views.upkeep.recorded import recorded_config
@@ -29,6 +29,7 @@ from equivariant.errors import ConventionError, DataFormatError, printable
 from equivariant.runs import read_json
 
 IGNORED_SHOWN = 10
+ANY_SECONDS = 1e8
 
 
 def limits(seconds: float, gib: float) -> Limits:
@@ -148,9 +149,10 @@ class Build:
         shard: Which share of the objects this job renders, from 0, in a job array.
         num_shards: Jobs in the array; a last call without shards writes lists and manifest.
         add: Let the set in DATA grow to more objects or views; see above.
-        object_seconds: Set aside objects that take longer; 0 for no limit.
-        object_gib: Set aside objects that need more memory than so many GiB; 0 for no limit.
-            Linux alone keeps it.
+        object_seconds: Set aside objects that take longer; 0 for no limit. If not given, a mesh
+            file may take two minutes of it to be read.
+        object_gib: Set aside objects that need more memory than so many GiB; 0 for no limit, but
+            of 8 GiB for reading a mesh file. Linux alone keeps it.
         dry_run: Render a few objects, say what is left to do, its time and size; write nothing.
         cache: Folder that keeps converted meshes and unpacked archives for later builds; none if
             not given.
@@ -256,11 +258,21 @@ class Build:
                 up=self.up,
                 cache=self.cache,
                 strict=self.strict,
+                limits=self._reading(),
             )
         )
         if self.variants:
             source = Variants(source, count=self.variants + 1, seed=self.seed)
         return source
+
+    def _reading(self) -> ReadingLimits:
+        """What reading one mesh may take: as ever, or what was asked for objects."""
+        usual, whole = ReadingLimits(), Build(self.out)
+        seconds, gib = self.object_seconds, self.object_gib
+        return ReadingLimits(
+            seconds=usual.seconds if seconds == whole.object_seconds else seconds or ANY_SECONDS,
+            memory_bytes=round(gib * 2**30) or usual.memory_bytes,
+        )
 
     def _check_archive(self) -> None:
         """Raise ConventionError where workers of a cluster would not find what is unpacked."""

@@ -122,15 +122,27 @@ def _called_now(lost: str, names: Iterable[str]) -> str:
     return f" (which of {', '.join(alike)} it was, their contents do not tell)" if alike else ""
 
 
-def begin_to_grow(source: MeshSource, root: Path, config: BuildConfig, *, objects: int) -> None:
+def begin_to_grow(
+    source: MeshSource, root: Path, config: BuildConfig, entries: Sequence[MeshEntry]
+) -> None:
     """Make of a finished set an unfinished larger one; any build of it then goes on.
 
     What the manifest knows is noted before it is removed, so nothing is rendered or read twice.
+
+    Args:
+        source: Where the objects come from.
+        root: The data set's folder.
+        config: What and how.
+        entries: All objects.
+
+    Raises:
+        ConventionError: Mesh files have changed since; the set is as it was.
     """
+    check_meshes(source, root, entries, known_notes(root))
     if (root / MANIFEST).is_file():
         write_notes(root, known_notes(root))
         (root / MANIFEST).unlink()
-    write_json(root / PLAN, settings(source, config, objects))
+    write_json(root / PLAN, settings(source, config, len(entries)))
 
 
 def check_meshes(
@@ -141,8 +153,8 @@ def check_meshes(
     Args:
         source: Where the objects come from.
         root: The data set's folder.
-        entries: Objects that are there.
-        known: What is known of them.
+        entries: Objects; those that are not there are passed over.
+        known: What is known of those that are.
 
     Raises:
         ConventionError: Files have changed; names the first object.
@@ -150,7 +162,9 @@ def check_meshes(
     changed = []
     for entry in entries:
         noted = known.get(key_of(entry))
-        if noted is not None and noted.mesh and source.fingerprint(entry) != noted.mesh:
+        if noted is None or not noted.mesh or not (root / key_of(entry)).is_dir():
+            continue
+        if source.fingerprint(entry) != noted.mesh:
             changed.append(key_of(entry))
     if changed:
         raise ConventionError(

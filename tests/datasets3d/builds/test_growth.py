@@ -52,7 +52,7 @@ def test_a_set_grows_to_the_bytes_of_one_built_at_once(small, at_once, rendering
 
 @pytest.mark.parametrize("moment", ["at once", "half", "without notes"])
 def test_growth_that_was_interrupted_goes_on(small, at_once, moment):
-    begin_to_grow(MORE, small, LONGER, objects=9)
+    begin_to_grow(MORE, small, LONGER, MORE.entries())
     if moment == "half":
         made(MORE, small, config=LONGER, shard=0, num_shards=2)
     if moment == "without notes":
@@ -86,6 +86,16 @@ def test_what_is_no_growth_is_refused(small, built_once, source, change, says):
 def test_without_add_growth_is_refused_and_named(small):
     with pytest.raises(ConventionError, match="add=True"):
         made(MORE, small)
+    with pytest.raises(ConventionError, match=r"config\.views: 1 instead of 2") as caught:
+        made(TWO, small, config=replace(SMALL, views=1))
+    assert "add=True" not in str(caught.value), "fewer views are no growth"
+
+
+def test_a_dry_run_says_that_there_is_no_room(tmp_path, monkeypatch):
+    assert estimate(TWO, config=SMALL, workers=1, out=tmp_path / "a" / "b").remarks == []
+    monkeypatch.setattr("shutil.disk_usage", lambda place: shutil._ntuple_diskusage(9, 8, 1))
+    (said,) = estimate(TWO, config=SMALL, workers=1, out=tmp_path / "a" / "b").remarks
+    assert said.startswith("there is less room, 1 bytes, than ")
 
 
 def test_folders_grow(tmp_path, meshes):
@@ -99,6 +109,7 @@ def test_folders_grow(tmp_path, meshes):
     shutil.copytree(meshes / "a", meshes / "y")
     with pytest.raises(ConventionError, match="changed since: a/one"):
         made(MeshFolder(meshes), out, add=True)
+    assert bytes_of(out) == bytes_of(tmp_path / "at once"), "a set that is refused is as it was"
 
 
 def test_variants_and_joints_grow(tmp_path):

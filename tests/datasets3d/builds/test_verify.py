@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
+from building import SMALL, TWO
 
-from datasets3d import verify
+from datasets3d import build, verify
+from datasets3d.meshes import ReadingLimits
+from datasets3d.meshes.formats.limits import limited
+from equivariant.commands.build import build_command
 from equivariant.commands.main import main
+from equivariant.errors import DataFormatError
 
 OBJECT = "truck/truck-000000"
 
@@ -55,3 +61,29 @@ def test_counts_and_advice_after_damage(small, capsys):
     assert "0 missing or damaged, 1 foreign" in said.err
     (small / OBJECT / "notes.txt").unlink()
     assert main(["verify", str(small)]) == 0
+
+
+def test_folders_that_are_no_finished_sets(small, tmp_path):
+    for root, says in ((tmp_path / "none", "no such folder"), (tmp_path, "without one")):
+        with pytest.raises(DataFormatError, match=says):
+            verify(root)
+    (small / "manifest.json").write_text("rubbish")
+    with pytest.raises(DataFormatError, match="bring it back from a copy, or remove it and build"):
+        verify(small)
+    (small / "manifest.json").unlink()
+    with pytest.raises(DataFormatError, match="has not ended"):
+        verify(small)
+    build(TWO, small, config=SMALL, workers=1, progress=False)
+    assert verify(small) == []
+
+
+def test_limits_of_the_command_are_those_of_reading_too(tmp_path):
+    for words, limits in (
+        ([], ReadingLimits()),
+        (["--object-seconds", "5", "--object-gib", "0.5"], ReadingLimits(5.0, 1 << 29)),
+        (["--object-seconds", "0", "--object-gib", "20"], ReadingLimits(1e8, 20 << 30)),
+    ):
+        source = build_command([str(tmp_path), "--meshes", str(tmp_path), *words]).source()
+        assert source._limits == limits
+        with limited(limits):
+            pass
