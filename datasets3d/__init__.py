@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from datasets3d.digits.idx import read_mnist
     from datasets3d.digits.laws import AffNistLaw, RotationLaw, TruncatedHaarLaw, WideAffineLaw
     from datasets3d.digits.transformed import TransformedDigits, transformed_digits
+    from datasets3d.exports.export import ExportReport, export
     from datasets3d.meshes.articulated import ArticulatedMeshes, JointLaw
     from datasets3d.meshes.folder import MeshFolder
     from datasets3d.meshes.procedural import ProceduralMeshes
@@ -74,6 +75,7 @@ _MODULES = {
     "DigitPairs": "digits.digit_pairs",
     "Digits": "digits.digits",
     "ElementConvention": "pairs.elements",
+    "ExportReport": "exports.export",
     "HomographyLaw": "digits.homography",
     "JointLaw": "meshes.articulated",
     "LabelledClouds": "clouds.labelled_clouds",
@@ -108,6 +110,7 @@ _MODULES = {
     "build": "views.build",
     "camera_of": "views.passes.camera",
     "estimate": "views.estimate",
+    "export": "exports.export",
     "make_rooms": "rooms.room",
     "motion_windows": "motion.windows",
     "over": "views.passes.background",
@@ -150,6 +153,7 @@ __all__ = [
     "DigitPairs",
     "Digits",
     "ElementConvention",
+    "ExportReport",
     "HomographyLaw",
     "JointLaw",
     "LabelledClouds",
@@ -184,6 +188,7 @@ __all__ = [
     "build",
     "camera_of",
     "estimate",
+    "export",
     "make_rooms",
     "motion_windows",
     "over",

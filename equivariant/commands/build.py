@@ -142,7 +142,8 @@ class Build:
         quality: Of the JPEG files, 1 to 100.
         passes: What is written of every view beside its picture: --passes depth mask coordinates.
             With any of them the camera, too. faces and rgba (the object alone, with alpha) need
-            the renderer embree, parts articulated objects. `datasets3d.read_pass` reads them.
+            the renderer embree, parts articulated objects. `datasets3d.read_pass` reads them;
+            `equivariant export` makes NeRF, BOP and COCO sets of them.
 
         workers: Processes; 0 takes every core.
         engine: local processes, or a ray cluster (extra "ray").

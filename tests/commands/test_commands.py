@@ -152,7 +152,8 @@ def test_errors_are_one_clear_line(arguments, words, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    "verb", ["demo", "build", "train", "evaluate", "measure", "report", "losses", "doctor"]
+    "verb",
+    ["demo", "build", "export", "train", "evaluate", "measure", "report", "losses", "doctor"],
 )
 def test_help_teaches(verb, capsys):
     with pytest.raises(SystemExit) as stop:

@@ -67,6 +67,10 @@ VERBS = {
         "verify", "Verify",
         "Compare a data set with its checksums, every byte; rewrite what is damaged with --repair.",
     ),
+    "export": Verb(
+        "views.export", "Export",
+        "Write a data set for other readers: NeRF and instant-ngp, BOP, COCO.",
+    ),
     "train": Verb(
         "train", "train",
         "Train a recipe; everything is kept in a run folder.",

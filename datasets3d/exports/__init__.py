@@ -1,0 +1,1 @@
+"""Sets in the layouts of other fields' readers: NeRF, BOP, COCO."""

@@ -1,0 +1,1 @@
+"""Verbs that hand views to others: exports, turntables."""
