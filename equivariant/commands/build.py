@@ -64,6 +64,13 @@ def _of_set(asked: Build) -> Build:
             expected="a law of this command", got=plan["law"]["class"], argument=str(asked.out),
             advice="Call datasets3d.build(..., add=True) with the law that it was built with.",
         )  # fmt: skip
+    kind = source.get("original_source", source["source"])
+    if kind == "folder" and asked.meshes is None:
+        raise ConventionError(
+            expected="the folder or archive of mesh files, as the set was built from one",
+            got="none", argument="--meshes",
+            advice="Its place is not recorded: say where it is, with old files and new ones.",
+        )  # fmt: skip
     variants = int(source["count"]) - 1 if source["source"] == "variants" else 0
     source = {name.removeprefix("original_"): value for name, value in source.items()}
     known = Build(asked.out)

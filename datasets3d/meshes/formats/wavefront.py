@@ -14,8 +14,10 @@ from datasets3d.meshes.surfaces.pictures import is_picture
 
 COMBINED: Final = "\x00materials.mtl"  # no file has this name
 OPTIONS: Final = {"-mm": 2, "-o": 3, "-s": 3, "-t": 3}  # of map_Kd: most numbers; others take one
+PLAIN: Final = (1.0, 1.0, 0.0, 0.0)
 LEFT_OUT: Final = ("p", "l", "curv", "curv2", "surf", "bzp", "bsp", "cdc", "cdp", "res")
-CLAMPED: Final = "clamped"  # a line of ours
+CLAMPED: Final = "clamped"  # lines of ours
+PLACED: Final = "placed"
 TRANSPARENT: Final = "transparency is ignored"
 
 
@@ -46,7 +48,7 @@ def plain_obj(data: bytes, read: Read, notes: list[str]) -> PlainObj:
         notes: Receives what is missing and what is left out.
 
     Raises:
-        ValueError: An index, vertex or number is none; a texture is scaled or shifted by options.
+        ValueError: An index, vertex or number is none.
 
     Example:
         >>> text = b"v 0 0 0\\nv 1 0 0\\n\\tv 0 1 0 # top\\nf -3 -2 -1\\n"
@@ -93,8 +95,9 @@ def plain_mtl(
 ) -> bytes:
     """A material library whose ``map_Kd`` name files that are there, without options.
 
-    A line ``clamped on`` stands for the option ``-clamp on``; trimesh keeps words that it does not
-    know beside the material.
+    A line ``clamped on`` stands for the option ``-clamp on``, and ``placed su sv ou ov`` for ``-s``
+    and ``-o``: coordinates (u, v) go to (su u + ou, sv v + ov). trimesh keeps words that it does
+    not know beside the material.
 
     Args:
         data: Contents of the file.
@@ -102,9 +105,6 @@ def plain_mtl(
         notes: Receives what is missing and what is left out of materials that are used.
         used: Their names; None means all.
         folder: Where the library lies, from the model: textures may lie there too.
-
-    Raises:
-        ValueError: A texture is scaled or shifted by options.
 
     Example:
         >>> plain_mtl(b"newmtl a\\n\\tmap_Kd -clamp on red.png", lambda name: b"", [])
@@ -114,9 +114,11 @@ def plain_mtl(
     for line in _text(data).splitlines():
         word, _, rest = _parted(line)
         if word.lower() == "map_kd":
-            name = _texture(rest)
+            name, place = _texture(rest)
             if re.search(r"-clamp\s+on\b", rest):
                 lines.append(f"{CLAMPED} on")
+            if place != PLAIN:
+                lines.append(f"{PLACED} {' '.join(map(repr, place))}")
             there = [n for n in _spellings(name, folder) if is_there(n, read)]
             if not there and shown:
                 notes.append(
@@ -126,6 +128,8 @@ def plain_mtl(
                 notes.append(f"texture {name!r} is no picture: the material's color is shown")
             rest = there[0] if there else name
             word = "map_Kd"
+        elif word.lower() in (CLAMPED, PLACED):
+            continue
         elif word == "newmtl":
             shown = used is None or rest in used
         elif _is_see_through(word.lower(), rest.split()) and shown and TRANSPARENT not in notes:
@@ -141,7 +145,7 @@ def companions(data: bytes, read: Read) -> list[str]:
         for name in _files(_text(line).strip(), read):
             names.append(name)
             for texture in re.findall(rb"(?im)^\s*map_kd[ \t]+([^\r\n]+)", read(name)):
-                written = _texture(_text(texture))
+                written, _ = _texture(_text(texture))
                 found = (n for n in _spellings(written, _folder(name)) if is_there(n, read))
                 names.append(next(found, written))
     return names
@@ -257,19 +261,21 @@ def _folder(name: str) -> str:
     return name.rpartition("/")[0]
 
 
-def _texture(rest: str) -> str:
-    """The file name of a ``map_Kd`` line, behind its options."""
+def _texture(rest: str) -> tuple[str, tuple[float, ...]]:
+    """The file name of a ``map_Kd`` line, behind its options, and its scales and shifts."""
     words = rest.split()
+    place = list(PLAIN)
     while len(words) > 1 and words[0].startswith("-"):
         option, words = words[0], words[1:]
         values: list[str] = []
         most = OPTIONS.get(option, 1)
         while len(values) < most and len(words) > 1 and (most == 1 or _is_number(words[0])):
             values.append(words.pop(0))
-        plain = {"-s": 1.0, "-o": 0.0}.get(option)
-        if plain is not None and any(float(value) != plain for value in values):
-            raise ValueError(f"map_Kd {option} {' '.join(values)}: bake it into the coordinates")
-    return " ".join(words)
+        if option in ("-s", "-o"):
+            first = 0 if option == "-s" else 2
+            for k, value in enumerate(values[:2]):
+                place[first + k] = float(value)
+    return " ".join(words), tuple(place)
 
 
 def _is_number(word: str) -> bool:

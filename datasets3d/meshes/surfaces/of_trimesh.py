@@ -10,7 +10,7 @@ import trimesh
 from numpy.typing import NDArray
 from PIL import Image
 
-from datasets3d.meshes.formats.wavefront import CLAMPED
+from datasets3d.meshes.formats.wavefront import CLAMPED, PLACED, PLAIN
 from datasets3d.meshes.surfaces.atlas import Wrap
 from datasets3d.meshes.surfaces.pictures import texels
 from datasets3d.meshes.surfaces.pieces import SurfacePiece
@@ -64,7 +64,8 @@ def _of_material(visual: Any, bare: SurfacePiece, images: Images, notes: list[st
         if id(source) not in images:
             images[id(source)] = texels(source)
         wrap: Wrap = "clamp" if CLAMPED in stated else "repeat"
-        return _of_texture(visual, bare, images[id(source)], wrap, notes)
+        place = np.array(stated.get(PLACED, PLAIN), np.float64)
+        return _of_texture(visual, bare, images[id(source)], wrap, notes, place=place)
     value = getattr(material, "diffuse", None) if "kd" in stated else None
     if value is None:
         return bare
@@ -78,13 +79,16 @@ def _of_texture(
     image: tuple[NDArray[np.uint8], str],
     wrap: Wrap,
     notes: list[str],
+    *,
+    place: NDArray[np.float64],
 ) -> SurfacePiece:
+    """A piece with a texture; ``place`` holds two scales and two shifts of its coordinates."""
     uv = getattr(visual, "uv", None)
     if uv is None or np.shape(uv) != (len(bare.vertices), 2):
         notes.append("a texture without coordinates: its mean color is shown")
         mean = np.rint(image[0].reshape(-1, 3).mean(0)).astype(np.uint8)
         return replace(bare, face_colors=np.tile(mean, (len(bare.faces), 1)))
-    places = np.asarray(uv, np.float64)
+    places = np.asarray(uv, np.float64) * place[:2] + place[2:]
     fine = np.isfinite(places) & (np.abs(places) <= FAR)
     if not fine.all():
         notes.append("texture coordinates that are no places on a picture count as 0")

@@ -142,3 +142,5 @@ def test_the_command_adds_a_file_of_an_old_name(tmp_path, capsys):
         assert "1 objects, 1 images to render" in (out := capsys.readouterr().out) or (
             "kept 2 of 2 objects" in out
         )
+    assert main(["build", str(tmp_path / "set"), "--add", "--views", "2", *fast]) == 1
+    assert "--meshes: expected the folder or archive" in capsys.readouterr().err

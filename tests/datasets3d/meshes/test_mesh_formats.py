@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from benchmarks.meshes.gltf_writer import FACES, SQUARE, UV, Writer
+from datasets3d.meshes import read_mesh
 from datasets3d.meshes.decode import decode
 from datasets3d.meshes.formats.polygons import ear_clipped
 from datasets3d.meshes.layouts import scan
@@ -83,9 +84,37 @@ def test_textures_of_objs_however_they_are_named(tmp_path, line):
     assert mesh.texture is not None
 
 
-def test_scaled_textures_of_objs_are_refused_by_name(tmp_path):
-    with pytest.raises(DataFormatError, match="map_Kd -s 2 2"):
-        read(tmp_path, SQUARE_OBJ, {"a.mtl": "newmtl m\nmap_Kd -s 2 2 red.png\n"})
+@pytest.mark.parametrize(
+    ("options", "scale", "shift"),
+    [
+        ("-s 2 2", (2, 2), (0, 0)), ("-s 0.5", (0.5, 1), (0, 0)),
+        ("-o 0.25 -0.5 9", (1, 1), (0.25, -0.5)),
+        ("-o 0.5 -s -2 3 1", (-2, 3), (0.5, 0)), ("-clamp on -s 2 2 -o 1e-1 0", (2, 2), (0.1, 0)),
+    ],
+)  # fmt: skip
+def test_scaled_and_shifted_textures_are_those_of_moved_coordinates(
+    tmp_path, options, scale, shift
+):
+    """u goes to s u + o, as in coordinates that were written so."""
+    places = np.array([[0, 0], [1, 0], [1, 1], [0, 1]])
+    moved = places * scale + shift
+    square = SQUARE_OBJ[SQUARE_OBJ.index("v ") : SQUARE_OBJ.index("vt ")]
+    clamp = "-clamp on " if "clamp" in options else ""
+    for name, uv, words in (("moved", moved, clamp), ("told", places, f"{options} ")):
+        lines = "".join(f"vt {float(u)!r} {float(v)!r}\n" for u, v in uv)
+        (tmp_path / name).mkdir()
+        text = f"mtllib a.mtl\n{square}{lines}usemtl m\nf 1/1 2/2 3/3\nf 1/1 3/3 4/4\n"
+        (tmp_path / name / "a.obj").write_text(text)
+        material = f"newmtl m\nplaced 9 9 9 9\nmap_Kd {words}t.png\n"  # no word of the format
+        (tmp_path / name / "a.mtl").write_text(material)
+        Image.fromarray(np.arange(48, dtype=np.uint8).reshape(4, 4, 3)).save(
+            tmp_path / name / "t.png"
+        )
+    told, right = (read_mesh(tmp_path / name / "a.obj") for name in ("told", "moved"))
+    assert np.allclose(told.corner_uv, right.corner_uv, atol=1e-6)
+    assert np.array_equal(told.texture, right.texture)
+    (tmp_path / "told" / "a.mtl").write_text("newmtl m\nmap_Kd t.png\n")
+    assert not np.allclose(read_mesh(tmp_path / "told" / "a.obj").corner_uv, right.corner_uv)
 
 
 @pytest.mark.parametrize("start", range(5))
