@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from datasets3d.digits.laws import AffNistLaw, RotationLaw, TruncatedHaarLaw, WideAffineLaw
     from datasets3d.digits.transformed import TransformedDigits, transformed_digits
     from datasets3d.exports.export import ExportReport, export
+    from datasets3d.exports.turntable import TurntableConfig, write_turntable
     from datasets3d.meshes.articulated import ArticulatedMeshes, JointLaw
     from datasets3d.meshes.folder import MeshFolder
     from datasets3d.meshes.procedural import ProceduralMeshes
@@ -102,6 +103,7 @@ _MODULES = {
     "TransformedClouds": "clouds.transformed_clouds",
     "TransformedDigits": "digits.transformed",
     "TruncatedHaarLaw": "digits.laws",
+    "TurntableConfig": "exports.turntable",
     "ViewCamera": "views.passes.camera",
     "ViewFlow": "views.passes.flow",
     "ViewLaw": "views.latents",
@@ -137,6 +139,7 @@ _MODULES = {
     "transformed_digits": "digits.transformed",
     "verify": "views.upkeep.verify",
     "write_pass_sheet": "views.passes.sheet",
+    "write_turntable": "exports.turntable",
 }
 
 __all__ = [
@@ -180,6 +183,7 @@ __all__ = [
     "TransformedClouds",
     "TransformedDigits",
     "TruncatedHaarLaw",
+    "TurntableConfig",
     "ViewCamera",
     "ViewFlow",
     "ViewLaw",
@@ -215,6 +219,7 @@ __all__ = [
     "transformed_digits",
     "verify",
     "write_pass_sheet",
+    "write_turntable",
 ]
 
 

@@ -153,7 +153,18 @@ def test_errors_are_one_clear_line(arguments, words, tmp_path, capsys):
 
 @pytest.mark.parametrize(
     "verb",
-    ["demo", "build", "export", "train", "evaluate", "measure", "report", "losses", "doctor"],
+    [
+        "demo",
+        "build",
+        "export",
+        "turntable",
+        "train",
+        "evaluate",
+        "measure",
+        "report",
+        "losses",
+        "doctor",
+    ],
 )
 def test_help_teaches(verb, capsys):
     with pytest.raises(SystemExit) as stop:

@@ -71,6 +71,10 @@ VERBS = {
         "views.export", "Export",
         "Write a data set for other readers: NeRF and instant-ngp, BOP, COCO.",
     ),
+    "turntable": Verb(
+        "views.turntable", "Turntable",
+        "Look at a mesh from all sides: a GIF that loops, or a folder of PNGs.",
+    ),
     "train": Verb(
         "train", "train",
         "Train a recipe; everything is kept in a run folder.",
