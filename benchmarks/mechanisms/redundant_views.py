@@ -2,6 +2,9 @@
 
 Hypothesis: where most views show few objects again and again, pruning by descriptors that do not
 see the turn keeps the others. Where every object has as many views, a random choice is as good.
+
+With 40 views of a tenth of the objects and a fifth of the pool kept, a random choice still saw 155
+of 512 objects, and the gain was within its error (0.018 ± 0.023): too little was redundant.
 """
 
 from __future__ import annotations
@@ -17,14 +20,14 @@ from benchmarks.mechanisms.training import CloudEncoder, Run, batch, fresh, knn_
 from equivariant.losses import Side, preset
 from equivariant.measure import farthest_first
 
-FILMED, TURNTABLE, KEPT, BATCH, TAU = 0.1, 40, 0.2, 48, 0.1
+FILMED, TURNTABLE, KEPT, BATCH, TAU = 0.05, 80, 0.1, 48, 0.1
 
 
 def experiment() -> Experiment:
     return Experiment(
         name="redundant_views",
         title="A training set without redundant views against as many views at random",
-        planted="40 views of each of a tenth of the objects, one of each other",
+        planted="80 views of each of a twentieth of the objects, one of each other",
         control="five views of every object",
         metric="knn_accuracy",
         higher=True,
@@ -67,7 +70,7 @@ def pool(seed: int, condition: Condition) -> tuple[Tensor, Tensor]:
     """Views to train on, and whose they are; 0.02 of noise, turned about the vertical."""
     objects, _ = shapes(seed)
     draws = torch.Generator().manual_seed(seed)
-    views = torch.full((len(objects),), round(FILMED * TURNTABLE + 1))
+    views = torch.full((len(objects),), round(FILMED * TURNTABLE + 1))  # as many in all
     if condition == "planted":
         views = torch.ones(len(objects), dtype=torch.int64)
         filmed = torch.randperm(len(objects), generator=draws)[: round(FILMED * len(objects))]

@@ -17,6 +17,7 @@ from benchmarks.mechanisms import (
     kernel,
     label_distance,
     look,
+    noisy_head,
     predicted,
     prototypes,
     redundant_views,
@@ -24,6 +25,7 @@ from benchmarks.mechanisms import (
     soft_targets,
     supervised,
     symile,
+    taught_equivariance,
 )
 from benchmarks.mechanisms.experiment import Experiment
 
@@ -48,6 +50,8 @@ MODULES = (
     few_shot,
     redundant_views,
     diverse_views,
+    noisy_head,
+    taught_equivariance,
 )
 EXPERIMENTS: dict[str, Experiment] = {
     made.name: made

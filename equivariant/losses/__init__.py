@@ -84,6 +84,7 @@ from equivariant.losses.diagnostics import (
     score_histogram,
     tolerance,
 )
+from equivariant.losses.distillation import difficulty, embedding_distance, similarity_divergence
 from equivariant.losses.objective.objective import (
     Loss,
     Objective,
@@ -251,6 +252,8 @@ __all__ = [
     "cross_correlation",
     "cross_uniformity",
     "density_temperatures",
+    "difficulty",
+    "embedding_distance",
     "equiangular_basis",
     "extrapolate_positives",
     "geodesic_distance",
@@ -273,6 +276,7 @@ __all__ = [
     "repelling",
     "score_histogram",
     "shuffled_whitenings",
+    "similarity_divergence",
     "sinkhorn",
     "slerp",
     "soft_sort",

@@ -3,20 +3,27 @@
 from equivariant.training.averaging import WeightAverage
 from equivariant.training.config import FitConfig
 from equivariant.training.launch import launch, leave
+from equivariant.training.learners.averaged_teacher import AveragedTeacherLearner
 from equivariant.training.learners.cached import CachedStep, cached_step
+from equivariant.training.learners.noisy_head import EmbeddingNoise, NoisyHeadLearner
 from equivariant.training.learners.pairs import Learner, PairLearner, SupervisedLearner
 from equivariant.training.learners.potential import PotentialLearner
+from equivariant.training.learners.teachers import DistillationLearner
 from equivariant.training.loop import Batch, BatchStream, PairStream, fit
 from equivariant.training.recorder import Recorder, read_metrics
 from equivariant.training.resume.checkpoint import load_weights, read_header, save_weights
 from equivariant.training.resume.interruption import TrainingStopped
 
 __all__ = [
+    "AveragedTeacherLearner",
     "Batch",
     "BatchStream",
     "CachedStep",
+    "DistillationLearner",
+    "EmbeddingNoise",
     "FitConfig",
     "Learner",
+    "NoisyHeadLearner",
     "PairLearner",
     "PairStream",
     "PotentialLearner",

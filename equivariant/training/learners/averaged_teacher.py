@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from copy import deepcopy
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from equivariant.actions import Action
-from equivariant.errors import ConventionError
 from equivariant.groups import Group
 from equivariant.losses import preset
-from equivariant.training.learners.pairs import Learner
+from equivariant.training.learners.teachers import TeacherLearner
 
 
-class AveragedTeacherLearner(Learner):
+class AveragedTeacherLearner(TeacherLearner):
     """Trains a network and a predictor; the target is an average of the network's weights.
 
         loss = |unit(ρ(g) z_a) - unit(t_b)|² + |unit(ρ(g⁻¹) z_b) - unit(t_a)|²,
@@ -39,23 +37,14 @@ class AveragedTeacherLearner(Learner):
     def __init__(
         self, model: nn.Module, predictor: Action, group: Group, *, decay: float = 0.99
     ) -> None:
-        super().__init__(model)
-        if not 0 <= decay < 1:
-            raise ConventionError(
-                expected="a decay in [0, 1)", got=str(decay), argument="decay",
-                advice="0.99 for some thousand steps, 0.996 for many.",
-            )  # fmt: skip
-        self.predictor, self.group, self.decay = predictor, group, decay
-        self.teacher = deepcopy(model).requires_grad_(False)
+        super().__init__(model, decay=decay)
+        self.predictor, self.group = predictor, group
         self.loss = preset("byol").build()
-        self.started: Tensor
-        self.register_buffer("started", torch.zeros((), dtype=torch.bool))
 
     def forward(
         self, a: Tensor, b: Tensor, g: Tensor, **known: Any
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        if self.training:
-            self._follow()
+        self.follow()
         z_a, z_b = self.model(a), self.model(b)
         with torch.no_grad():
             target_a, target_b = self.teacher(a), self.teacher(b)
@@ -64,13 +53,3 @@ class AveragedTeacherLearner(Learner):
             target_a=target_a, target_b=target_b,
         )  # fmt: skip
         return value.total, value.terms
-
-    @torch.no_grad()
-    def _follow(self) -> None:
-        """Take the network's weights into the teacher, but before the first step."""
-        if not bool(self.started):
-            self.started.fill_(True)
-            return
-        pairs = zip(self.teacher.parameters(), self.model.parameters(), strict=True)
-        for average, weight in pairs:
-            average.lerp_(weight, 1 - self.decay)
