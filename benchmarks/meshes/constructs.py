@@ -272,6 +272,8 @@ OBJ = [
           ("plain", "map_Kd red.png"), ("options", "map_Kd -s 1 1 1 -clamp on red.png"),
           ("another letter case", "map_Kd RED.PNG"), ("Windows path", "map_Kd C:\\\\x\\\\red.png"),
       )),
+    _obj("texture: scaled and shifted", PAINTED, colors=dict.fromkeys(QUARTERS, GREEN),
+         more={"a.mtl": "newmtl m\nmap_Kd -s 0.4 0.4 1 -o 0.55 0.55 0 red.png\n"}),
     _obj("texture in the library's folder", PAINTED.replace("a.mtl", "lib/a.mtl"), colors=QUARTERS,
          more={"lib/a.mtl": "newmtl m\nmap_Kd ./red.png\n"}),
 ]  # fmt: skip

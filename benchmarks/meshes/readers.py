@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import tempfile
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -143,6 +146,35 @@ def by_assimp(path: Path) -> Seen:
     return Seen(np.concatenate(corners), color)
 
 
+def by_blender(path: Path) -> Seen:
+    """As Blender shows it, in the Python that ``PYTHON_WITH_BPY`` names; its colors are those of a
+    picture without light (:mod:`benchmarks.meshes.shown_by_blender`)."""
+    python = os.environ.get("PYTHON_WITH_BPY")
+    if not python:
+        raise ImportError("PYTHON_WITH_BPY names no Python that has bpy")
+    script = Path(__file__).with_name("shown_by_blender.py")
+    with tempfile.TemporaryDirectory() as folder:
+        done = subprocess.run(
+            [python, str(script), str(path), folder], capture_output=True, text=True, timeout=300,
+            env={k: v for k, v in os.environ.items() if k != "PYTHONPATH"}, check=False,
+        )  # fmt: skip
+        if done.returncode < 0:
+            os._exit(1)  # as a reader does that takes this process with it
+        if done.returncode:
+            raise RuntimeError(done.stderr.strip().splitlines()[-1])
+        corners = np.load(Path(folder) / "corners.npy").astype(np.float64)
+        x, y, side = np.load(Path(folder) / "square.npy")
+        pixels = np.asarray(Image.open(Path(folder) / "picture.png").convert("RGB"))
+
+    def color(face: int, inside: NDArray[np.float64]) -> NDArray[np.uint8]:
+        place = (inside @ corners[face])[:2]
+        column, row = (place - (x, y)) / side * (1, -1) + 0.5
+        found: NDArray[np.uint8] = pixels[int(row * len(pixels)), int(column * len(pixels))]
+        return found
+
+    return Seen(corners, color)
+
+
 def _texel(
     pixels: NDArray[np.uint8],
     place: NDArray[np.floating],
@@ -163,5 +195,5 @@ def _wrapping(material: dict[str, Any]) -> tuple[Wrap, Wrap]:
 
 
 READERS: dict[str, Callable[[Path], Seen]] = {
-    "ours": ours, "trimesh": by_trimesh, "assimp": by_assimp
+    "ours": ours, "trimesh": by_trimesh, "assimp": by_assimp, "Blender": by_blender
 }  # fmt: skip

@@ -3,13 +3,16 @@
     python -m benchmarks.meshes.table
 
 writes ``benchmarks/results/mesh_readers.json`` and prints the table of RESULTS.md. Every reader
-runs in a process of its own, since one may crash.
+runs in a process of its own, since one may crash. Blender runs in a Python of its own (``bpy`` 5.0
+wants another numpy), which ``PYTHON_WITH_BPY`` names; readers that are not there are "absent".
 """
 
 from __future__ import annotations
 
 import json
 import multiprocessing
+import os
+import subprocess
 import sys
 import tempfile
 from concurrent.futures import ProcessPoolExecutor
@@ -72,6 +75,16 @@ def _verdict(number: int, reader: str) -> tuple[str, str]:
     return verdict(CONSTRUCTS[number], reader)
 
 
+def version_of_blender() -> str:
+    """Of the ``bpy`` that is used, or "absent"."""
+    python = os.environ.get("PYTHON_WITH_BPY")
+    if not python:
+        return "absent"
+    code = "from importlib.metadata import version; print(version('bpy'))"
+    done = subprocess.run([python, "-c", code], capture_output=True, text=True, check=False)
+    return done.stdout.strip() or "absent"
+
+
 def main() -> None:
     """Write the results and print the table."""
     apart = Apart()
@@ -85,8 +98,9 @@ def main() -> None:
             versions[package] = version(package)
         except PackageNotFoundError:
             versions[package] = "absent"
+    versions["bpy"] = version_of_blender()
     OUT.write_text(json.dumps({"versions": versions, "constructs": rows}, indent=1) + "\n")
-    lines = ["| construct | ours | trimesh | assimp |", "|---|---|---|---|"]
+    lines = ["| construct | " + " | ".join(READERS) + " |", "|---" * (len(READERS) + 1) + "|"]
     lines += [
         f"| {name} | " + " | ".join(row[reader]["verdict"] for reader in READERS) + " |"
         for name, row in rows.items()

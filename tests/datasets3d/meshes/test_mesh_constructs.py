@@ -50,3 +50,12 @@ def test_a_reader_that_warns_is_not_called_silent(tmp_path):
     (tmp_path / "red.png").unlink()
     with collected():
         assert ours(path).notes
+
+
+def test_readers_that_are_not_there_are_called_absent(monkeypatch):
+    monkeypatch.delenv("PYTHON_WITH_BPY", raising=False)
+    assert table.verdict(CONSTRUCTS[0], "Blender") == ("absent", "")
+    assert table.version_of_blender() == "absent"
+    for found in json.loads(Path(table.OUT).read_text())["constructs"].values():
+        assert list(found) == list(table.READERS)
+        assert "absent" not in {each["verdict"] for each in found.values()}
