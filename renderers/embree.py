@@ -170,7 +170,7 @@ class EmbreeRenderer(Renderer):
         )
 
     def render_rgba(self, scene: Scene, size_px: int) -> NDArray[np.uint8]:
-        """The object alone; every pixel has ``samples_per_side`` squared samples.
+        """The object alone, with the samples of :meth:`render_rgb`.
 
         Args:
             scene: What to show; its floor is left out.
@@ -186,18 +186,25 @@ class EmbreeRenderer(Renderer):
         prepared, side = self._prepare(scene.mesh), self.samples_per_side
         view = _view(replace(scene, floor=None), prepared)
         pixels = np.arange(size_px * size_px)
-        sums = np.zeros((pixels.size, 4))  # light of the samples that meet the object, and number
-        for grid in [1] * (side % 2) + [side] * (side > 1):  # the middle of an odd grid is apart
-            step = max(BATCH_SAMPLES // grid**2, 1)
+        image = np.empty((pixels.size, 3), np.uint8)
+        first, _ = _sample(prepared, view, pixels, 1, size_px)
+        light = glow(first, view.spot_color)
+        develop(light, light, pixels, self._encode, image)
+        sums = _on_object(first, light, pixels.size)
+        shares = np.ones(pixels.size)
+        if side > 1:
+            if self.adaptive:
+                pixels = edges(first, image, size_px, self.edge_threshold)
+            sums[pixels] *= side % 2  # of an odd grid the middle has been taken
+            shares[pixels] = side**2
+            step = max(BATCH_SAMPLES // side**2, 1)
             for start in range(0, pixels.size, step):
                 batch = pixels[start : start + step]
-                samples, _ = _sample(prepared, view, batch, grid, size_px)
-                seen = (samples.kind == OBJECT)[:, None]
-                light = np.hstack([glow(samples, view.spot_color), seen]) * seen
-                sums[batch] += light.reshape(len(batch), -1, 4).sum(1)
+                samples, _ = _sample(prepared, view, batch, side, size_px)
+                sums[batch] += _on_object(samples, glow(samples, view.spot_color), batch.size)
         mean = np.minimum(sums[:, :3] / np.maximum(sums[:, 3:], 1.0), 1.0)
         colors = self._encode[(mean * ENCODING_STEPS + 0.5).astype(np.int64)]
-        alpha = np.rint(sums[:, 3:] * (255.0 / side**2)).astype(np.uint8)
+        alpha = np.rint(255.0 * sums[:, 3:] / shares[:, None]).astype(np.uint8)
         return np.hstack([colors * (alpha > 0), alpha]).reshape(size_px, size_px, 4)
 
     def _picture(self, scene: Scene, size_px: int) -> tuple[NDArray[np.uint8], Samples, Hits]:
@@ -382,3 +389,12 @@ def _faces(samples: Samples, hits: Hits) -> NDArray[np.int32]:
     faces[hits.sample] = hits.face
     faces[samples.kind != OBJECT] = -1
     return faces
+
+
+def _on_object(samples: Samples, light: NDArray[np.float32], pixels: int) -> NDArray[np.float64]:
+    """Light of the samples that meet the object, and their number, shape (pixels, 4)."""
+    seen = (samples.kind == OBJECT)[:, None]
+    sums: NDArray[np.float64] = (
+        (np.hstack([light, seen]) * seen).reshape(pixels, -1, 4).sum(1, dtype=np.float64)
+    )
+    return sums

@@ -53,18 +53,8 @@ def write_pass_sheet(
     root = Path(root)
     manifest = Manifest.read(root)
     names, count = recorded_passes(manifest.config), int(manifest.config["views"])
-    if not names:
-        raise ConventionError(
-            expected="a set with passes", got="pictures alone", argument="root",
-            advice="Build it with --passes, for example depth mask coordinates.",
-        )  # fmt: skip
     rows = list(views) if views is not None else _first_views(manifest)
-    absent = [row for row in rows if row[0] not in manifest.splits or not 0 <= row[1] < count]
-    if absent or not rows:
-        raise ConventionError(
-            expected=f"objects of the set and views below {count}", got=f"{absent or rows}",
-            argument="views", advice="Objects are named <class>/<object id>.",
-        )  # fmt: skip
+    _check(manifest, rows)
     flow = count > 1 and "coordinates" in names
     titles = ["image", *names, *(["flow"] if flow else [])]
     step = cell_px + MARGIN_PX
@@ -87,6 +77,22 @@ def write_pass_sheet(
     buffer = io.BytesIO()
     sheet.save(buffer, format="PNG", optimize=True)
     write_atomically(Path(path), buffer.getvalue())
+
+
+def _check(manifest: Manifest, rows: Sequence[tuple[str, int]]) -> None:
+    """Refuse a set without passes, and views that it does not have."""
+    if not recorded_passes(manifest.config):
+        raise ConventionError(
+            expected="a set with passes", got="pictures alone", argument="root",
+            advice="Build it with --passes, for example depth mask coordinates.",
+        )  # fmt: skip
+    count = int(manifest.config["views"])
+    absent = [row for row in rows if row[0] not in manifest.splits or not 0 <= row[1] < count]
+    if absent or not rows:
+        raise ConventionError(
+            expected=f"objects of the set and views below {count}", got=f"{absent or rows}",
+            argument="views", advice="Objects are named <class>/<object id>.",
+        )  # fmt: skip
 
 
 def _first_views(manifest: Manifest) -> list[tuple[str, int]]:
