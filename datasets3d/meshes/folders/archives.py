@@ -12,9 +12,7 @@ import shutil
 import stat
 import struct
 import tarfile
-import tempfile
 import uuid
-import weakref
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -23,6 +21,7 @@ from functools import partial
 from pathlib import Path, PureWindowsPath
 from typing import IO, Any, Final, cast
 
+from datasets3d.meshes.folders.temporary import temporary_folder
 from datasets3d.meshes.formats.limits import limited_memory
 from equivariant.errors import ConventionError, DataFormatError, EquivariantError, StorageError
 
@@ -92,6 +91,7 @@ def unpack(archive: Path, into: Path, *, limits: UnpackingLimits | None = None) 
         StorageError: There is no room, or no folder can be made.
 
     Example:
+        >>> import tempfile
         >>> place = Path(tempfile.mkdtemp())
         >>> with zipfile.ZipFile(place / "a.zip", "w") as written:
         ...     written.writestr("chair/a.off", "OFF")
@@ -144,13 +144,12 @@ class UnpackedArchive:
         return self._folder
 
     def __getstate__(self) -> dict[str, Any]:
-        """Copies in other processes find it unpacked."""
+        """Copies in other processes find it unpacked; they own no folder."""
         self.folder()
         return self.__dict__
 
     def _temporary(self) -> Path:
-        place = Path(tempfile.mkdtemp(prefix="equivariant-meshes-"))
-        weakref.finalize(self, _remove, place, os.getpid())
+        place = temporary_folder(self)
         folder = place / _stem(self.archive)
         unpack(self.archive, folder, limits=self._limits)
         return folder
@@ -348,11 +347,6 @@ def _stem(archive: Path) -> str:
         (e for e in ENDINGS if archive.name.lower().endswith(e)), key=len, default=archive.suffix
     )
     return archive.name[: len(archive.name) - len(ending)].strip(".") or "archive"
-
-
-def _remove(place: Path, process: int) -> None:
-    if os.getpid() == process:  # not in a process that was forked from it
-        shutil.rmtree(place, ignore_errors=True)
 
 
 def _refuse(archive: Path, expected: str, got: str) -> DataFormatError:

@@ -122,7 +122,8 @@ def _foreign(root: Path, manifest: Manifest) -> list[Problem]:
     present: list[str] = []
     for path in root.iterdir():
         if path.is_dir() and path.name in classes:
-            present += [f"{path.name}/{inner.name}" for inner in path.iterdir()]
+            inside = (inner.name for inner in path.iterdir() if not inner.name.startswith("."))
+            present += [f"{path.name}/{name}" for name in inside]
         elif not path.name.startswith("."):
             present.append(path.name)
     return [

@@ -39,6 +39,7 @@ def test_foreign_files_are_not_damage(small, capsys):
     (small / OBJECT / "more").mkdir()
     (small / OBJECT / ".DS_Store").touch()
     (small / "truck" / "mine").mkdir()
+    (small / "truck" / ".DS_Store").touch()
     (small / "mine.txt").touch()
     assert verify(small) == [
         f"{OBJECT}/more is not in the manifest", f"{OBJECT}/notes.txt is not in the manifest",

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import gzip
 import io
+import os
 import pickle
 import struct
 import subprocess
 import sys
 import tarfile
+import time
 import zipfile
 from pathlib import Path
 
@@ -329,3 +331,30 @@ def test_a_folder_that_cannot_be_written(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(OSError, match="place that can be written to"):
         UnpackedArchive(archive, keep=tmp_path / "file" / "in it").folder()
+
+
+def test_what_killed_processes_left_is_removed(tmp_path, temporary):
+    code = (
+        "import os, signal, sys\nfrom datasets3d.meshes import MeshFolder\n"
+        "source = MeshFolder(sys.argv[1])\nsource.entries()\nprint(source._root, flush=True)\n"
+        "sys.stdin.read(1)\nos.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    archive = made(tmp_path / "x.zip")
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, str(archive)], text=True, stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE, env={**os.environ, "TMPDIR": str(temporary)},
+    )  # fmt: skip
+    left = Path(process.stdout.readline().strip()).parent
+    old = time.time() - 3600
+    os.utime(left, (old, old))
+    alive = MeshFolder(archive)
+    alive.entries()
+    assert left.is_dir(), "its process lives"
+    process.communicate("x")
+    (temporary / "equivariant-meshes-young").mkdir()
+    os.symlink(tmp_path, temporary / "equivariant-meshes-link")
+    other = MeshFolder(archive)
+    os.utime(alive._root.parent, (old, old))
+    other.entries()
+    assert not left.exists() and alive._root.is_dir() and archive.is_file()
+    assert len(list(temporary.iterdir())) == 4
