@@ -34,6 +34,23 @@ def get(name: str = "embree", **settings: Any) -> Renderer:
         >>> get("embree", samples_per_side=2).name
         'embree'
     """
+    return renderer_class(name)(**settings)
+
+
+def renderer_class(name: str) -> type[Renderer]:
+    """The class of a renderer, which says what it gives; nothing is started.
+
+    Args:
+        name: As in :func:`get`.
+
+    Raises:
+        RendererError: There is no renderer of this name.
+        RendererUnavailableError: A package that its module needs is missing.
+
+    Example:
+        >>> renderer_class("embree").names_faces, renderer_class("pyrender").names_faces
+        (True, False)
+    """
     if name not in _CLASSES:
         raise RendererError(
             expected=f"one of {sorted(_CLASSES)}",
@@ -51,8 +68,8 @@ def get(name: str = "embree", **settings: Any) -> Renderer:
             argument="name",
             advice=f"Install them: pip install 'equivariant[{name}]'.",
         ) from missing
-    renderer: Renderer = getattr(module, class_name)(**settings)
-    return renderer
+    found: type[Renderer] = getattr(module, class_name)
+    return found
 
 
 def available() -> dict[str, str]:
@@ -92,4 +109,5 @@ __all__ = [
     "Spot",
     "available",
     "get",
+    "renderer_class",
 ]

@@ -139,8 +139,7 @@ def build(
     config, root = config or BuildConfig(), Path(out)
     workers = check_workers(workers)
     check_shard(shard, num_shards)
-    if engine == "local":
-        check_renderer(config, source)
+    check_renderer(config, source, here=engine == "local")
     source = as_in_set(source, root, add=add)
     entries = objects_of(source, config)
     grown = add and grows(source, root, config, entries)

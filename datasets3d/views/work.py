@@ -29,7 +29,14 @@ from datasets3d.views.storage import (
 )
 from datasets3d.views.view_checks import check_view
 from equivariant.errors import ConventionError, EquivariantError, printable
-from renderers import Renderer, RendererError, RendererUnavailableError, Scene, get
+from renderers import (
+    Renderer,
+    RendererError,
+    RendererUnavailableError,
+    Scene,
+    get,
+    renderer_class,
+)
 
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")  # of an object in memory: another one each time
 _ABSOLUTE = re.compile(r"(?<![\w.])(?:[A-Za-z]:)?[/\\][^\s'\"`(),;]*[/\\]([^\s'\"`(),;:/\\]+)")
@@ -165,15 +172,24 @@ def _whole_files(folder: Path, note: Note | None) -> dict[str, bytes]:
     return files if digest_of(files) == note.digest else {}
 
 
-def check_renderer(config: BuildConfig, source: MeshSource) -> None:
-    """Make the renderer of a build, to learn now whether it works here.
+def check_renderer(config: BuildConfig, source: MeshSource, *, here: bool = True) -> None:
+    """Learn now whether the renderer of a build can do what is asked for.
+
+    Args:
+        config: What and how.
+        source: Where the objects come from.
+        here: Make it, to see that it works on this machine, too.
 
     Raises:
         RendererError: It is unknown, or a package or library it needs is missing.
         ConventionError: Masks of parts are to be made, and it names no faces; or it or the source
             cannot give a pass.
     """
-    renderer = _renderer(config.renderer, config.samples_per_side)
+    renderer: Renderer | type[Renderer] = (
+        _renderer(config.renderer, config.samples_per_side)
+        if here
+        else renderer_class(config.renderer)
+    )
     if isinstance(source, ArticulatedMeshes) and not renderer.names_faces:
         raise ConventionError(
             expected="a renderer that names the faces it shows, for masks of parts",

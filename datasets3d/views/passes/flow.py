@@ -12,10 +12,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from datasets3d.views.parts import MECHANISM, columns_of, read_mechanism, states_of
+from datasets3d.views.parts import MECHANISM, read_mechanism, states_of
 from datasets3d.views.passes.camera import ViewCamera, read_camera
 from datasets3d.views.passes.files import read_pass
-from datasets3d.views.schema import Manifest
+from datasets3d.views.schema import COLUMNS
+from datasets3d.views.storage import read_array
 from equivariant.errors import ConventionError
 
 REACH_PX = 3.0
@@ -146,14 +147,12 @@ def read_flow(
     """
     x_a, x_b = (read_pass(root, key, view, "coordinates") for view in (view_a, view_b))
     camera = read_camera(root, key, view_b)
-    joints = len(columns_of(Manifest.read(root).source))
-    moved = camera.object_to_world[None]
+    folder, moved = Path(root) / key, camera.object_to_world[None]
     parts_a = parts_b = np.zeros(x_a.shape[:2], np.int64)
-    if joints:
-        folder = Path(root) / key
-        mechanism = read_mechanism(folder / MECHANISM)
-        state = states_of(folder / f"latent_{view_b}.npy", joints)[: len(mechanism.joints)]
-        moved = camera.object_to_world @ mechanism.elements(state)
+    if (folder / MECHANISM).is_file():
+        mechanism, latent = read_mechanism(folder / MECHANISM), folder / f"latent_{view_b}.npy"
+        state = states_of(latent, read_array(latent).size - len(COLUMNS))
+        moved = camera.object_to_world @ mechanism.elements(state[: len(mechanism.joints)])
         parts_a, parts_b = (
             np.maximum(read_pass(root, key, view, "parts").astype(np.int64) - 1, 0)
             for view in (view_a, view_b)

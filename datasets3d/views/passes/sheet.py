@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from datasets3d.views.passes.background import over
-from datasets3d.views.passes.files import read_pass
+from datasets3d.views.passes.files import read_pass_file
 from datasets3d.views.passes.flow import read_flow
-from datasets3d.views.passes.kinds import PassName, recorded_passes
+from datasets3d.views.passes.kinds import PassName, pass_file, recorded_passes
 from datasets3d.views.schema import Manifest
 from datasets3d.views.storage import ChannelOrder, read_image
 from equivariant.errors import ConventionError
@@ -66,7 +66,7 @@ def write_pass_sheet(
     order: ChannelOrder = "bgr" if manifest.config["channel_order"] == "bgr" else "rgb"
     for row, (key, view) in enumerate(rows):
         image = read_image(root / key / f"image_{view}.jpg", channel_order=order)
-        cells = [image, *(_picture(root, key, view, name) for name in names)]
+        cells = [image, *(_picture(root / key, view, name, names) for name in names)]
         if flow:
             cells.append(_flow_picture(read_flow(root, key, view, (view + 1) % count).flow))
         for column, cell in enumerate(cells):
@@ -102,11 +102,13 @@ def _first_views(manifest: Manifest) -> list[tuple[str, int]]:
     return [(key, 0) for key in list(first.values())[:ROWS]]
 
 
-def _picture(root: Path, key: str, view: int, name: PassName) -> NDArray[np.uint8]:
+def _picture(
+    folder: Path, view: int, name: PassName, names: Sequence[PassName]
+) -> NDArray[np.uint8]:
     """A pass as colors, shape (size, size, 3), uint8."""
-    array = read_pass(root, key, view, name)
+    array = read_pass_file(folder / pass_file(name, view))
     if name == "depth":
-        return _grey(array, _object(root, key, view))
+        return _grey(array, _object(folder, view, names))
     if name == "normals":
         return _levels(np.where((array == 0.0).all(2, keepdims=True), 0.0, (array + 1.0) / 2.0))
     if name == "coordinates":
@@ -121,12 +123,12 @@ def _picture(root: Path, key: str, view: int, name: PassName) -> NDArray[np.uint
     return _levels(np.repeat(array[..., None], 3, axis=2))
 
 
-def _object(root: Path, key: str, view: int) -> NDArray[np.bool_]:
+def _object(folder: Path, view: int, names: Sequence[PassName]) -> NDArray[np.bool_]:
     """Where the object is, by whichever pass of the set says so; all pixels where none does."""
-    names = recorded_passes(Manifest.read(root).config)
     if "coordinates" in names:
-        return np.asarray(np.isfinite(read_pass(root, key, view, "coordinates")).all(axis=2))
-    mask = read_pass(root, key, view, "mask" if "mask" in names else "depth")
+        points = read_pass_file(folder / pass_file("coordinates", view))
+        return np.asarray(np.isfinite(points).all(axis=2))
+    mask = read_pass_file(folder / pass_file("mask" if "mask" in names else "depth", view))
     return np.asarray(np.isfinite(mask) & (mask > 0))
 
 

@@ -238,3 +238,11 @@ def test_cameras_that_are_none_are_named(known_copy, change):
 
 def test_names_of_passes_are_those_of_the_reader():
     assert {name for name in PASS_NAMES if f"    {name} " in read_pass.__doc__} == set(PASS_NAMES)
+
+
+def test_engines_elsewhere_are_asked_at_the_start_too(tmp_path):
+    """A Ray cluster's renderer need not work here, but must give the pass."""
+    config = replace(CONFIG, passes=("faces",), renderer="pyrender")
+    with pytest.raises(ConventionError, match="'pyrender' gives, got faces"):
+        quiet(SOURCE, tmp_path / "set", config=config, engine="ray")
+    assert not (tmp_path / "set").exists()
