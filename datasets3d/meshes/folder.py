@@ -123,10 +123,13 @@ class MeshFolder(MeshSource):
         names = classes_called_as_splits(self._root, self.entries())
         if not names:
             return []
-        return [
-            f"{' and '.join(names)} hold meshes themselves and are classes of these names, not "
-            "splits: a split is a folder of classes, or lies in each class"
-        ]
+        said = (
+            f"{names[0]} holds meshes itself and is a class of this name, not a split"
+            if len(names) == 1
+            else f"{', '.join(names)} hold meshes themselves and are classes of these names, "
+            "not splits"
+        )
+        return [f"{said}: a split is a folder of classes, or lies in each class"]
 
     def fingerprint(self, entry: MeshEntry) -> str:
         """Digest of a mesh file and of those that it refers to: materials, textures, buffers."""

@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 
 from datasets3d.meshes.decode import SUFFIXES
+from datasets3d.meshes.folders.archives import ENDINGS
 from datasets3d.meshes.folders.names import Found, named
 from datasets3d.meshes.source import MeshEntry, Split
 from equivariant.errors import DataFormatError
@@ -92,9 +93,21 @@ def find(root: Path) -> list[Found]:
             root,
             f"class folders with {', '.join(SUFFIXES)} files",
             "none",
-            "Lay it out as <class>/<file>, <class>/<train or test>/<file>, or as ShapeNetCore.",
+            _where_else(root),
         )
     return found
+
+
+def _where_else(root: Path) -> str:
+    """What to do about a folder without an object: a folder or an archive in it may have some."""
+    for folder in _folders(root):
+        if any(_meshes(inner) for inner in _folders(folder)):
+            return f"Pass the folder {folder.name} in it."
+    with os.scandir(root) as items:
+        archives = sorted(i.name for i in items if i.name.lower().endswith(ENDINGS))
+    if archives:
+        return f"Archives in a folder are not unpacked: pass {archives[0]} itself."
+    return "Lay it out as <class>/<file>, <class>/<train or test>/<file>, or as ShapeNetCore."
 
 
 def top_of(root: Path) -> Path:

@@ -358,3 +358,13 @@ def test_what_killed_processes_left_is_removed(tmp_path, temporary):
     other.entries()
     assert not left.exists() and alive._root.is_dir() and archive.is_file()
     assert len(list(temporary.iterdir())) == 4
+
+
+def test_folders_without_objects_say_where_some_may_be(tmp_path):
+    made(tmp_path / "x.zip")
+    with pytest.raises(DataFormatError, match=r"pass x\.zip itself"):
+        MeshFolder(tmp_path).entries()
+    (tmp_path / "data" / "chair").mkdir(parents=True)
+    (tmp_path / "data" / "chair" / "a.off").write_bytes(SQUARE)
+    with pytest.raises(DataFormatError, match="Pass the folder data in it"):
+        MeshFolder(tmp_path).entries()
