@@ -147,11 +147,10 @@ class Build:
         split_by: object: a draw for each class and id. id: for each id alone, so that a mesh
             listed under two classes stays on one side.
         quality: Of the JPEG files, 1 to 100.
-        passes: What is written of every view beside its picture: --passes depth mask coordinates.
-            With any of them the camera, too. faces and rgba (the object alone, with alpha) need
-            the renderer embree, parts articulated objects. `datasets3d.read_pass` reads them;
-            `equivariant export` makes NeRF, BOP and COCO sets of them.
-
+        passes: What is written of every view beside its picture, for example --passes depth mask;
+            with any of them the camera, too. The passes faces and rgba (the object alone, with
+            alpha) need the renderer embree, parts articulated objects. Python reads them with
+            datasets3d.read_pass, and `equivariant export` makes NeRF, BOP and COCO sets of them.
         workers: Processes; 0 takes every core.
         engine: local processes, or a ray cluster (extra "ray").
         shard: Which share of the objects this job renders, from 0, in a job array.

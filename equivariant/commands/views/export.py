@@ -21,13 +21,15 @@ class Export:
         equivariant build DATA --passes rgba depth mask
         equivariant export DATA --format nerf --out SCENES
 
-    nerf (rgba): a scene per object, transforms.json and pictures without floor. The camera of a
-        set stands still and the object turns, so the camera moves about the object; the light
-        does, too (build with --fixed-light to keep its place relative to the camera).
-    bop (depth, mask): a scene per object with poses in millimetres, 16-bit depth, masks, and
-        the models; of sets built from mesh files name their folder with --meshes.
-    coco (mask): instances_train.json and instances_val.json with run-length masks; pictures stay
-        in DATA, which is the folder of images that readers ask for.
+    nerf needs rgba: a scene per object, transforms.json and pictures without floor. The camera of
+    a set stands still and the object turns, so the camera moves about the object; the light does,
+    too. Build with --fixed-light to keep its place relative to the camera.
+
+    bop needs depth and mask: a scene per object with poses in millimetres, 16-bit depth, masks,
+    and the models. Of a set built from mesh files, name their folder with --meshes.
+
+    coco needs mask: instances_train.json and instances_val.json with run-length masks. Pictures
+    stay in DATA, which is the folder of images that readers ask for.
 
     The folder is written whole or not at all.
 
