@@ -5,6 +5,7 @@ from equivariant.training.config import FitConfig
 from equivariant.training.launch import launch, leave
 from equivariant.training.learners.averaged_teacher import AveragedTeacherLearner
 from equivariant.training.learners.cached import CachedStep, cached_step
+from equivariant.training.learners.harmonized import HarmonizedLearner
 from equivariant.training.learners.noisy_head import EmbeddingNoise, NoisyHeadLearner
 from equivariant.training.learners.pairs import Learner, PairLearner, SupervisedLearner
 from equivariant.training.learners.potential import PotentialLearner
@@ -13,6 +14,7 @@ from equivariant.training.loop import Batch, BatchStream, PairStream, fit
 from equivariant.training.recorder import Recorder, read_metrics
 from equivariant.training.resume.checkpoint import load_weights, read_header, save_weights
 from equivariant.training.resume.interruption import TrainingStopped
+from equivariant.training.surgery import conflict, harmonized
 
 __all__ = [
     "AveragedTeacherLearner",
@@ -22,6 +24,7 @@ __all__ = [
     "DistillationLearner",
     "EmbeddingNoise",
     "FitConfig",
+    "HarmonizedLearner",
     "Learner",
     "NoisyHeadLearner",
     "PairLearner",
@@ -32,7 +35,9 @@ __all__ = [
     "TrainingStopped",
     "WeightAverage",
     "cached_step",
+    "conflict",
     "fit",
+    "harmonized",
     "launch",
     "leave",
     "load_weights",
