@@ -69,7 +69,7 @@ class StorageError(EquivariantError, OSError):
             error: What the system said.
             path: The file.
         """
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
         what = "free some space" if full else "choose another place, or let this one be written to,"
         found = cls(
             expected="room to write" if full else "a place that can be written to",

@@ -36,7 +36,7 @@ else:
 ChannelOrder = Literal["rgb", "bgr"]
 PARTIAL = ".partial-"
 WARNINGS = "warnings.json"
-_NO_PLACE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
+_NO_PLACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 @dataclass(frozen=True)

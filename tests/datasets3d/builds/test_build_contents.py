@@ -103,7 +103,11 @@ def test_an_empty_split_is_said(tmp_path):
 
 @pytest.mark.parametrize(
     ("number", "says"),
-    [(errno.ENOSPC, "room to write"), (errno.EROFS, "a place that can be written to")],
+    [
+        (errno.ENOSPC, "room to write"),
+        (errno.EFBIG, "room to write"),
+        (errno.EROFS, "a place that can be written to"),
+    ],
 )
 def test_a_disk_that_takes_no_more_is_said(tmp_path, built_once, monkeypatch, number, says):
     original, left = Path.write_bytes, [9]
