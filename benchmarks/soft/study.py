@@ -6,7 +6,7 @@
 Every training is one JSON file under --out and is skipped where that exists, so a stopped study
 goes on; several processes can share a folder with different --seeds, --methods or --tasks.
 ``--table`` writes benchmarks/results/soft/study.json, where rows that were committed with more
-seeds stay, and prints Markdown tables.
+seeds stay, and inertia.svg beside it, and prints Markdown tables.
 """
 
 from __future__ import annotations
@@ -24,11 +24,18 @@ for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 import torch  # noqa: E402
 
+from benchmarks.soft.pictures import inertia_picture  # noqa: E402
 from benchmarks.soft.tables import markdown, summary  # noqa: E402
 from equivariant.recipes.soft_symmetries.evaluation import evaluate_model  # noqa: E402
 from equivariant.recipes.soft_symmetries.settings import FIT, SoftExperiment  # noqa: E402
 from equivariant.recipes.soft_symmetries.training import train  # noqa: E402
-from equivariant.runs import RunFolder, environment, read_json, write_json  # noqa: E402
+from equivariant.runs import (  # noqa: E402
+    RunFolder,
+    environment,
+    read_json,
+    write_atomically,
+    write_json,
+)
 
 RESULTS = Path(__file__).parents[1] / "results" / "soft"
 MAIN = ("scale-free", "projection", "mlp", "emlp")
@@ -103,6 +110,8 @@ def main(arguments: list[str] | None = None) -> None:
         path = options.results / "study.json"
         found = with_committed(summary(rows), read_json(path) if path.is_file() else {"rows": {}})
         write_json(path, {"environment": environment(), **found})
+        picture = inertia_picture(found["rows"])
+        write_atomically(options.results / "inertia.svg", picture.encode())
         print(markdown(found))
         return
     for config in jobs(options.seeds, options.steps, options.width):
