@@ -43,7 +43,7 @@ CANDIDATES = {
     "all turns": SO3(), "about the vertical": Embedded(SO2(), 3, (2, 0)),
     "about a level axis": Embedded(SO2(), 3, (1, 2)),
 }  # fmt: skip
-METHODS = ("mlp", "emlp", "scale-free", "projection")
+METHODS = ("mlp", "free", "emlp", "scale-free", "projection")
 AHEAD = 30
 
 
@@ -137,7 +137,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder of the trainings' files")
     parser.add_argument("--data", type=Path, default=DATA, help="CMU's motions")
     parser.add_argument("--subject", default="35")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=METHODS)
     parser.add_argument("--steps", type=int, default=500)
     parser.add_argument("--width", type=int, default=96)

@@ -116,7 +116,7 @@ def levels_of_tables(
     A model's level is the mean over its layers; layers of which a group demands nothing are left
     out. Intervals of one model are percentiles of bootstrap means over its layers; of several
     models Student's for the mean of the logarithms of their levels, of which those below a
-    hundredth of the tolerance count as that.
+    hundredth of the tolerance count as that, widened to hold the level.
 
     Args:
         tables: Scale-free penalties per layer and group, NaN where a group demands nothing; one
@@ -147,7 +147,7 @@ def levels_of_tables(
             else _student(means.clamp(min=0.01 * tolerance), confidence)
         )
         level = float(means[0]) if len(means) == 1 else float(_log(means).mean().exp())
-        found.append((name, level, low, high))
+        found.append((name, level, min(low, level), max(high, level)))
     least = min((level for _, level, _, _ in found if level == level), default=math.nan)
     rows = [
         Level(name, level, low, high, _verdict(low, high, tolerance), _ratio(level, least))

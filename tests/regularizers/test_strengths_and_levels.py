@@ -143,6 +143,8 @@ def test_verdicts_and_intervals():
     assert over.level == pytest.approx(2e-3)
     assert over.high == pytest.approx(2e-3 * math.exp(reach), rel=1e-5)
     assert over.verdict == "unclear"
+    small = levels_of_tables([table([1e-9]), table([1e-8])], ["a"], tolerance=0.01, confidence=0.95)
+    assert small["a"].low <= small["a"].level <= small["a"].high
     with pytest.raises(ConventionError, match="tolerance"):
         levels_of_tables([], ["a"], tolerance=0.01, confidence=0.95)
     with pytest.raises(KeyError):
