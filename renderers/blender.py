@@ -198,7 +198,7 @@ class BlenderRenderer(Renderer):
         if thing is None or thing.mesh is not scene.mesh:
             self._forget()
             thing = self._thing = _build_thing(self._bpy, self._scene, scene.mesh)
-        thing.thing.matrix_world = _pose(scene.rotation, (0.0, 0.0, 0.0))
+        thing.thing.matrix_world = _pose(scene.scale * scene.rotation, scene.translation)
         right, up, forward = camera_axes(scene.camera)
         axes = np.stack([right, up, -forward], 1)
         self._camera.data.angle = scene.camera.field_of_view_rad

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from typing import Any, ClassVar, NamedTuple
 
@@ -12,13 +11,12 @@ from embreex.rtcore_scene import EmbreeScene
 from numpy.typing import NDArray
 
 from renderers.base import Renderer
-from renderers.color import ENCODING_STEPS, decoding_table, encoding_table, linear_from_srgb
+from renderers.color import ENCODING_STEPS, decoding_table, encoding_table
 from renderers.errors import RendererError, RendererUnavailableError
 from renderers.kernels import (
     HIDDEN,
     OBJECT,
     Hits,
-    Position,
     Samples,
     ShadowRays,
     Surface,
@@ -26,14 +24,13 @@ from renderers.kernels import (
     aim,
     spread,
 )
-from renderers.scene import Mesh, Rendering, Scene, Triple, camera_axes
+from renderers.object_frame import view_of
+from renderers.scene import Mesh, Rendering, Scene
 from renderers.shading import develop, edges, glow, hide, paint, see_floor, see_object
 from renderers.surface import filled_normals, textured_faces
 from renderers.validation import check_size
 
 BATCH_SAMPLES = 65536
-REFERENCE_DISTANCE = 4.0
-BLACK: Position = (0.0, 0.0, 0.0)
 
 
 class _Prepared(NamedTuple):
@@ -49,8 +46,8 @@ class _Prepared(NamedTuple):
 class EmbreeRenderer(Renderer):
     """Ray casting on the CPU with an exact hard shadow; no noise, no indirect light.
 
-    The hierarchy over the triangles is built once per mesh and never turned: a rotation turns
-    camera, floor and light into the object's frame instead. The floor is a formula. Only rays
+    The hierarchy over the triangles is built once per mesh and never moved: camera, floor and light
+    are taken into the object's frame instead. The floor is a formula. Only rays
     that meet the object's bounding sphere reach Embree. A first pass takes one sample at each
     pixel's center; pixels that differ from one of their four neighbors in what they see
     (object, floor, nothing), in being lit or hidden, or in color, are then sampled
@@ -162,7 +159,7 @@ class EmbreeRenderer(Renderer):
         world = first.normal @ scene.rotation.T.astype(np.float32)
         return Rendering(
             rgb=image,
-            depth=first.depth.reshape(square),
+            depth=(np.float32(scene.scale) * first.depth).reshape(square),
             normals=world.reshape(*square, 3),
             mask=(first.kind == OBJECT).reshape(square),
             shadow=(first.state >= HIDDEN).reshape(square),
@@ -184,7 +181,7 @@ class EmbreeRenderer(Renderer):
         """
         check_size(size_px)
         prepared, side = self._prepare(scene.mesh), self.samples_per_side
-        view = _view(replace(scene, floor=None), prepared)
+        view = view_of(replace(scene, floor=None), prepared.center, prepared.radius)
         pixels = np.arange(size_px * size_px)
         image = np.empty((pixels.size, 3), np.uint8)
         first, _ = _sample(prepared, view, pixels, 1, size_px)
@@ -211,7 +208,7 @@ class EmbreeRenderer(Renderer):
         """The picture, and what the pixels' centers see."""
         check_size(size_px)
         prepared = self._prepare(scene.mesh)
-        view = _view(scene, prepared)
+        view = view_of(scene, prepared.center, prepared.radius)
         pixels = np.arange(size_px * size_px)
         image = np.empty((size_px * size_px, 3), np.uint8)
         first, hits = _sample(prepared, view, pixels, 1, size_px)
@@ -298,51 +295,6 @@ def _surface(mesh: Mesh, vertices: NDArray[np.float64]) -> Surface:
         ),
         decode=decode,
     )
-
-
-def _view(scene: Scene, prepared: _Prepared) -> View:
-    """Turn camera, floor and light into the object's frame, about the sphere's center."""
-    right, up, forward = camera_axes(scene.camera)
-    slope = math.tan(scene.camera.field_of_view_rad / 2.0)
-    rotation = scene.rotation
-
-    def place(point: Triple) -> NDArray[np.float64]:
-        return np.array(point) @ rotation - prepared.center
-
-    floor, spot, ambient = scene.floor, scene.spot, scene.ambient
-    light, axis, cos_outer, cos_inner, energy = np.zeros(3), np.zeros(3), 2.0, 2.0, 0.0
-    if spot is not None:
-        light = place(spot.position)
-        axis = place(spot.target) - light
-        axis /= np.linalg.norm(axis)
-        cos_outer = math.cos(spot.cone_rad / 2.0)
-        cos_inner = math.cos(spot.cone_rad / 2.0 * (1.0 - spot.blend))
-        energy = spot.energy * REFERENCE_DISTANCE**2
-    sunk = float(rotation[2] @ prepared.center)
-    return View(
-        origin=_point(place(scene.camera.position)),
-        right=_point(slope * (right @ rotation)),
-        up=_point(slope * (up @ rotation)),
-        forward=_point(forward @ rotation),
-        zenith=_point(rotation[2]),
-        radius=prepared.radius,
-        offset=1e-3 * prepared.radius,
-        floor_height=-math.inf if floor is None else floor.height - sunk,
-        floor_color=BLACK if floor is None else _point(linear_from_srgb(floor.color)),
-        light=_point(light),
-        axis=_point(axis),
-        cos_outer=cos_outer,
-        cos_inner=cos_inner,
-        energy=energy,
-        spot_color=BLACK if spot is None else _point(linear_from_srgb(spot.color)),
-        level=float(ambient.level),
-        sky=float(ambient.sky),
-    )
-
-
-def _point(vector: NDArray[np.float64]) -> Position:
-    x, y, z = vector.tolist()
-    return float(x), float(y), float(z)
 
 
 def _sample(

@@ -178,7 +178,7 @@ class PyrenderRenderer(Renderer):
         stage.scene.set_pose(
             stage.camera, _pose(np.stack([right, up, -forward], 1), scene.camera.position)
         )
-        stage.scene.set_pose(stage.thing, _pose(scene.rotation, (0.0, 0.0, 0.0)))
+        stage.scene.set_pose(stage.thing, _pose(scene.scale * scene.rotation, scene.translation))
         stage.floor.mesh.is_visible = scene.floor is not None
         if scene.floor is not None:
             stage.scene.set_pose(stage.floor, _pose(np.eye(3), (0.0, 0.0, scene.floor.height)))

@@ -218,11 +218,14 @@ class Scene:
     Args:
         mesh: The object, in its own coordinates.
         rotation: World from object, shape (3, 3), orthogonal with determinant 1. The object
-            turns about its own origin, which stays at the world's.
+            turns about its own origin.
         camera: Where from.
         floor: None leaves the floor out (the background is then black).
         spot: None leaves the spot out.
         ambient: The fill light.
+        translation: Where the object's origin is, in world coordinates.
+        scale: Factor of the object's lengths, positive. A point x of the object is at
+            ``scale * rotation @ x + translation``.
     """
 
     mesh: Mesh
@@ -231,8 +234,12 @@ class Scene:
     floor: Floor | None = Floor()
     spot: Spot | None = Spot()
     ambient: Ambient = Ambient()
+    translation: Triple = (0.0, 0.0, 0.0)
+    scale: float = 1.0
 
     def __post_init__(self) -> None:
+        expect_finite("translation", self.translation)
+        expect(0.0 < self.scale < math.inf, "scale", "a positive number", str(self.scale))
         rotation = self.rotation
         expect_array("rotation", rotation, (3, 3), np.float64)
         proper = bool(

@@ -75,7 +75,7 @@ def _write_scene(one: ExportedSet, key: str, number: int, folder: Path) -> None:
         mask, depth = one.array(key, view, "mask"), one.array(key, view, "depth")
         steps, scale = depth_steps(depth, mask)
         camera = one.camera(key, view)
-        pose = camera.object_pose()
+        pose = _rigid(camera.object_pose(), key)
         name = f"{view:06d}"
         cameras[str(view)] = {
             "cam_K": camera.intrinsics().ravel().tolist(),
@@ -98,6 +98,17 @@ def _write_scene(one: ExportedSet, key: str, number: int, folder: Path) -> None:
         ("scene_camera", cameras), ("scene_gt", truths), ("scene_gt_info", infos)
     ):  # fmt: skip
         (folder / f"{name}.json").write_bytes(json_bytes(value))
+
+
+def _rigid(pose: NDArray[np.float64], key: str) -> NDArray[np.float64]:
+    """The pose itself, unless its object is scaled: models of the layout have one size."""
+    scale = float(np.cbrt(np.linalg.det(pose[:3, :3])))
+    if abs(scale - 1.0) > 1e-6:
+        raise ConventionError(
+            expected="objects of one size in all views", got=f"{key} at scale {scale:.4g}",
+            argument="layout", advice="BOP's poses are rigid: build without ObjectScale.",
+        )  # fmt: skip
+    return pose
 
 
 def depth_steps(

@@ -56,6 +56,9 @@ def _scene(cameras: list[ViewCamera]) -> dict[str, Any]:
     frames = []
     for view, camera in enumerate(cameras):
         matrix = np.linalg.inv(camera.object_pose("opengl"))
+        scale = np.cbrt(np.linalg.det(matrix[:3, :3]))
+        if abs(scale - 1.0) > 1e-6:  # the camera of a scaled object stands nearer or farther
+            matrix[:3, :3] /= scale
         frame: dict[str, Any] = {"file_path": _name(view), "transform_matrix": matrix.tolist()}
         if camera.focal_px != first.focal_px:
             frame |= {"fl_x": camera.focal_px, "fl_y": camera.focal_px}

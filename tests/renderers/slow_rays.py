@@ -54,7 +54,7 @@ def rays(scene: Scene, size: int) -> tuple[Array, Array]:
 def render(scene: Scene, size: int) -> dict[str, NDArray[np.float64]]:
     """All passes, one sample per pixel; "rgb" in grey levels, not rounded."""
     mesh = scene.mesh
-    vertices = mesh.vertices @ scene.rotation.T
+    vertices = scene.scale * mesh.vertices @ scene.rotation.T + np.array(scene.translation)
     eye, directions = rays(scene, size)
     flat_directions = directions.reshape(-1, 3)
     count = size * size

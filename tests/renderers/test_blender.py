@@ -42,9 +42,10 @@ def band(mask: np.ndarray) -> np.ndarray:
     return near
 
 
+@pytest.mark.parametrize("place", [{}, {"translation": (0.2, -0.3, 0.1), "scale": 0.8}])
 @pytest.mark.parametrize("name", MESHES)
-def test_passes_agree_with_embree(blender: Renderer, name: str) -> None:
-    scene = Scene(MESHES[name], rotation(0), spot=Spot(position=(1.6, -0.7, 3.5)))
+def test_passes_agree_with_embree(blender: Renderer, name: str, place: dict[str, object]) -> None:
+    scene = Scene(MESHES[name], rotation(0), spot=Spot(position=(1.6, -0.7, 3.5)), **place)
     one, other = get("embree").render(scene, SIZE), blender.render(scene, SIZE)
     clear = ~band(one.mask)
     union = ((one.mask | other.mask) & clear).sum()

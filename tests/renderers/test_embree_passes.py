@@ -10,7 +10,7 @@ import pytest
 from handmade import box, folded_sheet, plate, rotation, sphere
 from slow_rays import render
 
-from renderers import Ambient, Camera, Floor, Mesh, Rendering, Scene, Spot, get
+from renderers import Ambient, Camera, Floor, Mesh, Rendering, RendererError, Scene, Spot, get
 
 SIZE = 48
 MESHES = {"box": box(), "sphere": sphere(rings=6), "sheet": folded_sheet()}
@@ -65,6 +65,9 @@ def test_agrees_with_the_slow_renderer(name: str, seed: int) -> None:
         {"camera": Camera(position=(1.0, 1.0, -2.5)), "spot": SIDE_SPOT},
         {"spot": Spot(position=(0.5, 0.5, -2.0), cone_rad=2.0, blend=1.0)},
         {"spot": Spot(cone_rad=0.3, blend=0.0), "ambient": Ambient(level=0.2, sky=0.0)},
+        {"translation": (0.3, -0.2, 0.15), "spot": SIDE_SPOT},
+        {"scale": 1.6, "spot": SIDE_SPOT},
+        {"scale": 0.4, "translation": (-0.4, 0.3, -0.7), "spot": SIDE_SPOT},
     ],
 )
 def test_agrees_in_unusual_scenes(changes: dict[str, object]) -> None:
@@ -78,6 +81,38 @@ def test_the_comparison_rejects_a_transposed_rotation() -> None:
     twin = dataclasses.replace(scene, rotation=np.ascontiguousarray(scene.rotation.T))
     image = get("embree", samples_per_side=1).render(twin, SIZE)
     assert not accepted(disagreement(scene, image))
+
+
+@pytest.mark.parametrize("wrong", [{"translation": (0.3, 0.2, 0.1)}, {"scale": 1.05}])
+def test_the_comparison_rejects_another_place_or_size(wrong: dict[str, object]) -> None:
+    scene = Scene(box(), rotation(1), spot=SIDE_SPOT, translation=(0.3, -0.2, 0.1))
+    image = get("embree", samples_per_side=1).render(dataclasses.replace(scene, **wrong), SIZE)
+    assert not accepted(disagreement(scene, image))
+
+
+def test_moving_the_object_is_moving_its_vertices() -> None:
+    """s R x + t of the scene against a mesh whose vertices were moved."""
+    mesh, turn, shift, scale = sphere(rings=7), rotation(4), (0.2, -0.3, 0.25), 0.7
+    moved = dataclasses.replace(
+        mesh,
+        vertices=scale * mesh.vertices @ turn.T + np.array(shift),
+        corner_normals=(mesh.corner_normals @ turn.T).astype(np.float32),
+    )
+    by_scene = get("embree").render(Scene(mesh, turn, translation=shift, scale=scale), 64)
+    by_mesh = get("embree").render(Scene(moved), 64)
+    assert (by_scene.mask != by_mesh.mask).sum() <= 2
+    both = by_scene.mask & by_mesh.mask
+    np.testing.assert_allclose(by_scene.depth[both], by_mesh.depth[both], atol=1e-5)
+    differ = np.abs(by_scene.rgb.astype(int) - by_mesh.rgb).max(2)
+    assert np.mean(differ > 2) < 0.01
+
+
+@pytest.mark.parametrize(
+    "field", [{"scale": 0.0}, {"scale": math.nan}, {"translation": (0.0, math.inf, 0.0)}]
+)
+def test_places_and_sizes_out_of_range_are_refused(field: dict[str, object]) -> None:
+    with pytest.raises(RendererError, match=next(iter(field))):
+        Scene(box(), **field)
 
 
 def test_the_comparison_rejects_a_mirrored_light() -> None:

@@ -37,10 +37,14 @@ def band(mask: np.ndarray, width: int) -> np.ndarray:
     return near
 
 
-@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize(
+    ("seed", "place"), [(0, {}), (1, {}), (1, {"translation": (0.2, -0.3, 0.1), "scale": 0.8})]
+)
 @pytest.mark.parametrize("name", MESHES)
-def test_agrees_with_embree(pyrender: Renderer, name: str, seed: int) -> None:
-    scene = Scene(MESHES[name], rotation(seed), spot=Spot(position=(1.6, -0.7, 3.5)))
+def test_agrees_with_embree(
+    pyrender: Renderer, name: str, seed: int, place: dict[str, object]
+) -> None:
+    scene = Scene(MESHES[name], rotation(seed), spot=Spot(position=(1.6, -0.7, 3.5)), **place)
     one, other = get("embree").render(scene, SIZE), pyrender.render(scene, SIZE)
     clear = ~band(one.mask, 1)
     union = ((one.mask | other.mask) & clear).sum()

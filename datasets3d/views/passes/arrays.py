@@ -95,7 +95,8 @@ def surface_points(
     """
     camera, mask = ViewCamera.of_scene(scene, len(rendering.depth)), rendering.mask
     found = np.full((*mask.shape, 3), np.nan, np.float32)
-    points = camera.points(rendering.depth)[mask] @ scene.rotation
+    points = camera.points(rendering.depth)[mask] - np.array(scene.translation)
+    points = points @ scene.rotation / scene.scale
     if parts is not None:
         faces = _known(rendering.faces, "faces")[mask]
         back = inverse(parts.elements)[parts.face_parts[faces]]

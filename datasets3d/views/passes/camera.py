@@ -38,7 +38,8 @@ class ViewCamera:
         size_px: Side of the picture.
         focal_px: Focal length in pixels, horizontal and vertical.
         world_to_camera: W in OpenCV's axes (x right, y down, z ahead), shape (4, 4), float64.
-        object_to_world: M, shape (4, 4), float64.
+        object_to_world: M, shape (4, 4), float64: a similarity, a rigid motion where objects are
+            not scaled.
     """
 
     size_px: int
@@ -58,7 +59,8 @@ class ViewCamera:
         world_to_camera, object_to_world = np.eye(4), np.eye(4)
         world_to_camera[:3, :3] = np.stack([right, -up, forward])
         world_to_camera[:3, 3] = -world_to_camera[:3, :3] @ np.array(scene.camera.position)
-        object_to_world[:3, :3] = scene.rotation
+        object_to_world[:3, :3] = scene.scale * scene.rotation
+        object_to_world[:3, 3] = scene.translation
         focal = size_px / (2.0 * math.tan(scene.camera.field_of_view_rad / 2.0))
         return ViewCamera(size_px, focal, world_to_camera, object_to_world)
 
@@ -190,7 +192,7 @@ def read_camera(root: Path | str, key: str, view: int) -> ViewCamera:
             np.array(value[name], np.float64) for name in ("world_to_camera", "object_to_world")
         ]
         camera = ViewCamera(size, float(intrinsics[0, 0]), *poses)
-        fine = type(size) is int and size >= 1 and all(map(_is_pose, poses))
+        fine = type(size) is int and size >= 1 and _is_rigid(poses[0]) and _is_similarity(poses[1])
         if not fine or not np.array_equal(intrinsics, camera.intrinsics()):
             raise ValueError("numbers that are no camera")
     except (OSError, ValueError, KeyError, TypeError, IndexError, RecursionError) as error:
@@ -202,9 +204,21 @@ def read_camera(root: Path | str, key: str, view: int) -> ViewCamera:
     return camera
 
 
-def _is_pose(matrix: NDArray[np.float64]) -> bool:
+def _is_rigid(matrix: NDArray[np.float64]) -> bool:
+    return _is_similarity(matrix) and abs(_scale(matrix) - 1.0) < 1e-4
+
+
+def _is_similarity(matrix: NDArray[np.float64]) -> bool:
     if matrix.shape != (4, 4) or not np.isfinite(matrix).all():
         return False
-    turn = matrix[:3, :3]
-    rigid = np.abs(turn @ turn.T - np.eye(3)).max() < 1e-4 and np.linalg.det(turn) > 0.0
-    return bool(rigid and np.array_equal(matrix[3], [0.0, 0.0, 0.0, 1.0]))
+    scale = _scale(matrix)
+    if not scale > 0.0:
+        return False
+    turn = matrix[:3, :3] / scale
+    near = np.abs(turn @ turn.T - np.eye(3)).max() < 1e-4
+    return bool(near and np.array_equal(matrix[3], [0.0, 0.0, 0.0, 1.0]))
+
+
+def _scale(matrix: NDArray[np.float64]) -> float:
+    """The scale of a similarity; not positive where it mirrors."""
+    return float(np.cbrt(np.linalg.det(matrix[:3, :3])))
