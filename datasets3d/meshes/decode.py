@@ -175,7 +175,8 @@ def _whatever_its_case(place: Path) -> Path | None:
     if place.is_file() or not place.parent.is_dir():
         return place if place.is_file() else None
     alike = [name for name in os.listdir(place.parent) if name.lower() == place.name.lower()]
-    return place.parent / min(alike) if alike else None
+    # neither folders nor pipes, whose reading would never end
+    return next((p for name in sorted(alike) if (p := place.parent / name).is_file()), None)
 
 
 def _pieces(data: bytes, path: Path, notes: list[str]) -> list[SurfacePiece]:

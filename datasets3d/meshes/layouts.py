@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
@@ -163,7 +164,7 @@ def ignored(root: Path, entries: Sequence[MeshEntry]) -> list[str]:
             for item in items:
                 path = Path(item.path)
                 name = _from(root, path)
-                if not item.is_dir():
+                if not _is_dir(item):
                     if name not in files and path.suffix.lower() not in COMPANIONS:
                         found.append(name)
                 elif name in folders:
@@ -199,7 +200,7 @@ def _only_companions(folder: Path) -> bool:
         inner = list(items)
     return bool(inner) and all(
         (not item.is_symlink() and _only_companions(Path(item.path)))
-        if item.is_dir() else Path(item.name).suffix.lower() in COMPANIONS
+        if _is_dir(item) else Path(item.name).suffix.lower() in COMPANIONS
         for item in inner
     )  # fmt: skip
 
@@ -236,14 +237,34 @@ def _class(folder: Path, root: Path) -> list[Found]:
 
 def _meshes(folder: Path) -> list[Path]:
     with os.scandir(folder) as items:
-        names = [i.name for i in items if Path(i.name).suffix.lower() in SUFFIXES and i.is_file()]
+        names = [i.name for i in items if Path(i.name).suffix.lower() in SUFFIXES and _is_file(i)]
     return [folder / name for name in sorted(names) if not name.startswith(".")]
 
 
 def _folders(folder: Path) -> list[Path]:
     with os.scandir(folder) as items:
-        names = [item.name for item in items if not item.name.startswith(".") and item.is_dir()]
+        names = [item.name for item in items if not item.name.startswith(".") and _is_dir(item)]
     return [folder / name for name in sorted(names)]
+
+
+def _is_file(item: os.DirEntry[str]) -> bool:
+    """Whether an item is a file; links that lead nowhere or in a circle are none."""
+    try:
+        return item.is_file()
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        return False
+
+
+def _is_dir(item: os.DirEntry[str]) -> bool:
+    """Whether an item is a folder; links that lead nowhere or in a circle are none."""
+    try:
+        return item.is_dir()
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        return False
 
 
 def _from(root: Path, path: Path) -> str:

@@ -11,16 +11,20 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-from datasets3d.views.storage import digest_of, writing
+from datasets3d.views.parts import MECHANISM
+from datasets3d.views.passes.kinds import is_of_passes
+from datasets3d.views.storage import WARNINGS, digest_of, writing
 
 NOTES = ".notes"
 _KNOWN = "known.json"
+_OF_VIEWS = re.compile(r"(image_\d+\.jpg|latent_\d+\.npy|parts_\d+\.png)", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -48,7 +52,21 @@ class Note:
     def fits(self, folder: Path) -> bool:
         """Whether a folder's files have the size noted; reads none, since sizes are enough to
         find what a power cut leaves."""
-        return not self.size or self.size == sum(p.stat().st_size for p in folder.iterdir())
+        own = (path for path in folder.iterdir() if is_own(path.name))
+        return not self.size or self.size == sum(path.stat().st_size for path in own)
+
+
+def is_own(name: str) -> bool:
+    """Whether something in an object's folder has the name of a file that builds write.
+
+    Args:
+        name: Of the file.
+
+    Example:
+        >>> is_own("image_0.jpg"), is_own("depth_3.npz"), is_own("notes.txt")
+        (True, True, False)
+    """
+    return name in (WARNINGS, MECHANISM) or bool(_OF_VIEWS.fullmatch(name)) or is_of_passes(name)
 
 
 def write_note(root: Path, key: str, note: Note) -> None:

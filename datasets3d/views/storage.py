@@ -83,7 +83,9 @@ def object_files(
     return files
 
 
-def write_folder(folder: Path, files: dict[str, bytes], *, replace: bool = False) -> None:
+def write_folder(
+    folder: Path, files: dict[str, bytes], *, replace: bool = False, keep: Collection[str] = ()
+) -> None:
     """Write all files of one object and rename the folder into place.
 
     A folder that exists is therefore complete, however a process may have ended; after a power
@@ -93,6 +95,7 @@ def write_folder(folder: Path, files: dict[str, bytes], *, replace: bool = False
         folder: ``<root>/<class>/<object id>``.
         files: By name.
         replace: Put the folder in the place of one that is there; else that one stays as it is.
+        keep: Names of what is taken over from the folder that is replaced.
 
     Raises:
         StorageError: The disk is full, or the place read-only; nothing half-written is left.
@@ -103,6 +106,8 @@ def write_folder(folder: Path, files: dict[str, bytes], *, replace: bool = False
             partial.mkdir(parents=True)
             for name, content in files.items():
                 (partial / name).write_bytes(content)
+            for name in keep:
+                _copy(folder / name, partial / name)
             old = folder.parent / f"{PARTIAL}{uuid.uuid4().hex}"
             if replace:
                 with suppress(FileNotFoundError):
@@ -113,6 +118,14 @@ def write_folder(folder: Path, files: dict[str, bytes], *, replace: bool = False
             shutil.rmtree(partial, ignore_errors=True)
             if not folder.is_dir():  # else another process was faster, with the same bytes
                 raise
+
+
+def _copy(item: Path, place: Path) -> None:
+    """Copy a file, link or folder; links stay links."""
+    if item.is_dir() and not item.is_symlink():
+        shutil.copytree(item, place, symlinks=True)
+    else:
+        shutil.copy2(item, place, follow_symlinks=False)
 
 
 @contextmanager

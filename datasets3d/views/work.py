@@ -15,7 +15,7 @@ from datasets3d.meshes.articulated import ArticulatedMeshes
 from datasets3d.meshes.formats.mesh_warning import collected
 from datasets3d.meshes.source import MeshEntry, MeshSource
 from datasets3d.views.config import BuildConfig
-from datasets3d.views.object_notes import Note, write_note
+from datasets3d.views.object_notes import Note, is_own, write_note
 from datasets3d.views.parts import files_of, part_mask, with_state
 from datasets3d.views.passes.arrays import MovedParts, pass_files
 from datasets3d.views.passes.kinds import check_passes
@@ -105,7 +105,8 @@ class RenderObject:
             cut += wanted.note.cut
         note = Note.of(files, mesh=mesh, cut=cut)
         write_note(self.root, key, note)
-        write_folder(folder, files, replace=there)
+        foreign = [p.name for p in folder.iterdir() if not is_own(p.name)] if there else []
+        write_folder(folder, files, replace=there, keep=foreign)
         return Outcome(key, note, None, self.config.views - first)
 
 
@@ -168,7 +169,8 @@ def _whole_files(folder: Path, note: Note | None) -> dict[str, bytes]:
     """The files of an object that is there, if they are what its note says; else none."""
     if note is None or not folder.is_dir():
         return {}
-    files = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    own = (path for path in folder.iterdir() if is_own(path.name) and path.is_file())
+    files = {path.name: path.read_bytes() for path in own}
     return files if digest_of(files) == note.digest else {}
 
 

@@ -161,6 +161,7 @@ class _Lines:
         self.left_out: set[str] = set()
         self.points: list[tuple[float, ...]] = []
         self.counts = {"v": 0, "vt": 0, "vn": 0}
+        self.last = {"v": 0, "vt": 0, "vn": 0}  # highest indices of faces
 
     def add(self, word: str, rest: str) -> None:
         """One more line."""
@@ -183,7 +184,13 @@ class _Lines:
             self.lines.append(f"{word} {rest.strip()}")
 
     def joined(self) -> bytes:
-        """The file."""
+        """The file.
+
+        Raises:
+            ValueError: A face names a texture coordinate that is not there.
+        """
+        if self.last["vt"] > self.counts["vt"]:
+            raise ValueError(f"a face with index {self.last['vt']} of {self.counts['vt']} vt")
         return "\n".join([self.first, *self.lines] if self.first else self.lines).encode() + b"\n"
 
     def _face(self, corners: list[str]) -> None:
@@ -200,15 +207,21 @@ class _Lines:
             self.lines.append(f"f {fixed[a]} {fixed[b]} {fixed[c]}")
 
     def _corner(self, corner: str) -> str:
-        if "-" not in corner:
+        if "-" not in corner and "0" not in corner and "/" not in corner:
             return corner
         parts = corner.split("/")
         for place, (part, kind) in enumerate(zip(parts, self.counts, strict=False)):
-            if part.startswith("-"):
-                index = self.counts[kind] + 1 + int(part)
+            if not part or (kind != "v" and not self.counts[kind]):
+                continue
+            index = int(part)
+            if index < 0:
+                index += self.counts[kind] + 1
                 if index < 1:
                     raise ValueError(f"index {part} before the first {kind}")
                 parts[place] = str(index)
+            elif index == 0 and kind != "vn":  # normals are not read
+                raise ValueError(f"a face with index 0 of {kind}, which begin at 1")
+            self.last[kind] = max(self.last[kind], index)
         return "/".join(parts)
 
 

@@ -31,7 +31,7 @@ def texels(
         sRGB, shape (height, width, 3), uint8, row 0 on top; 64 hexadecimal digits.
 
     Raises:
-        ValueError: It has more than 2²⁷ pixels.
+        ValueError: It has more than 2²⁷ pixels, or is damaged.
 
     Example:
         >>> texels(Image.fromarray(np.full((1, 1), 65535, np.uint16)))[0].tolist()
@@ -41,6 +41,7 @@ def texels(
         raise ValueError(f"a picture of {image.width} x {image.height} pixels; {MOST_PX:,} at most")
     if max(image.size) > TEXTURE_PX:
         image.draft("RGB", (TEXTURE_PX, TEXTURE_PX))  # JPEG alone: decodes at a coarser scale
+    _decode(image)
     if image.mode in WIDE:
         grey = np.asarray(image).astype(np.float64) / 257.0
         image = Image.fromarray(np.rint(np.clip(grey, 0.0, 255.0)).astype(np.uint8))
@@ -56,6 +57,17 @@ def texels(
         found = to_srgb(to_linear(found) * factor)
     shape = f"{found.shape[0]} {found.shape[1]} ".encode()
     return found, hashlib.sha256(shape + found.tobytes()).hexdigest()
+
+
+def _decode(image: Image.Image) -> None:
+    """Decode a picture now, and say of a damaged one that it is the texture, not the mesh."""
+    try:
+        image.load()
+    except TimeoutError:  # an OSError, too: reading took longer than its limit
+        raise
+    except (OSError, ValueError, SyntaxError) as error:
+        extent = f"{image.width} x {image.height}"
+        raise ValueError(f"a texture of {extent} pixels that is damaged: {error}") from error
 
 
 def is_picture(data: bytes | None) -> bool:

@@ -128,6 +128,20 @@ def files_of_passes(names: Iterable[PassName], views: int) -> set[str]:
     return found | {camera_file(view) for view in range(views)} if found else set()
 
 
+def is_of_passes(name: str) -> bool:
+    """Whether a file has a name that some pass, or its camera, has in some view.
+
+    Example:
+        >>> is_of_passes("depth_12.npz"), is_of_passes("camera_0.json"), is_of_passes("depth.npz")
+        (True, True, False)
+    """
+    kind, _, rest = name.partition("_")
+    number, _, suffix = rest.partition(".")
+    suffixes: dict[str, str] = {"camera": "json"}
+    suffixes |= {pass_: what.suffix for pass_, what in KINDS.items()}
+    return number.isdecimal() and suffixes.get(kind) == suffix
+
+
 def conventions_of_passes(names: Sequence[PassName]) -> dict[str, str]:
     """What a manifest says of the passes; empty where there are none."""
     if not names:

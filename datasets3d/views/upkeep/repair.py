@@ -109,6 +109,7 @@ def repair(
             )
             work.prepare(made, law, damaged)
         if dry_run:
+            work.check_meshes()
             repaired = sorted({p.name for p in found if p.kind != "foreign"} - set(work.reasons))
             remaining = [p for p in found if p.name not in repaired]
         else:
@@ -154,6 +155,14 @@ class _Repair:
         self.task = RewriteObject(
             source, self.root, config, self.manifest.digests, self.manifest.meshes
         )
+
+    def check_meshes(self) -> None:
+        """Name objects whose mesh files are not those that they were rendered from."""
+        if self.task is None:
+            return
+        for entry in self.entries:
+            if self.task.has_changed(entry):
+                self.reasons[key_of(entry)] = CHANGED
 
     def render(self, *, workers: int, engine: Engine, limits: Limits | None) -> None:
         """Rewrite objects that are damaged or missing."""
@@ -216,7 +225,7 @@ class RewriteObject:
         """Returns the object's name, and why it could not be repaired; empty where it was."""
         key = key_of(entry)
         try:
-            if key in self.meshes and self.source.fingerprint(entry) != self.meshes[key]:
+            if self.has_changed(entry):
                 return key, CHANGED
             files, _ = files_of_object(self.source, entry, self.config)
         except Exception as error:  # whatever a mesh provokes must not stop the others
@@ -231,6 +240,11 @@ class RewriteObject:
             if not path.is_file() or path.read_bytes() != content:
                 write_atomically(path, content)
         return key, ""
+
+    def has_changed(self, entry: MeshEntry) -> bool:
+        """Whether an object's mesh files are not those noted, where any are."""
+        key = key_of(entry)
+        return key in self.meshes and self.source.fingerprint(entry) != self.meshes[key]
 
 
 def recorded_plan(manifest: Manifest) -> dict[str, Any]:

@@ -50,6 +50,24 @@ def test_a_set_grows_to_the_bytes_of_one_built_at_once(small, at_once, rendering
     assert made(MORE, small, config=LONGER, add=True).rendered == 0
 
 
+def test_foreign_files_of_objects_stay_when_a_set_grows(small, at_once, renderings):
+    folder = small / "chair" / "chair-000000"
+    (folder / "notes.txt").write_text("mine")
+    (folder / "masks").mkdir()
+    (folder / "masks" / "0.png").write_bytes(b"mine, too")
+    (folder / "link").symlink_to("nowhere")
+    report = made(MORE, small, config=LONGER, add=True)
+    assert report.rendered == len(renderings) == 9 * 4 - 4 * 2, "they cost no view"
+    assert (folder / "notes.txt").read_text() == "mine"
+    assert (folder / "masks" / "0.png").read_bytes() == b"mine, too"
+    assert (folder / "link").is_symlink()
+    assert len(verify(small)) == 3
+    shutil.rmtree(folder / "masks")
+    (folder / "notes.txt").unlink()
+    (folder / "link").unlink()
+    assert bytes_of(small) == bytes_of(at_once)
+
+
 @pytest.mark.parametrize("moment", ["at once", "half", "without notes"])
 def test_growth_that_was_interrupted_goes_on(small, at_once, moment):
     begin_to_grow(MORE, small, LONGER, MORE.entries())

@@ -94,10 +94,12 @@ def test_a_mesh_that_changed_or_is_gone_cannot_be_repaired(tmp_path, meshes):
     path = meshes / "b" / "three.obj"
     text = path.read_text()
     path.write_text(text + "# another byte\n")
-    report = repair(out, meshes=meshes, workers=1)
-    assert report.left == [
-        "b/three is missing: its mesh files are not those that it was rendered from"
-    ]
+    for dry_run in (True, False):
+        report = repair(out, meshes=meshes, workers=1, dry_run=dry_run)
+        assert report.repaired == []
+        assert report.left == [
+            "b/three is missing: its mesh files are not those that it was rendered from"
+        ]
     manifest = json.loads((out / "manifest.json").read_text())
     del manifest["meshes"], manifest["checksum"]  # as sets of earlier versions
     (out / "manifest.json").write_text(json.dumps(manifest))

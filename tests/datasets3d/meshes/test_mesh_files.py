@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import logging
+import os
 import pickle
 
 import numpy as np
@@ -13,6 +14,7 @@ import trimesh
 from PIL import Image
 
 from datasets3d.meshes import MeshFolder, MeshWarning, read_mesh
+from datasets3d.meshes.cache import content_key
 from datasets3d.meshes.decode import decode
 from datasets3d.meshes.normalize import GREY
 from datasets3d.meshes.surfaces.pictures import TEXTURE_PX
@@ -206,8 +208,32 @@ def test_broken_texture_names_the_mesh(tmp_path):
     path = obj_with_material(tmp_path, image=Image.effect_noise((64, 64), 90).convert("RGB"))
     picture = tmp_path / "picture.png"
     picture.write_bytes(picture.read_bytes()[:2000])
-    with pytest.raises(DataFormatError, match=r"square\.obj"):
+    with pytest.raises(DataFormatError, match=r"square\.obj.* texture of 64 x 64 .* is damaged"):
         read_mesh(path)
+
+
+@pytest.mark.parametrize("suffix", [".mtl", ".png", ".bin"])
+def test_pipes_and_folders_in_place_of_companions_are_absent(tmp_path, suffix):
+    path = obj_with_material(tmp_path, image=Image.new("RGB", (2, 2)))
+    if suffix == ".bin":
+        path = tmp_path / "a.gltf"
+        path.write_text('{"asset": {"version": "2.0"}, "meshes": [{"primitives": [{"attributes": '
+                        '{"POSITION": 0}}]}], "nodes": [{"mesh": 0}], "scenes": [{"nodes": [0]}], '
+                        '"buffers": [{"byteLength": 36, "uri": "a.bin"}], "bufferViews": [{"buffer"'
+                        ': 0, "byteLength": 36}], "accessors": [{"bufferView": 0, "count": 3, '
+                        '"componentType": 5126, "type": "VEC3"}]}')  # fmt: skip
+        (tmp_path / "a.bin").touch()
+    for make in (os.mkfifo, os.mkdir):
+        companion = next(p for p in tmp_path.iterdir() if p.suffix == suffix)
+        companion.rmdir() if companion.is_dir() else companion.unlink()
+        make(companion)
+        content_key(path, {})
+        if suffix == ".bin":
+            with pytest.raises(DataFormatError, match=r"FileNotFoundError: a\.bin"):
+                read_mesh(path)
+            continue
+        with pytest.warns(MeshWarning, match="was not found"):
+            read_mesh(path)
 
 
 @pytest.mark.parametrize("mode", ["L", "P", "RGBA", "LA", "1"])

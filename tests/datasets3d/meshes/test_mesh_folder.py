@@ -13,6 +13,7 @@ from datasets3d.meshes import MeshFolder
 from datasets3d.meshes.cache import MeshCache, content_key
 from datasets3d.meshes.folders.names import safe_name
 from datasets3d.meshes.formats.mesh_warning import collected
+from datasets3d.meshes.layouts import ignored, scan
 from equivariant.errors import DataFormatError
 
 SQUARE = "OFF4 2 0\n0 0 0\n2 0 0\n2 1 0\n0 1 0\n3 0 1 2\n3 0 2 3\n"
@@ -90,6 +91,18 @@ def test_what_is_ignored(tmp_path):
     put(tmp_path, "chair/a.off", ".hidden/a.off", "chair/.b.off", "chair/notes.txt")
     put(tmp_path, "original/pack/deep/a.off", "licences/cc0.txt", "loose.off", "__pycache__/x.pyc")
     assert listing(tmp_path) == [("chair", "a", None, "chair/a.off")]
+
+
+def test_links_in_a_circle_are_ignored_by_name(tmp_path):
+    put(tmp_path, "chair/a.off")
+    for name in ("chair/b.off", "chair/c", "d", "e.off"):
+        (tmp_path / name).symlink_to((tmp_path / name).name)
+    (tmp_path / "chair" / "dead.off").symlink_to("nowhere")
+    (tmp_path / "chair" / "up").symlink_to("..")
+    assert listing(tmp_path) == [("chair", "a", None, "chair/a.off")]
+    assert ignored(tmp_path, scan(tmp_path)) == [
+        "chair/b.off", "chair/c", "chair/dead.off", "chair/up/", "d", "e.off",
+    ]  # fmt: skip
 
 
 def test_loose_files_alone_are_one_class(tmp_path):
