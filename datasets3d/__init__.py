@@ -53,6 +53,11 @@ if TYPE_CHECKING:
     from datasets3d.views.config import BuildConfig
     from datasets3d.views.engines import Limits
     from datasets3d.views.estimate import BuildEstimate, estimate
+    from datasets3d.views.factors.base import Factor
+    from datasets3d.views.factors.cameras import CameraOrbit, FocalLength
+    from datasets3d.views.factors.lights import SpotEnergy
+    from datasets3d.views.factors.paths import ObjectPath
+    from datasets3d.views.factors.placement import ObjectScale, ObjectTranslation
     from datasets3d.views.latents import ViewLaw
     from datasets3d.views.passes.background import Backgrounds, over
     from datasets3d.views.passes.camera import ViewCamera, camera_of, read_camera
@@ -73,10 +78,13 @@ _MODULES = {
     "BuildConfig": "views.config",
     "BuildEstimate": "views.estimate",
     "BuildReport": "views.build",
+    "CameraOrbit": "views.factors.cameras",
     "DigitPairs": "digits.digit_pairs",
     "Digits": "digits.digits",
     "ElementConvention": "pairs.elements",
     "ExportReport": "exports.export",
+    "Factor": "views.factors.base",
+    "FocalLength": "views.factors.cameras",
     "HomographyLaw": "digits.homography",
     "JointLaw": "meshes.articulated",
     "LabelledClouds": "clouds.labelled_clouds",
@@ -86,6 +94,9 @@ _MODULES = {
     "MoleculeGraphs": "molecules.graphs",
     "Molecules": "molecules.molecules",
     "MotionWindows": "motion.windows",
+    "ObjectPath": "views.factors.paths",
+    "ObjectScale": "views.factors.placement",
+    "ObjectTranslation": "views.factors.placement",
     "PieceClouds": "clouds.piece_clouds",
     "PiecePairs": "pairs.piece_pairs",
     "PointClouds": "clouds.surface_points",
@@ -98,6 +109,7 @@ _MODULES = {
     "RotationLaw": "digits.laws",
     "ShapePairs": "pairs.shape_pairs",
     "Skeleton": "motion.skeleton",
+    "SpotEnergy": "views.factors.lights",
     "ThreeDIEBench": "pairs.threediebench",
     "TransformPairs": "pairs.view_pairs",
     "TransformedClouds": "clouds.transformed_clouds",
@@ -153,10 +165,13 @@ __all__ = [
     "BuildConfig",
     "BuildEstimate",
     "BuildReport",
+    "CameraOrbit",
     "DigitPairs",
     "Digits",
     "ElementConvention",
     "ExportReport",
+    "Factor",
+    "FocalLength",
     "HomographyLaw",
     "JointLaw",
     "LabelledClouds",
@@ -166,6 +181,9 @@ __all__ = [
     "MoleculeGraphs",
     "Molecules",
     "MotionWindows",
+    "ObjectPath",
+    "ObjectScale",
+    "ObjectTranslation",
     "PieceClouds",
     "PiecePairs",
     "PointClouds",
@@ -178,6 +196,7 @@ __all__ = [
     "RotationLaw",
     "ShapePairs",
     "Skeleton",
+    "SpotEnergy",
     "ThreeDIEBench",
     "TransformPairs",
     "TransformedClouds",

@@ -8,8 +8,17 @@ from typing import Literal
 from torch import Tensor
 
 from equivariant.errors import ConventionError
-from equivariant.groups import SO3, Group, Product, Spin3, Translation, relative_quaternion_xyzw
-from equivariant.shapes import Float, Matrix, Rotation
+from equivariant.groups import (
+    SE3,
+    SO3,
+    Group,
+    Product,
+    Sim,
+    Spin3,
+    Translation,
+    relative_quaternion_xyzw,
+)
+from equivariant.shapes import Float, Matrix
 
 
 @dataclass(frozen=True)
@@ -18,11 +27,15 @@ class ElementConvention:
 
     Args:
         elements: "rotation", or "rotation+color" for the product with the changes of floor hue
-            and light hue, plain differences in turns, not wrapped.
+            and light hue, plain differences in turns, not wrapped. "rigid" for the element of
+            SE(3) between poses with translations, "similarity" for that of Sim(3) between poses
+            with scales as well: R is then the 4 x 4 matrix [[s R, p], [0, 1]] below.
         frame: "object": g = R_a⁻¹ R_b, so R_b = R_a g, as in SIE. "world": g = R_b R_a⁻¹, so
-            R_b = g R_a: the element that acts on what the camera sees.
+            R_b = g R_a: the element that acts on what the camera sees. With translations, the
+            world's element moves every point of view a to its place in view b; the object's is the
+            same motion in coordinates fixed to the object, whose lengths are the object's own.
         cover: Write the rotation as a signed unit quaternion, an element of Spin(3), with the
-            sign that the published code has. Only for the object's frame.
+            sign that the published code has. Only for the object's frame, and not for motions.
 
     Raises:
         ConventionError: A word is unknown, or cover is asked for in world axes.
@@ -35,26 +48,32 @@ class ElementConvention:
         True
     """
 
-    elements: Literal["rotation", "rotation+color"] = "rotation"
+    elements: Literal["rotation", "rotation+color", "rigid", "similarity"] = "rotation"
     frame: Literal["object", "world"] = "object"
     cover: bool = False
 
     def __post_init__(self) -> None:
-        words = self.elements in ("rotation", "rotation+color") and self.frame in (
-            "object",
-            "world",
-        )
-        if not words or (self.cover and self.frame == "world"):
+        words = self.elements in ("rotation", "rotation+color", "rigid", "similarity")
+        words = words and self.frame in ("object", "world")
+        if not words or (self.cover and (self.frame == "world" or self.moves)):
             raise ConventionError(
-                expected="rotation or rotation+color; object or world; cover only with object",
+                expected="rotation, rotation+color, rigid or similarity; object or world; "
+                "cover only with object, and without rigid and similarity",
                 got=str(self),
                 argument="convention",
                 advice="The published convention is rotation, object, cover=True.",
             )
 
     @property
+    def moves(self) -> bool:
+        """Whether elements are 4 x 4 matrices between poses with translations."""
+        return self.elements in ("rigid", "similarity")
+
+    @property
     def group(self) -> Group:
         """The group that elements belong to."""
+        if self.moves:
+            return SE3() if self.elements == "rigid" else Sim(3)
         rotations: Group = Spin3() if self.cover else SO3()
         if self.elements == "rotation":
             return rotations
@@ -62,8 +81,8 @@ class ElementConvention:
 
     def between(
         self,
-        pose_a: Rotation,
-        pose_b: Rotation,
+        pose_a: Matrix,
+        pose_b: Matrix,
         hue_shift: Float[Tensor, "... 2"] | None = None,
         *,
         relative_xyzw: Float[Tensor, "... 4"] | None = None,
@@ -71,7 +90,8 @@ class ElementConvention:
         """The element that takes view a to view b.
 
         Args:
-            pose_a: World from object in view a, shape (..., 3, 3).
+            pose_a: World from object in view a, shape (..., 3, 3); for "rigid" and "similarity"
+                (..., 4, 4).
             pose_b: The same of view b.
             hue_shift: Floor and light hue of b minus those of a, turns, shape (..., 2); needed
                 for "rotation+color" only.
@@ -80,8 +100,11 @@ class ElementConvention:
                 where no angle about y was recorded beyond ±π/2.
 
         Raises:
-            ConventionError: Hues are needed and not given.
+            ConventionError: Hues are needed and not given; or poses are scaled and the element
+                asked for is rigid.
         """
+        if self.moves:
+            return self._motion(pose_a, pose_b)
         if self.cover:
             if relative_xyzw is None:
                 relative_xyzw = relative_quaternion_xyzw(pose_a, pose_b)
@@ -103,3 +126,12 @@ class ElementConvention:
         shift = Translation(1)
         floor, spot = shift.exp(hue_shift[..., :1]), shift.exp(hue_shift[..., 1:])
         return group.join([rotation, floor, spot])
+
+    def _motion(self, pose_a: Matrix, pose_b: Matrix) -> Matrix:
+        """The element of SE(3) or Sim(3)."""
+        group = self.group
+        for pose in (pose_a, pose_b):
+            group.check_member(pose)
+        if self.frame == "object":
+            return group.inverse(pose_a) @ pose_b
+        return pose_b @ group.inverse(pose_a)

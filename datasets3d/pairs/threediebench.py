@@ -17,6 +17,7 @@ from PIL import Image
 
 from datasets3d.pairs.fixed_pairs import draw_fixed_pairs
 from datasets3d.pairs.memory import check_memory
+from datasets3d.pairs.poses import names_of_columns, similarities
 from datasets3d.views.latents import rotation_matrix
 from datasets3d.views.schema import COLUMNS, FIXED_PAIRS, MANIFEST, Manifest
 from datasets3d.views.storage import ChannelOrder, npy_bytes, read_array, read_image, write_array
@@ -36,7 +37,8 @@ class ThreeDIEBench:
     Listed objects that are absent are left out and named in ``missing``. All objects are read
     with as many views as the one that has fewest; the others' surplus is not used. A class's
     number is the rank of its name among all classes of both lists. Latents may have more than
-    seven columns; the first seven are kept.
+    seven columns: those that the manifest of a set of ours names are kept in ``all_latents``,
+    of other sets the first seven.
 
     Args:
         root: The data set's folder.
@@ -69,10 +71,11 @@ class ThreeDIEBench:
         self.root, self.split = Path(root), split
         if not self.root.is_dir():
             raise _format_error(self.root, "a data set folder", "nothing there")
+        manifest = Manifest.read(self.root) if (self.root / MANIFEST).is_file() else None
         if channel_order is None:
-            manifest = (self.root / MANIFEST).is_file()
-            order = Manifest.read(self.root).config["channel_order"] if manifest else "rgb"
+            order = manifest.config["channel_order"] if manifest else "rgb"
             channel_order = "bgr" if order == "bgr" else "rgb"
+        self.columns = names_of_columns(manifest)
         self.channel_order: ChannelOrder = channel_order
         listed, self.label_names = _listed(self.root, split)
         rank = {name: index for index, name in enumerate(self.label_names)}
@@ -100,6 +103,12 @@ class ThreeDIEBench:
     @cached_property
     def latents(self) -> NDArray[np.float64]:
         """All latents, shape (objects, views, 7), float64; see ``views.latents.COLUMNS``."""
+        return self.all_latents[..., : len(COLUMNS)]
+
+    @cached_property
+    def all_latents(self) -> NDArray[np.float64]:
+        """All latents with the columns of factors, shape (objects, views, K), float64; names of
+        the columns are in ``columns``."""
         return self._all_latents()[:, : self._views]
 
     def _all_latents(self) -> NDArray[np.float64]:
@@ -109,7 +118,7 @@ class ThreeDIEBench:
         if path.is_file():
             with suppress(DataFormatError):  # damaged, or removed by another process just now
                 cached = read_array(path)
-                if cached.ndim == 3 and len(cached) == len(self):
+                if cached.ndim == 3 and cached.shape[::2] == (len(self), len(self.columns)):
                     return cached.astype(np.float64)
         latents = self._read_latents()
         with suppress(OSError):  # a folder that cannot be written is read anew each time
@@ -123,6 +132,11 @@ class ThreeDIEBench:
     def rotations(self) -> NDArray[np.float64]:
         """World from object of every view, shape (objects, views, 3, 3), float64."""
         return rotation_matrix(self.latents)
+
+    @cached_property
+    def poses(self) -> NDArray[np.float64]:
+        """World from object of every view, x ↦ s R x + p, shape (objects, views, 4, 4), float64."""
+        return similarities(self.all_latents, self.columns)
 
     def image(self, index: int, view: int) -> NDArray[np.uint8]:
         """One view as sRGB, shape (height, width, 3), uint8.
@@ -289,7 +303,7 @@ class ThreeDIEBench:
         folder = self.root / key
         rows: list[NDArray[np.float64]] = []
         while (path := folder / f"latent_{len(rows)}.npy").is_file():
-            rows.append(_read_latent(path))
+            rows.append(_read_latent(path, len(self.columns)))
         if not rows:
             raise _format_error(folder, "latent_0.npy, latent_1.npy, ...", "no latent")
         return np.stack(rows)
@@ -299,17 +313,17 @@ class ThreeDIEBench:
 _HEADER = npy_bytes(np.zeros(len(COLUMNS)))[: -8 * len(COLUMNS)]
 
 
-def _read_latent(path: Path) -> NDArray[np.float64]:
+def _read_latent(path: Path, columns: int) -> NDArray[np.float64]:
     data = path.read_bytes()
     if data.startswith(_HEADER) and len(data) == len(_HEADER) + 8 * len(COLUMNS):
         row: NDArray[Any] = np.frombuffer(data, np.float64, offset=len(_HEADER))
     else:
         row = read_array(path)
-    numbers = row.ndim == 1 and row.shape[0] >= len(COLUMNS) and row.dtype.kind in "fiu"
+    numbers = row.ndim == 1 and row.shape[0] >= columns and row.dtype.kind in "fiu"
     if not numbers or not np.isfinite(row).all():
         got = f"{row.dtype} of shape {row.shape}" + ", not all finite" * numbers
-        raise _format_error(path, f"at least {len(COLUMNS)} finite numbers", got)
-    return row[: len(COLUMNS)].astype(np.float64)
+        raise _format_error(path, f"at least {columns} finite numbers", got)
+    return row[:columns].astype(np.float64)
 
 
 def check_pairs_exist(views: int) -> None:

@@ -30,7 +30,8 @@ class TransformPairs:
 
     Args:
         dataset: Views and latents.
-        convention: How g is written; the default is a rotation in the object's axes.
+        convention: How g is written; the default is a rotation in the object's axes. "rigid" and
+            "similarity" hold the translations and scales of sets that have them.
         seed: Of all draws, at least 0.
         pairs_per_object: Pairs of each object in an epoch, at least 1; more allow batches that
             are larger than the number of objects.
@@ -100,6 +101,7 @@ class TransformPairs:
             self.images, self._flat = last.permute(0, 1, 4, 2, 3), last.flatten(0, 1).numpy()
         self._angles = torch.from_numpy(dataset.latents[..., :3].copy())
         self._rotations = torch.from_numpy(dataset.rotations)
+        self._poses = torch.from_numpy(dataset.poses) if self.convention.moves else self._rotations
         self._hues = torch.from_numpy(dataset.latents[..., HUES])
         self._labels = torch.from_numpy(dataset.labels)
         self._epoch: tuple[int, NDArray[np.int64]] | None = None
@@ -153,7 +155,9 @@ class TransformPairs:
         pose_a, pose_b = self._rotations[o, i], self._rotations[o, j]
         shift = self._hues[o, j] - self._hues[o, i]
         relative = relative_quaternion_xyzw_of_angles(self._angles[o, i], self._angles[o, j])
-        g = self.convention.between(pose_a, pose_b, shift, relative_xyzw=relative)
+        g = self.convention.between(
+            self._poses[o, i], self._poses[o, j], shift, relative_xyzw=relative
+        )
         return PairBatch(
             a=self._views(rows[:, 0], rows[:, 1]),
             b=self._views(rows[:, 0], rows[:, 2]),

@@ -13,12 +13,12 @@ from datasets3d.meshes.source import MeshEntry
 from datasets3d.pairs.fixed_pairs import FIXED_PAIRS_PER_OBJECT, draw_fixed_pairs
 from datasets3d.views.config import BuildConfig
 from datasets3d.views.contact_sheet import contact_sheet
+from datasets3d.views.factors.record import conventions_of_law
 from datasets3d.views.object_notes import Note
 from datasets3d.views.parts import columns_of, conventions_of
 from datasets3d.views.passes.kinds import conventions_of_passes
 from datasets3d.views.plan import key_of
 from datasets3d.views.schema import (
-    COLUMNS,
     CONVENTIONS,
     FIXED_PAIRS,
     FORMAT_VERSION,
@@ -78,7 +78,7 @@ def write_index(
     files = list_files(root, config, splits)
     for name, content in files.items():
         write_atomically(root / name, content)
-    ranges = zip(COLUMNS, config.law.ranges(), strict=True)
+    ranges = zip(config.law.columns(), config.law.ranges(), strict=True)
     manifest = Manifest(
         format_version=FORMAT_VERSION,
         config=plan["config"],
@@ -86,6 +86,7 @@ def write_index(
         versions=plan["versions"],
         conventions=CONVENTIONS
         | conventions_of(plan["source"])
+        | conventions_of_law(plan["config"]["law"])
         | conventions_of_passes(config.passes),
         latent_columns=[
             *({**asdict(column), "range": list(span)} for column, span in ranges),

@@ -12,9 +12,12 @@ from typing import Any
 
 import numpy as np
 
+from datasets3d.meshes.articulated import ArticulatedMeshes
 from datasets3d.meshes.folders.names import is_safe
 from datasets3d.meshes.source import MeshEntry, MeshSource
 from datasets3d.views.config import BuildConfig
+from datasets3d.views.factors.base import Factor
+from datasets3d.views.factors.record import own_classes, recorded_factors
 from datasets3d.views.latents import ViewLaw
 from datasets3d.views.passes.kinds import versions_of_passes
 from datasets3d.views.schema import COLUMNS, FORMAT_VERSION, PLAN
@@ -40,6 +43,7 @@ def objects_of(source: MeshSource, config: BuildConfig) -> list[MeshEntry]:
     entries = source.entries()
     _check_names(entries)
     _check_law(config)
+    _check_joints(source, config)
     return entries
 
 
@@ -133,7 +137,7 @@ def may_grow(key: str) -> bool:
 
 def settings(source: MeshSource, config: BuildConfig, objects: int) -> dict[str, Any]:
     """Everything that determines the bytes of a build."""
-    recorded = asdict(config)
+    recorded = asdict(config) | {"law": recorded_law(config.law)}
     if not config.passes:  # sets of pictures alone are as they were before there were passes
         del recorded["passes"]
     found = {
@@ -143,8 +147,21 @@ def settings(source: MeshSource, config: BuildConfig, objects: int) -> dict[str,
         "objects": objects,
         "versions": _versions() | versions_of_passes(config.passes),
     }
-    own = type(config.law)
-    return found if own is ViewLaw else {**found, "law": _written_law(config.law)}
+    ours = type(config.law) is ViewLaw and not own_classes(config.law.factors)
+    return found if ours else {**found, "law": _written_law(config.law)}
+
+
+def recorded_law(law: ViewLaw) -> dict[str, Any]:
+    """The settings of a law; those of 3DIEBench's seven numbers alone are as they ever were."""
+    found = asdict(law)
+    later = {"angle_min_rad": law.angle_min_rad, "factors": recorded_factors(law.factors),
+             "path": None if law.path is None else asdict(law.path)}  # fmt: skip
+    for name, value in later.items():
+        if value:
+            found[name] = value
+        else:
+            del found[name]
+    return found
 
 
 def _written_law(written: ViewLaw) -> dict[str, str]:
@@ -156,7 +173,10 @@ def _written_law(written: ViewLaw) -> dict[str, str]:
         text = value.tobytes() if isinstance(value, np.ndarray) else repr(value).encode()
         if name not in known and b" at 0x" not in text:  # an address is another one every time
             digest.update(name.encode() + text)
-    for part in law.__mro__[: law.__mro__.index(ViewLaw)]:
+    parts = list(law.__mro__[: law.__mro__.index(ViewLaw)])
+    for own in own_classes(written.factors):
+        parts += own.__mro__[: own.__mro__.index(Factor)]
+    for part in parts:
         try:
             digest.update(inspect.getsource(part).encode())
         except (OSError, TypeError):  # typed in, or made by a program: its code alone is there
@@ -169,12 +189,23 @@ def _written_law(written: ViewLaw) -> dict[str, str]:
 def _check_law(config: BuildConfig) -> None:
     """Raise ConventionError where a law draws another number of columns than there are."""
     drawn = np.shape(config.law.sample(config.seed, "class/object", view=0))
-    if drawn != (len(COLUMNS),):
-        names = ", ".join(column.name for column in COLUMNS)
+    columns = config.law.columns()
+    if drawn != (len(columns),):
+        names = ", ".join(column.name for column in columns)
         raise ConventionError(
-            expected=f"a law that draws {len(COLUMNS)} numbers: {names}",
+            expected=f"a law that draws {len(columns)} numbers: {names}",
             got=f"shape {drawn}", argument="config.law",
-            advice="What else a scene has may be a function of these, in the law's scene().",
+            advice="What else varies is a factor: ViewLaw(factors=...).",
+        )  # fmt: skip
+
+
+def _check_joints(source: MeshSource, config: BuildConfig) -> None:
+    """Raise ConventionError where both factors and joints would follow the seven numbers."""
+    if isinstance(source, ArticulatedMeshes) and len(config.law.columns()) > len(COLUMNS):
+        raise ConventionError(
+            expected="a law without factors and path for articulated objects",
+            got=f"{len(config.law.columns())} columns", argument="config.law",
+            advice="Their latents go on with the states of joints.",
         )  # fmt: skip
 
 

@@ -38,7 +38,7 @@ class Column:
 
     Args:
         name: What it is.
-        unit: "rad", or "turn" for a hue.
+        unit: "rad", "turn" for a hue, "scene" for the scene's unit of length, "mm", or "1".
         meaning: One sentence.
     """
 

@@ -10,7 +10,7 @@ import pytest
 from handmade import box, folded_sheet, plate, rotation, sphere
 from slow_rays import render
 
-from renderers import Ambient, Camera, Floor, Mesh, Rendering, RendererError, Scene, Spot, get
+from renderers import Ambient, Camera, Floor, Mesh, RendererError, Rendering, Scene, Spot, get
 
 SIZE = 48
 MESHES = {"box": box(), "sphere": sphere(rings=6), "sheet": folded_sheet()}

@@ -13,6 +13,8 @@ from datasets3d.meshes.procedural import ProceduralMeshes
 from datasets3d.meshes.source import MeshSource
 from datasets3d.meshes.variants import ORIGINAL, Variants
 from datasets3d.views.config import BuildConfig
+from datasets3d.views.factors.paths import ObjectPath
+from datasets3d.views.factors.record import factors_of
 from datasets3d.views.latents import ViewLaw
 from datasets3d.views.passes.kinds import recorded_passes
 from equivariant.errors import ConventionError, DataFormatError
@@ -35,6 +37,10 @@ def recorded_config(recorded: Mapping[str, Any], *, law: ViewLaw | None = None) 
             name: tuple(value) if isinstance(value, list) else value
             for name, value in values["law"].items()
         }
+        if law is None:
+            spans["factors"] = factors_of(values["law"].get("factors", ()))
+            if values["law"].get("path"):
+                spans["path"] = ObjectPath(**values["law"]["path"])
         values["law"] = law or ViewLaw(**spans)
         values["passes"] = recorded_passes(values)
         return BuildConfig(**{field.name: values[field.name] for field in fields(BuildConfig)})
