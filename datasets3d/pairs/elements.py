@@ -81,8 +81,8 @@ class ElementConvention:
 
     def between(
         self,
-        pose_a: Matrix,
-        pose_b: Matrix,
+        pose_a: Float[Tensor, "... k k"],
+        pose_b: Float[Tensor, "... k k"],
         hue_shift: Float[Tensor, "... 2"] | None = None,
         *,
         relative_xyzw: Float[Tensor, "... 4"] | None = None,
