@@ -52,7 +52,7 @@ class Note:
     def fits(self, folder: Path) -> bool:
         """Whether a folder's files have the size noted; reads none, since sizes are enough to
         find what a power cut leaves."""
-        own = (path for path in folder.iterdir() if is_own(path.name))
+        own = (path for path in folder.iterdir() if is_own(path.name) and path.is_file())
         return not self.size or self.size == sum(path.stat().st_size for path in own)
 
 

@@ -201,13 +201,15 @@ def warnings_of(folder: Path) -> list[str]:
 def digest(folder: Path, *, only: Collection[str] | None = None) -> str:
     """Checksum of the names and contents of an object's files, 32 hexadecimal digits.
 
+    Folders, pipes and devices count as empty: reading them might never end.
+
     Args:
         folder: The object's.
         only: Names of the files that count; None for all that are there.
     """
     return digest_of(
         {
-            path.name: b"" if path.is_dir() else path.read_bytes()
+            path.name: path.read_bytes() if path.is_file() else b""
             for path in folder.iterdir()
             if only is None or path.name in only
         }

@@ -50,8 +50,13 @@ def build_command(words: list[str]) -> Build:
     """
     prog = "equivariant build"
     asked = tyro.cli(Build, prog=prog, args=words)
-    if not asked.add or not (asked.out / PLAN).is_file():
+    if not asked.add:
         return asked
+    if not (asked.out / PLAN).is_file():
+        raise ConventionError(
+            expected="a data set that is to grow", got=f"no {PLAN}", argument=str(asked.out),
+            advice="Check the path; leave out --add to build a new set.",
+        )  # fmt: skip
     return tyro.cli(Build, prog=prog, args=words, default=_of_set(asked))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -234,10 +235,13 @@ class RewriteObject:
             return key, OTHERWISE
         folder = self.root / key
         if not folder.is_dir():
+            folder.unlink(missing_ok=True)  # a file, or a link that leads nowhere
             write_folder(folder, files)
         for name, content in files.items():
             path = folder / name
             if not path.is_file() or path.read_bytes() != content:
+                if path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path)
                 write_atomically(path, content)
         return key, ""
 

@@ -102,6 +102,8 @@ def _files_of(key: str, manifest: Manifest) -> set[str]:
 
 def _unreadable(path: Path) -> str:
     """Says that a file of an object cannot be read; empty where it can."""
+    if not path.is_file():
+        return f"{path.name} is no file"
     try:
         if path.suffix == ".npy":
             read_array(path)

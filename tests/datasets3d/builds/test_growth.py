@@ -170,3 +170,11 @@ def test_the_command_takes_the_settings_of_the_set(tmp_path, capsys):
     )
     made(ProceduralMeshes(instances=1, seed=5), tmp_path / "at once", config=config)
     assert bytes_of(out) == bytes_of(tmp_path / "at once")
+
+
+def test_the_command_lets_nothing_grow_where_no_set_is(tmp_path, capsys):
+    """A slip in the path would start a large set of procedural objects."""
+    for further in ([], ["--dry-run"]):
+        assert main(["build", str(tmp_path / "sett"), "--add", "--views", "2", *further]) == 1
+        assert "expected a data set that is to grow" in capsys.readouterr().err
+    assert not (tmp_path / "sett").exists()

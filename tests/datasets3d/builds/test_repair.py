@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from dataclasses import dataclass, replace
 
@@ -65,6 +66,43 @@ def test_foreign_files_are_named_and_left_alone(small):
         "truck/truck-000000/notes.txt is not in the manifest", "mine.txt is not in the manifest",
     ]  # fmt: skip
     assert (small / "truck" / "truck-000000" / "image_0.jpg").is_file()
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "circle", "nowhere", "folder"])
+def test_what_is_no_file_is_damage_that_is_repaired(small, built_once, kind):
+    """Reading a pipe or a device would never end."""
+    places = [small / "chair" / "chair-000001" / name for name in ("image_1.jpg", "latent_0.npy")]
+    places += [small / "train_labels.npy", small / "contact_sheet.png"]
+    for path in places:
+        path.unlink()
+        if kind == "pipe":
+            os.mkfifo(path)
+        elif kind == "folder":
+            (path / "inner").mkdir(parents=True)
+        else:
+            target = {"device": "/dev/zero", "circle": path.name, "nowhere": "nowhere"}[kind]
+            path.symlink_to(target)
+    assert verify(small)[0] == (
+        "chair/chair-000001 is damaged: image_1.jpg is no file; latent_0.npy is no file"
+    )
+    if kind == "folder":
+        for path in places[2:]:
+            shutil.rmtree(path)
+    assert repair(small, workers=1).left == []
+    assert bytes_of(small) == bytes_of(built_once)
+    assert not any(path.is_symlink() for path in small.rglob("*"))
+
+
+def test_what_is_in_place_of_an_objects_folder_makes_room(small, built_once):
+    for name, make in (
+        ("000000", lambda path: path.symlink_to(path.name)), ("000001", lambda path: path.touch()),
+    ):  # fmt: skip
+        path = small / "truck" / f"truck-{name}"
+        shutil.rmtree(path)
+        make(path)
+    assert verify(small) == ["truck/truck-000000 is missing", "truck/truck-000001 is missing"]
+    assert repair(small, workers=1).left == []
+    assert bytes_of(small) == bytes_of(built_once)
 
 
 def test_sources_that_the_set_describes(tmp_path, meshes):
