@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from datasets3d.pairs.shape_pairs import ShapePairs
     from datasets3d.pairs.threediebench import ThreeDIEBench
     from datasets3d.pairs.view_pairs import TransformPairs
+    from datasets3d.pairs.view_stream import ViewBatch, ViewStream
     from datasets3d.rooms.room import Room, make_rooms
     from datasets3d.rooms.room_clouds import room_clouds, scan_room
     from datasets3d.rooms.scanned_scenes import read_dynlab, read_multibody
@@ -64,6 +65,9 @@ if TYPE_CHECKING:
     from datasets3d.views.passes.files import read_pass
     from datasets3d.views.passes.flow import ViewFlow, read_flow
     from datasets3d.views.passes.sheet import write_pass_sheet
+    from datasets3d.views.shards.read import ShardReader
+    from datasets3d.views.shards.rebuild import rebuild_index
+    from datasets3d.views.shards.write import ShardSize
     from datasets3d.views.upkeep.repair import RepairReport, repair
     from datasets3d.views.upkeep.verify import verify
 
@@ -108,6 +112,8 @@ _MODULES = {
     "Room": "rooms.room",
     "RotationLaw": "digits.laws",
     "ShapePairs": "pairs.shape_pairs",
+    "ShardReader": "views.shards.read",
+    "ShardSize": "views.shards.write",
     "Skeleton": "motion.skeleton",
     "SpotEnergy": "views.factors.lights",
     "ThreeDIEBench": "pairs.threediebench",
@@ -116,9 +122,11 @@ _MODULES = {
     "TransformedDigits": "digits.transformed",
     "TruncatedHaarLaw": "digits.laws",
     "TurntableConfig": "exports.turntable",
+    "ViewBatch": "pairs.view_stream",
     "ViewCamera": "views.passes.camera",
     "ViewFlow": "views.passes.flow",
     "ViewLaw": "views.latents",
+    "ViewStream": "pairs.view_stream",
     "WideAffineLaw": "digits.laws",
     "body_clouds": "bodies.body_clouds",
     "build": "views.build",
@@ -141,6 +149,7 @@ _MODULES = {
     "read_pass": "views.passes.files",
     "read_rmd17": "molecules.files",
     "read_xyz": "molecules.files",
+    "rebuild_index": "views.shards.rebuild",
     "repair": "views.upkeep.repair",
     "room_clouds": "rooms.room_clouds",
     "scan_room": "rooms.room_clouds",
@@ -195,6 +204,8 @@ __all__ = [
     "Room",
     "RotationLaw",
     "ShapePairs",
+    "ShardReader",
+    "ShardSize",
     "Skeleton",
     "SpotEnergy",
     "ThreeDIEBench",
@@ -203,9 +214,11 @@ __all__ = [
     "TransformedDigits",
     "TruncatedHaarLaw",
     "TurntableConfig",
+    "ViewBatch",
     "ViewCamera",
     "ViewFlow",
     "ViewLaw",
+    "ViewStream",
     "WideAffineLaw",
     "body_clouds",
     "build",
@@ -228,6 +241,7 @@ __all__ = [
     "read_pass",
     "read_rmd17",
     "read_xyz",
+    "rebuild_index",
     "repair",
     "room_clouds",
     "scan_room",

@@ -17,20 +17,26 @@ from datasets3d.exports.nerf import write_nerf
 from datasets3d.meshes.articulated import ArticulatedMeshes
 from datasets3d.views.passes.kinds import PassName, recorded_passes
 from datasets3d.views.schema import Manifest
+from datasets3d.views.shards.folders import export_folders
+from datasets3d.views.shards.layout import is_sharded, refuse_shards
+from datasets3d.views.shards.write import ShardSize, export_shards
 from datasets3d.views.storage import writing
 from equivariant.errors import ConventionError
 
-ExportFormat = Literal["nerf", "bop", "coco"]
+ExportFormat = Literal["nerf", "bop", "coco", "shards", "folders"]
 
 NEEDED: dict[ExportFormat, tuple[PassName, ...]] = {
     "nerf": ("rgba",),
     "bop": ("depth", "mask"),
     "coco": ("mask",),
+    "shards": (),
+    "folders": (),
 }
 _WRITERS: dict[ExportFormat, Callable[[ExportedSet, Path], None]] = {
     "nerf": write_nerf,
     "bop": write_bop,
     "coco": write_coco,
+    "folders": lambda one, out: export_folders(one.root, out, progress=one.progress),
 }
 
 
@@ -57,9 +63,10 @@ def export(
     *,
     format: ExportFormat,
     meshes: Path | str | None = None,
+    shard_size: ShardSize | None = None,
     progress: bool = True,
 ) -> ExportReport:
-    """Write a set that was built with passes in another layout, whole or not at all.
+    """Write a set in another layout, whole or not at all.
 
     ========= ================= ==================================================================
     format    needs the passes  writes
@@ -67,22 +74,30 @@ def export(
     nerf      rgba              per object ``transforms.json`` and pictures without floor
     bop       depth, mask       per object a scene: poses, 16-bit depth, masks, and the models
     coco      mask              ``instances_train.json``, ``instances_val.json``; pictures stay
+    shards    none              tar files in the WebDataset convention, with an index
+    folders   none              of a set of shards: the folder layout, with the bytes of before
     ========= ================= ==================================================================
 
     The camera of a view stands still and its object turns; so for "nerf" it is the camera that
     moves about the object, and floor and light, which would move with it, are a different matter:
     the floor is left out, and the light is as the set has it (see :mod:`datasets3d.exports.nerf`).
 
+    "shards" keeps every byte of the set, and goes on where a call was stopped; its readers and
+    the layout are explained in :mod:`datasets3d.views.shards.layout`.
+
     Args:
         root: The set's folder.
-        out: A folder that is not there yet, or is empty.
+        out: A folder that is not there yet, or is empty; for "shards" also one in which the same
+            call was stopped.
         format: Which layout.
         meshes: For "bop", of sets that were built from mesh files: their folder, for the models.
+        shard_size: For "shards": how large they become; None makes them about 1 GB.
         progress: Show a bar on stderr.
 
     Raises:
         ConventionError: A pass that is needed was not built, objects have joints and the layout
-            is of rigid ones, or there is something in ``out``.
+            is of rigid ones, there is something in ``out``, or the set is in shards and the layout
+            needs folders, or the other way round.
         DataFormatError: A file is missing or damaged; names it.
         StorageError: The place is read-only or full.
 
@@ -105,6 +120,10 @@ def export(
         )  # fmt: skip
     manifest = Manifest.read(root)
     _check(manifest, format)
+    _check_layout(root, format)
+    if format == "shards":
+        remarks = export_shards(root, out, shard_size, progress=progress)
+        return _report(out, manifest, remarks)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ConventionError(
             expected="a folder that is empty or not there", got="something else",
@@ -121,7 +140,23 @@ def export(
             os.replace(partial, out)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
-    return ExportReport(out, len(one.keys), len(one.keys) * one.views, one.remarks)
+    return _report(out, manifest, one.remarks)
+
+
+def _report(out: Path, manifest: Manifest, remarks: list[str]) -> ExportReport:
+    objects = len(manifest.splits)
+    return ExportReport(out, objects, objects * int(manifest.config["views"]), remarks)
+
+
+def _check_layout(root: Path, format: ExportFormat) -> None:
+    """Raise ConventionError where a set is not in the layout that a format starts from."""
+    if format != "folders":
+        refuse_shards(root)
+    elif not is_sharded(root):
+        raise ConventionError(
+            expected="a set of shards", got="one in the folder layout", argument="root",
+            advice="It is what the format folders would write.",
+        )  # fmt: skip
 
 
 def _check(manifest: Manifest, format: ExportFormat) -> None:
@@ -134,7 +169,7 @@ def _check(manifest: Manifest, format: ExportFormat) -> None:
             advice=f"Build one with --passes {' '.join(lacking)}; they are not added to a set "
             "that is there.",
         )  # fmt: skip
-    if format != "coco" and manifest.source.get("source") == ArticulatedMeshes.kind:
+    if format in ("nerf", "bop") and manifest.source.get("source") == ArticulatedMeshes.kind:
         raise ConventionError(
             expected="rigid objects", got="objects with joints, each view in a state of its own",
             argument="root", advice=f'The layout "{format}" has one pose for each object.',

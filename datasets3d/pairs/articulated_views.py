@@ -14,6 +14,7 @@ from datasets3d.meshes.articulated.mechanism import inverse
 from datasets3d.pairs.threediebench import ThreeDIEBench
 from datasets3d.views.parts import MECHANISM, columns_of, read_mechanism, read_part_mask, states_of
 from datasets3d.views.schema import Manifest
+from datasets3d.views.shards.layout import refuse_shards
 from datasets3d.views.storage import ChannelOrder
 from equivariant.errors import DataFormatError
 
@@ -56,6 +57,7 @@ class ArticulatedViews(ThreeDIEBench):
         channel_order: ChannelOrder | None = None,
         cache: bool = True,
     ) -> None:
+        refuse_shards(Path(root))
         super().__init__(root, split, views=views, channel_order=channel_order, cache=cache)
         self._joints = len(columns_of(Manifest.read(self.root).source))
         if not self._joints:

@@ -16,11 +16,26 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from datasets3d.pairs.fixed_pairs import draw_fixed_pairs
+from datasets3d.pairs.listed_objects import (
+    check_arguments,
+    format_error,
+    listed_objects,
+    read_list,
+)
 from datasets3d.pairs.memory import check_memory
 from datasets3d.pairs.poses import names_of_columns, similarities
 from datasets3d.views.latents import rotation_matrix
 from datasets3d.views.schema import COLUMNS, FIXED_PAIRS, MANIFEST, Manifest
-from datasets3d.views.storage import ChannelOrder, npy_bytes, read_array, read_image, write_array
+from datasets3d.views.shards.layout import IMAGE, is_sharded
+from datasets3d.views.shards.read import ShardReader
+from datasets3d.views.storage import (
+    ChannelOrder,
+    decode_image,
+    npy_bytes,
+    read_array,
+    read_image,
+    write_array,
+)
 from equivariant.errors import ConventionError, DataFormatError
 
 OFFICIAL_MEAN = (0.5016, 0.5037, 0.5060)
@@ -33,6 +48,9 @@ class ThreeDIEBench:
 
         ROOT/<class>/<object id>/image_k.jpg, latent_k.npy      k = 0, 1, ...
         ROOT/{train,val}_images.npy                             rows "/<class>/<object id>/"
+
+    or as shards of tar files, which ``equivariant export --format shards`` writes; these give the
+    same views, latents and batches.
 
     Listed objects that are absent are left out and named in ``missing``. All objects are read
     with as many views as the one that has fewest; the others' surplus is not used. A class's
@@ -49,7 +67,8 @@ class ThreeDIEBench:
             a manifest. The published images probably need "bgr" for their true colors.
         cache: Keep all latents of the split in one file under ``ROOT/.cache`` after the first
             reading, where that can be written. They are read anew when the list, an object's
-            folder, or its first latent has changed.
+            folder, or its first latent has changed. Shards need none.
+        check: Of shards, compare every picture with its checksum when it is read.
 
     Raises:
         DataFormatError: The folder or its lists are missing or damaged, no listed object is
@@ -66,31 +85,57 @@ class ThreeDIEBench:
         views: int | None = None,
         channel_order: ChannelOrder | None = None,
         cache: bool = True,
+        check: bool = False,
     ) -> None:
-        _check_arguments(split, views, channel_order)
+        check_arguments(split, views, channel_order)
         self.root, self.split = Path(root), split
         if not self.root.is_dir():
-            raise _format_error(self.root, "a data set folder", "nothing there")
+            raise format_error(self.root, "a data set folder", "nothing there")
+        self.shards = ShardReader(self.root, check=check) if is_sharded(self.root) else None
+        self._views, self._cache = views, cache
+        if self.shards is not None:
+            self._open_shards(self.shards, channel_order)
+            return
         manifest = Manifest.read(self.root) if (self.root / MANIFEST).is_file() else None
         if channel_order is None:
             order = manifest.config["channel_order"] if manifest else "rgb"
             channel_order = "bgr" if order == "bgr" else "rgb"
         self.columns = names_of_columns(manifest)
         self.channel_order: ChannelOrder = channel_order
-        listed, self.label_names = _listed(self.root, split)
+        listed, self.label_names = listed_objects(self.root, split)
         rank = {name: index for index, name in enumerate(self.label_names)}
         last = "" if views is None else f"latent_{views - 1}.npy"
         here = [(self.root / key).is_dir() and (self.root / key / last).exists() for key in listed]
-        self.object_ids = [key for key, there in zip(listed, here, strict=True) if there]
+        self.object_ids: Sequence[str] = [
+            key for key, there in zip(listed, here, strict=True) if there
+        ]
         self.missing = [key for key, there in zip(listed, here, strict=True) if not there]
         if not self.object_ids:
-            raise _format_error(
+            raise format_error(
                 self.root if split == "all" else self.root / f"{split}_images.npy",
                 "at least one object that is present" + (f", with {views} views" if views else ""),
                 f"{len(self.missing)} objects, all absent",
             )
         self.labels = np.array([rank[key.split("/")[0]] for key in self.object_ids], np.int64)
-        self._views, self._cache = views, cache
+
+    def _open_shards(self, shards: ShardReader, channel_order: ChannelOrder | None) -> None:
+        """Take objects and classes from the index of a set of shards."""
+        about = shards.about
+        self.channel_order = channel_order or about.channel_order
+        self.columns = tuple(about.columns[: len(about.columns) - about.joints])
+        train = about.objects["train"]
+        span = {"train": (0, train), "val": (train, about.number), "all": (0, about.number)}
+        self.rows = np.arange(*span[self.split], dtype=np.int64)
+        if self.split == "all":
+            self.rows = np.argsort(shards.keys.encoded, kind="stable").astype(np.int64)
+        if not len(self.rows) or (self._views or 1) > about.views:
+            raise format_error(
+                self.root, f"at least one object of {self.split} with {self._views or 1} views",
+                f"{len(self.rows)} objects with {about.views} views",
+            )  # fmt: skip
+        self.object_ids, self.missing = shards.keys.some(self.rows), []
+        self.label_names = list(about.labels)
+        self.labels = shards.labels[self.rows].astype(np.int64)
 
     def __len__(self) -> int:
         return len(self.object_ids)
@@ -112,6 +157,12 @@ class ThreeDIEBench:
         return self._all_latents()[:, : self._views]
 
     def _all_latents(self) -> NDArray[np.float64]:
+        if self.shards is not None:
+            first, last = int(self.rows[0]), int(self.rows[-1]) + 1
+            ordered = self.split != "all"  # then a part of the map on disk, not a copy
+            found = self.shards.latents[first:last] if ordered else self.shards.latents[self.rows]
+            numbers: NDArray[np.float64] = found[..., : len(self.columns)]
+            return numbers
         if not self._cache:
             return self._read_latents()
         path = self.root / CACHE / f"{self.split}_latents-{self._state()}.npy"
@@ -144,7 +195,11 @@ class ThreeDIEBench:
         Raises:
             DataFormatError: The file is missing or damaged.
         """
-        return read_image(self._image_path(index, view), channel_order=self.channel_order)
+        path = self._image_path(index, view)
+        if self.shards is not None:
+            data = self.shards.read(int(self.rows[index]), view, IMAGE)
+            return decode_image(data, path, channel_order=self.channel_order)
+        return read_image(path, channel_order=self.channel_order)
 
     def load_images(
         self,
@@ -178,7 +233,7 @@ class ThreeDIEBench:
             for view in range(self.views):
                 image = self.sized_image(index, view, size_px=size_px)
                 if image.shape[1:] != (height, width):
-                    raise _format_error(
+                    raise format_error(
                         self._image_path(index, view),
                         f"an image of {height} x {width} px, as the first",
                         f"{image.shape[1]} x {image.shape[2]} px",
@@ -220,9 +275,12 @@ class ThreeDIEBench:
         for index in np.linspace(0, len(self) - 1, min(pictures, len(self))).astype(int):
             path = self._image_path(int(index), 0)
             try:
-                state.update(path.read_bytes())
+                state.update(
+                    path.read_bytes() if self.shards is None
+                    else self.shards.read(int(self.rows[index]), 0, IMAGE)
+                )  # fmt: skip
             except OSError as error:
-                raise _format_error(path, "an image", type(error).__name__) from error
+                raise format_error(path, "an image", type(error).__name__) from error
         return state.hexdigest()
 
     def fixed_pairs(self, pairs_per_object: int = 4, *, seed: int = 0) -> NDArray[np.int64]:
@@ -255,13 +313,13 @@ class ThreeDIEBench:
         if not path.is_file():
             return None
         rows = read_array(path)
-        listed = _read_list(self.root, "val")
+        listed = read_list(self.root, "val")
         each, left = divmod(len(rows), max(1, len(listed)))
         place = np.repeat(np.arange(len(listed)), each)
         fits = rows.ndim == 2 and rows.shape[1] == 3 and rows.dtype.kind == "i" and not left
         if not fits or (rows[:, 0] != place).any() or (rows[:, 1] == rows[:, 2]).any():
             got = f"{rows.dtype} of shape {rows.shape}"
-            raise _format_error(path, "rows (place in val_images.npy, view, other view)", got)
+            raise format_error(path, "rows (place in val_images.npy, view, other view)", got)
         if each < pairs_per_object or rows[:, 1:].max() >= self.views:
             return None
         row_of = {key: row for row, key in enumerate(listed)}
@@ -305,7 +363,7 @@ class ThreeDIEBench:
         while (path := folder / f"latent_{len(rows)}.npy").is_file():
             rows.append(_read_latent(path, len(self.columns)))
         if not rows:
-            raise _format_error(folder, "latent_0.npy, latent_1.npy, ...", "no latent")
+            raise format_error(folder, "latent_0.npy, latent_1.npy, ...", "no latent")
         return np.stack(rows)
 
 
@@ -322,7 +380,7 @@ def _read_latent(path: Path, columns: int) -> NDArray[np.float64]:
     numbers = row.ndim == 1 and row.shape[0] >= columns and row.dtype.kind in "fiu"
     if not numbers or not np.isfinite(row).all():
         got = f"{row.dtype} of shape {row.shape}" + ", not all finite" * numbers
-        raise _format_error(path, f"at least {columns} finite numbers", got)
+        raise format_error(path, f"at least {columns} finite numbers", got)
     return row[:columns].astype(np.float64)
 
 
@@ -333,58 +391,3 @@ def check_pairs_exist(views: int) -> None:
             expected="at least two views of every object", got=str(views), argument="dataset",
             advice="Build with views of 2 or more.",
         )  # fmt: skip
-
-
-def _read_list(root: Path, split: str) -> list[str]:
-    path = root / f"{split}_images.npy"
-    rows = read_array(path)
-    keys = ["/".join(str(row).strip("/").split("/")[-2:]) for row in rows.ravel().tolist()]
-    wrong = [key for key in keys if key.count("/") != 1 or "/" in (key[0], key[-1])]
-    if rows.ndim != 1 or rows.dtype.kind != "U" or wrong:
-        got = f"{rows.dtype} of shape {rows.shape}" + (f" with {wrong[0]!r}" if wrong else "")
-        raise _format_error(path, 'rows "/<class>/<object id>/"', got)
-    return keys
-
-
-def _listed(root: Path, split: str) -> tuple[list[str], list[str]]:
-    """Objects of a split, and the names of all classes."""
-    if split == "all":
-        found = sorted(
-            f"{folder.name}/{inner.name}"
-            for folder in root.iterdir()
-            if folder.is_dir() and not folder.name.startswith(".")
-            for inner in folder.iterdir()
-            if inner.is_dir() and not inner.name.startswith(".")
-        )
-        return found, sorted({key.split("/")[0] for key in found})
-    lists = {name: _read_list(root, name) for name in ("train", "val")}
-    names = sorted({key.split("/")[0] for keys in lists.values() for key in keys})
-    _check_labels(root, split, lists[split])
-    return lists[split], names
-
-
-def _check_labels(root: Path, split: str, keys: list[str]) -> None:
-    """Ranks are used instead; but a list of another length belongs to other objects."""
-    path = root / f"{split}_labels.npy"
-    if path.is_file() and (shape := read_array(path).shape) != (len(keys),):
-        raise _format_error(path, f"{len(keys)} labels, one per listed object", f"shape {shape}")
-
-
-def _check_arguments(split: str, views: int | None, channel_order: str | None) -> None:
-    for argument, value, fine, expected in (
-        ("split", split, split in ("train", "val", "all"), "train, val or all"),
-        ("views", views, views is None or views >= 1, "at least 1, or None"),
-        ("channel_order", channel_order, channel_order in (None, "rgb", "bgr"), "rgb or bgr"),
-    ):
-        if not fine:
-            raise ConventionError(
-                expected=expected, got=repr(value), argument=argument,
-                advice="See the documentation of ThreeDIEBench.",
-            )  # fmt: skip
-
-
-def _format_error(path: Path, expected: str, got: str) -> DataFormatError:
-    return DataFormatError(
-        expected=expected, got=got, argument=str(path),
-        advice="See the layout in the documentation of ThreeDIEBench.",
-    )  # fmt: skip

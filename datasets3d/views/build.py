@@ -16,6 +16,7 @@ from datasets3d.views.index import remarks_on, write_index
 from datasets3d.views.object_notes import Note, read_notes, remove_notes
 from datasets3d.views.plan import check_shard, key_of, note_plan, objects_of
 from datasets3d.views.schema import MANIFEST, PLAN, Manifest
+from datasets3d.views.shards.layout import refuse_shards
 from datasets3d.views.storage import folder_lock, remove_partial, warnings_of, writing
 from datasets3d.views.upkeep.growth import (
     as_in_set,
@@ -139,6 +140,7 @@ def build(
     config, root = config or BuildConfig(), Path(out)
     workers = check_workers(workers)
     check_shard(shard, num_shards)
+    refuse_shards(root)
     check_renderer(config, source, here=engine == "local")
     source = as_in_set(source, root, add=add)
     entries = objects_of(source, config)

@@ -307,6 +307,25 @@ def read_image(path: Path, *, channel_order: ChannelOrder = "rgb") -> NDArray[np
     """
     try:
         data = path.read_bytes()
+    except OSError as error:
+        raise _no_image(path, error) from error
+    return decode_image(data, path, channel_order=channel_order)
+
+
+def decode_image(
+    data: bytes, path: Path, *, channel_order: ChannelOrder = "rgb"
+) -> NDArray[np.uint8]:
+    """:func:`read_image` of a file's content.
+
+    Args:
+        data: The content.
+        path: For the message.
+        channel_order: How it stores colors.
+
+    Raises:
+        DataFormatError: It is damaged; names the file.
+    """
+    try:
         if simplejpeg.is_jpeg(data):
             height, width, _, _ = simplejpeg.decode_jpeg_header(data)
             check_extent(width, height, size=len(data), path=path)
@@ -319,12 +338,14 @@ def read_image(path: Path, *, channel_order: ChannelOrder = "rgb") -> NDArray[np
             pixels = np.asarray(picture.convert("RGB"))
             return pixels if channel_order == "rgb" else np.ascontiguousarray(pixels[..., ::-1])
     except (OSError, ValueError, SyntaxError, UnidentifiedImageError) as error:
-        raise DataFormatError(
-            expected="a readable image",
-            got=f"{type(error).__name__}: {error}",
-            argument=str(path),
-            advice="The file is missing or damaged: build or download its object again.",
-        ) from error
+        raise _no_image(path, error) from error
+
+
+def _no_image(path: Path, error: Exception) -> DataFormatError:
+    return DataFormatError(
+        expected="a readable image", got=f"{type(error).__name__}: {error}", argument=str(path),
+        advice="The file is missing or damaged: build or download its object again.",
+    )  # fmt: skip
 
 
 def remove_partial(root: Path) -> None:

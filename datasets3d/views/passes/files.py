@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from datasets3d.views.passes.kinds import KINDS, PASS_NAMES, PassKind, PassName, pass_file
+from datasets3d.views.shards.layout import refuse_shards
 from datasets3d.views.storage import check_extent, npy_bytes
 from equivariant.errors import ConventionError, DataFormatError
 
@@ -75,7 +76,8 @@ def read_pass(root: Path | str, key: str, view: int, name: PassName) -> NDArray[
 
     Raises:
         DataFormatError: The set was built without the pass, or the file is damaged; names it.
-        ConventionError: There is no pass of this name.
+        ConventionError: There is no pass of this name, or it is a set of shards: a
+            :class:`~datasets3d.views.shards.read.ShardReader` has their files.
 
     Example:
         >>> import tempfile
@@ -95,6 +97,7 @@ def read_pass(root: Path | str, key: str, view: int, name: PassName) -> NDArray[
         )  # fmt: skip
     path = Path(root) / key / pass_file(name, view)
     if not path.is_file():
+        refuse_shards(Path(root))
         raise DataFormatError(
             expected=f"the pass {name}", got="no such file", argument=str(path),
             advice=f"Build the set with passes=({name!r},) or --passes {name}.",

@@ -16,9 +16,11 @@ from datasets3d.views.index import list_files
 from datasets3d.views.latents import ViewLaw
 from datasets3d.views.plan import flat_differences, key_of, refused, settings
 from datasets3d.views.schema import PLAN, Manifest
+from datasets3d.views.shards.layout import refuse_shards
 from datasets3d.views.storage import bytes_digest, digest_of, folder_lock, write_folder, writing
+from datasets3d.views.upkeep.problem import Problem
 from datasets3d.views.upkeep.recorded import recorded_config, recorded_source
-from datasets3d.views.upkeep.verify import Problem, find_problems
+from datasets3d.views.upkeep.verify import find_problems
 from datasets3d.views.work import check_renderer, files_of_object, reason_of
 from equivariant.errors import ConventionError
 from equivariant.runs import json_bytes, write_atomically
@@ -83,7 +85,7 @@ def repair(
     Raises:
         DataFormatError: There is no readable manifest.
         ConventionError: The source is not recorded and not given, or source, law or versions are
-            not those of the build.
+            not those of the build; or it is a set of shards, which are written anew from folders.
         StorageError: A file cannot be written.
 
     Example:
@@ -99,6 +101,7 @@ def repair(
     """
     started = time.monotonic()
     root, workers = Path(root), check_workers(workers)
+    refuse_shards(root)
     manifest = Manifest.read(root)
     with folder_lock(root, shared=dry_run, progress=progress), writing(root):
         found = find_problems(root, manifest)

@@ -2,40 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from datasets3d.views.parts import names_of
 from datasets3d.views.passes.files import read_pass_file
 from datasets3d.views.passes.kinds import files_of_passes, recorded_passes
 from datasets3d.views.schema import MANIFEST, PLAN, Manifest
-from datasets3d.views.storage import WARNINGS, digest, file_digest, read_array, read_image
+from datasets3d.views.shards.layout import is_sharded
+from datasets3d.views.storage import WARNINGS, digest, read_array, read_image
+from datasets3d.views.upkeep.problem import Problem
+from datasets3d.views.upkeep.verify_shards import damage_of_files, problems_of_shards
 from equivariant.errors import DataFormatError
 from equivariant.runs import read_json
 
 
-@dataclass(frozen=True)
-class Problem:
-    """Something that is not what the manifest says.
-
-    Args:
-        kind: An "object" of the set or a "file" beside them that is missing or damaged, or what
-            is "foreign" to it.
-        name: Of the object, file or folder.
-        text: One sentence.
-    """
-
-    kind: Literal["object", "file", "foreign"]
-    name: str
-    text: str
-
-
 def verify(root: Path | str) -> list[str]:
-    """Compare a data set with its manifest, every byte of it.
+    """Compare a data set with its manifest, every byte of it, as folders or as shards.
 
     Args:
-        root: Folder that ``build`` wrote.
+        root: Folder that ``build`` or an export as shards wrote.
 
     Returns:
         One sentence per missing, damaged or foreign object or file; empty where all is well. Of a
@@ -57,14 +43,12 @@ def find_problems(root: Path, manifest: Manifest) -> list[Problem]:
         root: The data set's folder.
         manifest: Its manifest.
     """
+    if is_sharded(root):
+        return problems_of_shards(root, manifest)
     problems: list[Problem] = []
     for key in manifest.digests:
         problems += _of_object(root, key, manifest)
-    for name, checksum in {PLAN: "", **manifest.files}.items():
-        if not (root / name).is_file():
-            problems.append(Problem("file", name, f"{name} is missing"))
-        elif checksum and file_digest(root / name) != checksum:
-            problems.append(Problem("file", name, f"{name} is damaged"))
+    problems += damage_of_files(root, {PLAN: "", **manifest.files})
     return problems + _foreign(root, manifest)
 
 

@@ -69,7 +69,7 @@ VERBS = {
     ),
     "export": Verb(
         "views.export", "Export",
-        "Write a data set for other readers: NeRF and instant-ngp, BOP, COCO.",
+        "Write a data set for other readers: WebDataset, NeRF and instant-ngp, BOP, COCO.",
     ),
     "turntable": Verb(
         "views.turntable", "Turntable",

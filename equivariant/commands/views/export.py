@@ -9,14 +9,27 @@ from typing import Annotated
 import tyro
 
 from datasets3d.exports.export import ExportFormat, export
+from datasets3d.views.shards.write import GIGABYTE, ShardSize
 from equivariant.commands.terminal import say
 
 
 @dataclass(frozen=True)
 class Export:
-    """Write a data set for other readers: NeRF and instant-ngp, BOP, COCO.
+    """Write a data set for other readers: WebDataset, NeRF and instant-ngp, BOP, COCO.
 
-    The set must have been built with the passes that the layout needs:
+    shards needs no pass and keeps every byte: tar files in the WebDataset convention, train and
+    val apart, of about 1 GB each (--shard-images, --shard-gb), with an index for random access.
+    Millions of small files become hundreds of large ones; ThreeDIEBench and verify read both:
+
+        equivariant export DATA --format shards --out SHARDS
+        equivariant verify SHARDS
+        equivariant export SHARDS --format folders --out COPY
+
+    A call that was stopped goes on. index.parquet, for other tools, needs the extra "shards".
+
+    folders writes such a set as folders again, with the bytes of before.
+
+    For the others the set must have been built with the passes that the layout needs:
 
         equivariant build DATA --passes rgba depth mask
         equivariant export DATA --format nerf --out SCENES
@@ -31,13 +44,15 @@ class Export:
     coco needs mask: instances_train.json and instances_val.json with run-length masks. Pictures
     stay in DATA, which is the folder of images that readers ask for.
 
-    The folder is written whole or not at all.
+    But for shards, the folder is written whole or not at all.
 
     Args:
         data: Folder that `equivariant build` wrote.
-        format: nerf, bop or coco.
+        format: shards, folders, nerf, bop or coco.
         out: A folder that is not there yet, or is empty.
         meshes: For bop: the folder of mesh files that the set was built from.
+        shard_images: For shards: images of each; 0 takes as many as make --shard-gb.
+        shard_gb: For shards: about so many GB for each.
         quiet: Show no progress bar.
     """
 
@@ -45,12 +60,16 @@ class Export:
     format: ExportFormat
     out: Path
     meshes: Path | None = None
+    shard_images: int = 0
+    shard_gb: float = 1.0
     quiet: bool = False
 
     def __call__(self) -> None:
+        size = ShardSize(self.shard_images or None, round(self.shard_gb * GIGABYTE))
         report = export(
-            self.data, self.out, format=self.format, meshes=self.meshes, progress=not self.quiet
-        )
+            self.data, self.out, format=self.format, meshes=self.meshes, shard_size=size,
+            progress=not self.quiet,
+        )  # fmt: skip
         say(f"{report.objects:,} objects, {report.images:,} images in {report.path}")
         for remark in report.remarks:
             say(f"note: {remark}")

@@ -1,0 +1,1 @@
+"""Sets as tar shards in the WebDataset convention, with an index for random access."""
