@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from datasets3d.rooms.room import Room, make_rooms
     from datasets3d.rooms.room_clouds import room_clouds, scan_room
     from datasets3d.rooms.scanned_scenes import read_dynlab, read_multibody
+    from datasets3d.suites.suite import build_suite, estimate_suite, suite_laws
     from datasets3d.views.build import BuildReport, build
     from datasets3d.views.config import BuildConfig
     from datasets3d.views.engines import Limits
@@ -130,8 +131,10 @@ _MODULES = {
     "WideAffineLaw": "digits.laws",
     "body_clouds": "bodies.body_clouds",
     "build": "views.build",
+    "build_suite": "suites.suite",
     "camera_of": "views.passes.camera",
     "estimate": "views.estimate",
+    "estimate_suite": "suites.suite",
     "export": "exports.export",
     "make_rooms": "rooms.room",
     "motion_windows": "motion.windows",
@@ -155,6 +158,7 @@ _MODULES = {
     "scan_room": "rooms.room_clouds",
     "split_frames": "bodies.splits",
     "split_motions": "motion.folder",
+    "suite_laws": "suites.suite",
     "synthetic_subjects": "bodies.subjects",
     "transformed_clouds": "clouds.transformed_clouds",
     "transformed_digits": "digits.transformed",
@@ -222,8 +226,10 @@ __all__ = [
     "WideAffineLaw",
     "body_clouds",
     "build",
+    "build_suite",
     "camera_of",
     "estimate",
+    "estimate_suite",
     "export",
     "make_rooms",
     "motion_windows",
@@ -247,6 +253,7 @@ __all__ = [
     "scan_room",
     "split_frames",
     "split_motions",
+    "suite_laws",
     "synthetic_subjects",
     "transformed_clouds",
     "transformed_digits",

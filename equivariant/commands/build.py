@@ -63,12 +63,15 @@ def build_command(words: list[str]) -> Build:
 def _of_set(asked: Build) -> Build:
     """The options that a set was built with; how it is built stays as asked."""
     plan = read_json(asked.out / PLAN)
-    config, source = recorded_config(plan["config"]), dict(plan["source"])
-    if "law" in plan:
+    own = plan["law"]["class"] if "law" in plan else ""
+    law = plan["config"]["law"]
+    if own or law.get("factors") or law.get("path"):
         raise ConventionError(
-            expected="a law of this command", got=plan["law"]["class"], argument=str(asked.out),
+            expected="a law of this command", got=own or "one with factors or a path",
+            argument=str(asked.out),
             advice="Call datasets3d.build(..., add=True) with the law that it was built with.",
         )  # fmt: skip
+    config, source = recorded_config(plan["config"]), dict(plan["source"])
     kind = source.get("original_source", source["source"])
     if kind == "folder" and asked.meshes is None:
         raise ConventionError(
@@ -93,6 +96,7 @@ def _of_set(asked: Build) -> Build:
         size=config.size_px,
         rotation=config.law.rotation,
         angle_max_deg=math.degrees(config.law.angle_max_rad),
+        angle_min_deg=math.degrees(config.law.angle_min_rad),
         field_of_view_deg=math.degrees(config.law.field_of_view_rad),
         fixed_light=config.law.spot_theta_rad == (0.0, 0.0),
         seed=config.seed,
@@ -139,8 +143,10 @@ class Build:
         size: Side of the square images in pixels; 3DIEBench has 256.
         rotation: box: three Euler angles uniform in ±angle-max-deg, as in 3DIEBench. haar:
             uniform over all rotations. vertical: about the vertical axis only. cone: uniform,
-            given that the object's vertical axis tilts by at most angle-max-deg.
-        angle_max_deg: Largest angle of box, vertical and cone in degrees, up to 180.
+            given that the object's vertical axis tilts by at most angle-max-deg. shell: box without
+            the rotations of an inner box of ±angle-min-deg.
+        angle_max_deg: Largest angle of box, vertical, cone and shell in degrees, up to 180.
+        angle_min_deg: Angle up to which shell leaves rotations out, in degrees; 0 for the others.
         field_of_view_deg: Opening angle of the camera in degrees; smaller shows the object
             larger. 3DIEBench has 39.6.
         fixed_light: Keep the light overhead instead of drawing its position.
@@ -182,8 +188,9 @@ class Build:
     variants: int = 0
     views: int = 50
     size: int = 128
-    rotation: Literal["box", "haar", "vertical", "cone"] = "box"
+    rotation: Literal["box", "haar", "vertical", "cone", "shell"] = "box"
     angle_max_deg: float = 90.0
+    angle_min_deg: float = 0.0
     field_of_view_deg: float = math.degrees(ViewLaw().field_of_view_rad)
     fixed_light: bool = False
     seed: int = 0
@@ -231,16 +238,11 @@ class Build:
         law = ViewLaw(
             rotation=self.rotation,
             angle_max_rad=math.radians(self.angle_max_deg),
+            angle_min_rad=math.radians(self.angle_min_deg),
             field_of_view_rad=math.radians(self.field_of_view_deg),
         )
         if self.fixed_light:
-            law = ViewLaw(
-                rotation=law.rotation,
-                angle_max_rad=law.angle_max_rad,
-                field_of_view_rad=law.field_of_view_rad,
-                spot_theta_rad=light,
-                spot_phi_rad=light,
-            )
+            law = replace(law, spot_theta_rad=light, spot_phi_rad=light)
         return BuildConfig(
             views=self.views,
             size_px=self.size,

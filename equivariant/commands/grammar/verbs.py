@@ -63,6 +63,10 @@ VERBS = {
         "build", "build_command",
         "Render a data set of views with known rotation, floor hue, light position and light hue.",
     ),
+    "suite": Verb(
+        "views.suite", "Suite",
+        "Build four sets of the same objects: training law, unseen rotations, motions, sequences.",
+    ),
     "verify": Verb(
         "verify", "Verify",
         "Compare a data set with its checksums, every byte; rewrite what is damaged with --repair.",

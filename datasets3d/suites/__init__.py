@@ -1,0 +1,1 @@
+"""Several sets of the same objects under different laws of a view."""
