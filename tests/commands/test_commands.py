@@ -156,6 +156,7 @@ def test_errors_are_one_clear_line(arguments, words, tmp_path, capsys):
     [
         "demo",
         "build",
+        "suite",
         "export",
         "turntable",
         "train",
