@@ -10,6 +10,7 @@ import tyro
 
 from datasets3d import repair
 from datasets3d.views.schema import Manifest
+from datasets3d.views.shards.layout import is_sharded
 from datasets3d.views.upkeep.verify import find_problems
 from equivariant.commands.build import limits
 from equivariant.commands.terminal import duration, say
@@ -29,7 +30,7 @@ class Verify:
     and versions of packages are those of the build.
 
     Args:
-        data: Folder that `equivariant build` wrote.
+        data: Folder that `equivariant build` wrote, or `equivariant export --format shards`.
         repair: Rewrite what is damaged or missing.
         meshes: The folder of mesh files, or archive, if it was built from one: its place is not
             recorded.
@@ -87,4 +88,6 @@ class Verify:
             return "The set is whole; move what is foreign elsewhere."
         if self.repair:
             return "Each is named above."
+        if is_sharded(self.data):
+            return "Export the shards again; datasets3d.rebuild_index makes a lost index anew."
         return "`equivariant verify DATA --repair` rewrites what is damaged or missing."

@@ -47,9 +47,9 @@ class Export:
     But for shards, the folder is written whole or not at all.
 
     Args:
-        data: Folder that `equivariant build` wrote.
+        data: Folder that `equivariant build` wrote; for folders, one of shards.
         format: shards, folders, nerf, bop or coco.
-        out: A folder that is not there yet, or is empty.
+        out: A folder that is not there yet, or is empty; for shards, also one half done.
         meshes: For bop: the folder of mesh files that the set was built from.
         shard_images: For shards: images of each; 0 takes as many as make --shard-gb.
         shard_gb: For shards: about so many GB for each.
