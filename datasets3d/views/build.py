@@ -17,7 +17,8 @@ from datasets3d.views.object_notes import Note, read_notes, remove_notes
 from datasets3d.views.plan import check_shard, key_of, note_plan, objects_of
 from datasets3d.views.schema import MANIFEST, PLAN, Manifest
 from datasets3d.views.shards.layout import refuse_shards
-from datasets3d.views.storage import folder_lock, remove_partial, warnings_of, writing
+from datasets3d.views.storage import remove_partial, warnings_of, writing
+from datasets3d.views.upkeep.folder_lock import folder_lock
 from datasets3d.views.upkeep.growth import (
     as_in_set,
     begin_to_grow,

@@ -6,10 +6,8 @@ import errno
 import hashlib
 import io
 import json
-import multiprocessing
 import os
 import shutil
-import sys
 import uuid
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -25,13 +23,6 @@ from PIL import Image, UnidentifiedImageError
 from datasets3d.views.schema import LISTS, MANIFEST, PLAN, SHEET
 from equivariant.errors import DataFormatError, StorageError
 from equivariant.runs import write_atomically
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    HAS_LOCKS = False
-else:
-    HAS_LOCKS = True
 
 ChannelOrder = Literal["rgb", "bgr"]
 PARTIAL = ".partial-"
@@ -355,55 +346,3 @@ def remove_partial(root: Path) -> None:
     for name in (PLAN, MANIFEST, SHEET, *LISTS):
         for temporary in root.glob(f".{name}.*"):
             temporary.unlink(missing_ok=True)
-
-
-@contextmanager
-def folder_lock(root: Path, *, shared: bool, progress: bool) -> Iterator[None]:
-    """Make a folder and hold a lock on it, waiting for builds that hold one.
-
-    The lock is the operating system's, on the folder itself: no file is left behind, and it ends
-    with the process that holds it, and with children that were forked from it meanwhile. File
-    systems without such locks, and Windows, do without one.
-
-    Args:
-        root: The folder; made if missing.
-        shared: Whether others that share it may go on beside this one: shards.
-        progress: Say on stderr that it waits.
-
-    Raises:
-        StorageError: The folder cannot be made, or something else has its name.
-
-    Example:
-        >>> import tempfile
-        >>> with folder_lock(Path(tempfile.mkdtemp()) / "data", shared=False, progress=False):
-        ...     pass
-    """
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(root, os.O_RDONLY) if HAS_LOCKS else -1
-    except OSError as error:
-        raise StorageError(
-            expected="a folder, or a place where one can be made", got=str(error),
-            argument=str(root), advice="Choose another folder.",
-        ) from None  # fmt: skip
-    try:
-        if HAS_LOCKS:
-            _lock(descriptor, root, shared=shared, progress=progress)
-        yield
-    finally:
-        if HAS_LOCKS:
-            os.close(descriptor)
-
-
-def _lock(descriptor: int, root: Path, *, shared: bool, progress: bool) -> None:
-    kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
-    try:
-        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
-    except BlockingIOError:
-        if getattr(multiprocessing.current_process(), "_inheriting", False):
-            return  # a script without a guard, read again by its own worker: engines say so
-        if progress:
-            sys.stderr.write(f"waiting for another build of {root}\n")
-        fcntl.flock(descriptor, kind)
-    except OSError:
-        return  # no locks on this file system

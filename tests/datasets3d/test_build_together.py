@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from datasets3d import BuildConfig, ProceduralMeshes, ViewLaw, build, verify
-from datasets3d.views.storage import folder_lock
+from datasets3d.views.upkeep.folder_lock import folder_lock
 from equivariant.errors import ConventionError, StorageError
 from renderers.scene import Camera
 

@@ -13,7 +13,8 @@ from datasets3d.views.schema import Manifest
 from datasets3d.views.shards.layout import LATENT, ROW, file_of, kinds_of
 from datasets3d.views.shards.tar import members
 from datasets3d.views.shards.write import Shares, latent_of, listed
-from datasets3d.views.storage import folder_lock, writing
+from datasets3d.views.storage import writing
+from datasets3d.views.upkeep.folder_lock import folder_lock
 from equivariant.errors import DataFormatError
 
 

@@ -36,11 +36,11 @@ from datasets3d.views.shards.parquet import has_parquet, write_parquet
 from datasets3d.views.shards.tar import END, header, padding
 from datasets3d.views.storage import (
     digest_of,
-    folder_lock,
     read_array,
     write_array,
     writing,
 )
+from datasets3d.views.upkeep.folder_lock import folder_lock
 from equivariant.errors import ConventionError, DataFormatError
 from equivariant.runs import read_json, write_atomically, write_json
 

@@ -17,7 +17,8 @@ from datasets3d.views.latents import ViewLaw
 from datasets3d.views.plan import flat_differences, key_of, refused, settings
 from datasets3d.views.schema import PLAN, Manifest
 from datasets3d.views.shards.layout import refuse_shards
-from datasets3d.views.storage import bytes_digest, digest_of, folder_lock, write_folder, writing
+from datasets3d.views.storage import bytes_digest, digest_of, write_folder, writing
+from datasets3d.views.upkeep.folder_lock import folder_lock
 from datasets3d.views.upkeep.problem import Problem
 from datasets3d.views.upkeep.recorded import recorded_config, recorded_source
 from datasets3d.views.upkeep.verify import find_problems

@@ -15,7 +15,7 @@ from equivariant.losses.contrast.core import Evaluation
 from equivariant.losses.objective.names import over
 from equivariant.losses.objective.objective import Loss
 from equivariant.losses.objective.plan import FunctionTerm, Step, Term
-from equivariant.losses.presets.ranges import check_ranges
+from equivariant.losses.setting_ranges import check_ranges
 
 Plan = Sequence[Term | Step]
 Family = Literal[
