@@ -203,7 +203,7 @@ def _values_and_gradients(rank, world):
         loss = preset(name, **settings).build().double()
         a, b = (Side.of(encoder(u[rows]), **known) for u in (x, y))
         parameters = [*encoder.parameters(), *loss.parameters()]
-        total = loss(a=a, b=b).total
+        total = (loss(a=a) if name == "ebv" else loss(a=a, b=b)).total
         gradients = [total.detach(), *torch.autograd.grad(total, parameters)]
         for gradient in gradients:
             if world > 1:
