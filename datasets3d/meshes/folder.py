@@ -172,7 +172,7 @@ class MeshFolder(MeshSource):
         """
         try:
             names = dict(json.loads(settings.get("names", "{}")))
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, RecursionError) as error:
             raise DataFormatError(
                 expected="names by path", got=f"{type(error).__name__}: {error}",
                 argument="source.names", advice="The plan or manifest is damaged.",

@@ -19,6 +19,9 @@ from equivariant.errors import DataFormatError, EquivariantError
 from renderers.scene import Rendering
 
 MECHANISM = "mechanism.json"
+_NO_MECHANISM = (
+    OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, EquivariantError
+)  # fmt: skip
 CONVENTIONS_OF_PARTS = {
     "parts": "parts_k.png: 0 where the object is not seen, else the number of the part plus 1",
     "joints": "mechanism.json: x of part p goes to R e_p(q) x, e_p = e_parent E_p(q_p), e_0 = 1, "
@@ -115,7 +118,7 @@ def read_mechanism(path: Path | str) -> Mechanism:
         ]
         found = Mechanism(tuple(value["part_names"]), tuple(joints))
         numbers = np.array([[*j.point, *j.axis, j.low, j.high] for j in joints], np.float64)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, EquivariantError) as error:
+    except _NO_MECHANISM as error:
         raise _damaged(path, "parts and joints", f"{type(error).__name__}: {error}") from error
     if not np.isfinite(numbers).all():
         raise _damaged(path, "finite numbers", "NaN or infinity")

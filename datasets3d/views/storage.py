@@ -185,7 +185,7 @@ def warnings_of(folder: Path) -> list[str]:
         return []
     try:
         return [str(note) for note in json.loads(path.read_bytes())]
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError, RecursionError):
         return [f"{WARNINGS} is damaged"]
 
 

@@ -22,6 +22,7 @@ from datasets3d import (
 )
 from datasets3d.views import work
 from datasets3d.views.parts import read_mechanism, read_part_mask
+from datasets3d.views.storage import warnings_of
 from equivariant.errors import ConventionError, DataFormatError
 from renderers import get
 from renderers.scene import Scene, camera_axes
@@ -154,9 +155,12 @@ def test_damage_is_found(root, tmp_path):
     assert verify(tmp_path / "set") == ["door/door-000000 is damaged: without parts_1.png"]
     with pytest.raises(DataFormatError, match="readable mask"):
         read_part_mask(folder / "parts_1.png")
-    (folder / "mechanism.json").write_text('{"joints": [{"name": "leaf"}], "part_names": []}')
-    with pytest.raises(DataFormatError, match="parts and joints"):
-        read_mechanism(folder / "mechanism.json")
+    for text in ('{"joints": [{"name": "leaf"}], "part_names": []}', "[" * 200_000):
+        (folder / "mechanism.json").write_text(text)
+        with pytest.raises(DataFormatError, match="parts and joints"):
+            read_mechanism(folder / "mechanism.json")
+    (folder / "warnings.json").write_text("[" * 200_000)
+    assert warnings_of(folder) == ["warnings.json is damaged"]
     with pytest.raises(DataFormatError, match="grey"):
         read_part_mask(folder / "image_0.jpg")
     views = ArticulatedViews(tmp_path / "set", "all", cache=False)

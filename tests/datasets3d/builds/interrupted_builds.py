@@ -60,7 +60,7 @@ def killed_builds(folder: Path, *, kills: int, instances: int, seed: int = 0) ->
         wanted = rendered(out) + draw.randrange(share + 1)
         while run.poll() is None and rendered(out) < wanted:
             time.sleep(0.002)
-        time.sleep(draw.uniform(0.0, 0.3))
+        time.sleep(draw.uniform(0.0, 0.1))
         if run.poll() is None:
             os.kill(run.pid, signal.SIGKILL) if number % 2 else os.killpg(run.pid, signal.SIGKILL)
             moments.append(rendered(out))

@@ -35,5 +35,5 @@ def test_many_builds_started_together(tmp_path):
 
 @pytest.mark.long
 def test_builds_of_two_workers_killed_at_random_moments(tmp_path):
-    found = killed_builds(tmp_path, kills=20, instances=20)
+    found = killed_builds(tmp_path, kills=20, instances=60)
     assert found["same_bytes"] and found["verified"] and found["kills"] >= 15
