@@ -332,11 +332,11 @@ def test_a_path_moves_the_object_alone_and_by_the_recorded_steps():
         turn, shift = rows[0, -6:-3], rows[0, -3:]
         assert np.linalg.norm(turn) <= 0.7 and np.abs(shift).max() > 0
         step = Rotation.from_rotvec(turn)
-        for now, then in itertools.pairwise(rows):
-            expected = step * Rotation.from_euler("xyz", now[:3])
-            told = Rotation.from_euler("xyz", then[:3])
+        for before, after in itertools.pairwise(rows):
+            expected = step * Rotation.from_euler("xyz", before[:3])
+            told = Rotation.from_euler("xyz", after[:3])
             np.testing.assert_allclose(told.as_matrix(), expected.as_matrix(), atol=1e-12)
-            np.testing.assert_allclose(then[7:10], now[7:10] + shift, atol=1e-12)
+            np.testing.assert_allclose(after[7:10], before[7:10] + shift, atol=1e-12)
     assert not np.allclose(latents[0, -6:], latents[length, -6:])
     plain = dataclasses.replace(law, path=None)
     assert np.array_equal(latents[length, :-6], plain.sample(0, "c/o", view=length))
