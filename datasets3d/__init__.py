@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from datasets3d.meshes.articulated import ArticulatedMeshes, JointLaw
     from datasets3d.meshes.folder import MeshFolder
     from datasets3d.meshes.procedural import ProceduralMeshes
+    from datasets3d.modalities.view_cloud import DepthCloud, ViewCloud, read_depth_cloud
+    from datasets3d.modalities.view_cloud_pairs import ViewCloudPairs
+    from datasets3d.modalities.view_clouds import ViewClouds
     from datasets3d.molecules.files import read_isolated_atoms, read_molecules, read_rmd17, read_xyz
     from datasets3d.molecules.graphs import MolecularGraph, MoleculeGraphs
     from datasets3d.molecules.molecules import Molecules
@@ -84,6 +87,7 @@ _MODULES = {
     "BuildEstimate": "views.estimate",
     "BuildReport": "views.build",
     "CameraOrbit": "views.factors.cameras",
+    "DepthCloud": "modalities.view_cloud",
     "DigitPairs": "digits.digit_pairs",
     "Digits": "digits.digits",
     "ElementConvention": "pairs.elements",
@@ -125,6 +129,9 @@ _MODULES = {
     "TurntableConfig": "exports.turntable",
     "ViewBatch": "pairs.view_stream",
     "ViewCamera": "views.passes.camera",
+    "ViewCloud": "modalities.view_cloud",
+    "ViewCloudPairs": "modalities.view_cloud_pairs",
+    "ViewClouds": "modalities.view_clouds",
     "ViewFlow": "views.passes.flow",
     "ViewLaw": "views.latents",
     "ViewStream": "pairs.view_stream",
@@ -141,6 +148,7 @@ _MODULES = {
     "over": "views.passes.background",
     "read_affnist": "digits.affnist",
     "read_camera": "views.passes.camera",
+    "read_depth_cloud": "modalities.view_cloud",
     "read_dynlab": "rooms.scanned_scenes",
     "read_flow": "views.passes.flow",
     "read_isolated_atoms": "molecules.files",
@@ -179,6 +187,7 @@ __all__ = [
     "BuildEstimate",
     "BuildReport",
     "CameraOrbit",
+    "DepthCloud",
     "DigitPairs",
     "Digits",
     "ElementConvention",
@@ -220,6 +229,9 @@ __all__ = [
     "TurntableConfig",
     "ViewBatch",
     "ViewCamera",
+    "ViewCloud",
+    "ViewCloudPairs",
+    "ViewClouds",
     "ViewFlow",
     "ViewLaw",
     "ViewStream",
@@ -236,6 +248,7 @@ __all__ = [
     "over",
     "read_affnist",
     "read_camera",
+    "read_depth_cloud",
     "read_dynlab",
     "read_flow",
     "read_isolated_atoms",

@@ -166,6 +166,40 @@ def sample_faces(
         >>> bool(((x[:, 1] > x[:, 0]) == (face == 1)).all())
         True
     """
+    chosen, weights = draw_places(vertices, faces, count, generator=generator)
+    a, b, c = (vertices[faces[chosen, k]] for k in range(3))
+    points: NDArray[np.float64] = weights[:, 0:1] * a + weights[:, 1:2] * b + weights[:, 2:3] * c
+    return points, chosen
+
+
+def draw_places(
+    vertices: NDArray[np.float64],
+    faces: NDArray[np.int32],
+    count: int,
+    *,
+    generator: np.random.Generator,
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """The points of :func:`sample_faces` as faces and barycentric weights of their corners.
+
+    Args:
+        vertices: Positions, shape (V, 3), float64, any unit.
+        faces: Vertex indices, shape (F, 3), integers in [0, V).
+        count: Points, at least 1.
+        generator: Source of the draws: three uniform numbers per point.
+
+    Returns:
+        Indices of faces (count,), int64, and weights (count, 3), float64, of sum 1.
+
+    Raises:
+        DataFormatError: The mesh has no area.
+
+    Example:
+        >>> triangle = np.array([[0.0, 0, 0], [1, 0, 0], [0, 1, 0]])
+        >>> face, weights = draw_places(triangle, np.array([[0, 1, 2]], np.int32), 5,
+        ...     generator=np.random.default_rng(0))
+        >>> face.tolist(), bool(np.allclose(weights.sum(1), 1.0))
+        ([0, 0, 0, 0, 0], True)
+    """
     a, b, c = (vertices[faces[:, k]] for k in range(3))
     ends = np.cumsum(np.linalg.norm(np.cross(b - a, c - a), axis=1))
     if not len(ends) or not ends[-1] > 0.0:
@@ -180,10 +214,8 @@ def sample_faces(
     chosen = np.searchsorted(ends, draws[:, 0] * ends[-1], side="right")
     chosen = np.minimum(chosen, np.searchsorted(ends, ends[-1]))
     root, share = np.sqrt(draws[:, 1:2]), draws[:, 2:3]
-    points: NDArray[np.float64] = (
-        (1.0 - root) * a[chosen] + root * (1.0 - share) * b[chosen] + root * share * c[chosen]
-    )
-    return points, chosen.astype(np.int64)
+    weights = np.concatenate([1.0 - root, root * (1.0 - share), root * share], axis=1)
+    return chosen.astype(np.int64), weights
 
 
 def to_unit_sphere(cloud: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -1,0 +1,1 @@
+"""The same object in the same pose as picture, cloud and numbers."""
