@@ -16,6 +16,7 @@ COMBINED: Final = "\x00materials.mtl"  # no file has this name
 OPTIONS: Final = {"-mm": 2, "-o": 3, "-s": 3, "-t": 3}  # of map_Kd: most numbers; others take one
 PLAIN: Final = (1.0, 1.0, 0.0, 0.0)
 LEFT_OUT: Final = ("p", "l", "curv", "curv2", "surf", "bzp", "bsp", "cdc", "cdp", "res")
+UNPLACED: Final = "\x00unplaced"  # ends names of materials of ours, which no file's name holds
 CLAMPED: Final = "clamped"  # lines of ours
 PLACED: Final = "placed"
 TRANSPARENT: Final = "transparency is ignored"
@@ -40,7 +41,8 @@ def plain_obj(data: bytes, read: Read, notes: list[str]) -> PlainObj:
     Negative indices become absolute where they stand; tabs, indentation, byte-order marks,
     continued lines and comments after numbers go; polygons become triangles, right ones
     where they are not convex; all material libraries become one, in which texture names are
-    those of files that are there.
+    those of files that are there. Faces without texture coordinates, of a material that has
+    others with them, come last, under a copy of the material.
 
     Args:
         data: Contents of the file.
@@ -77,6 +79,7 @@ def plain_obj(data: bytes, read: Read, notes: list[str]) -> PlainObj:
         return PlainObj(lines.joined(), {})
     combined = b"\n".join(found)
     known = {m.strip() for m in re.findall(r"(?m)^newmtl (.*)$", combined.decode())}
+    combined += lines.take_apart(combined.decode())
     if unknown := set(lines.used) - known - {""}:
         notes.append(f"materials that no library defines are grey: {_some(unknown)}")
     if lines.painted and known & set(lines.used):
@@ -157,6 +160,8 @@ class _Lines:
     def __init__(self) -> None:
         self.first, self.lines = "", list[str]()
         self.used: list[str] = []
+        self.placed: set[str] = set()  # materials of faces with texture coordinates
+        self.unplaced: dict[str, list[int]] = {}  # and lines of faces without them
         self.painted = False
         self.left_out: set[str] = set()
         self.points: list[tuple[float, ...]] = []
@@ -193,6 +198,22 @@ class _Lines:
             raise ValueError(f"a face with index {self.last['vt']} of {self.counts['vt']} vt")
         return "\n".join([self.first, *self.lines] if self.first else self.lines).encode() + b"\n"
 
+    def take_apart(self, library: str) -> bytes:
+        """Move faces without texture coordinates, of textured materials that have others too, to
+        the end; returns the copies of their materials."""
+        copies, last = [], list[str]()
+        for block in re.split(r"(?m)^newmtl ", library)[1:]:
+            name, _, rest = block.partition("\n")
+            numbers = self.unplaced.get(name, [])
+            if numbers and name in self.placed and "map_Kd " in rest:
+                copies.append(f"\nnewmtl {name}{UNPLACED}\n{rest}")
+                last += [f"usemtl {name}{UNPLACED}", *(self.lines[k] for k in numbers)]
+                for k in numbers:
+                    self.lines[k] = ""
+                del self.unplaced[name]
+        self.lines += last
+        return "".join(copies).encode()
+
     def _face(self, corners: list[str]) -> None:
         fixed = [self._corner(corner) for corner in corners]
         if len(fixed) < 3:
@@ -203,8 +224,15 @@ class _Lines:
             if max(places) < len(self.points):  # else the reader refuses it
                 triangles = ear_clipped(np.array([self.points[p] for p in places]))
         # Old versions of trimesh lose the texture coordinates of quads.
-        for a, b, c in triangles or [(0, k, k + 1) for k in range(1, len(fixed) - 1)]:
-            self.lines.append(f"f {fixed[a]} {fixed[b]} {fixed[c]}")
+        split = triangles or [(0, k, k + 1) for k in range(1, len(fixed) - 1)]
+        if self.used and all(_has_place(corner) for corner in fixed):
+            self.placed.add(self.used[-1])
+        elif self.used:
+            fixed = [corner.partition("/")[0] for corner in fixed]  # normals are not read
+            first = len(self.lines)
+            numbers = range(first, first + len(split))
+            self.unplaced.setdefault(self.used[-1], []).extend(numbers)
+        self.lines += [f"f {fixed[a]} {fixed[b]} {fixed[c]}" for a, b, c in split]
 
     def _corner(self, corner: str) -> str:
         if "-" not in corner and "0" not in corner and "/" not in corner:
@@ -223,6 +251,12 @@ class _Lines:
                 raise ValueError(f"a face with index 0 of {kind}, which begin at 1")
             self.last[kind] = max(self.last[kind], index)
         return "/".join(parts)
+
+
+def _has_place(corner: str) -> bool:
+    """Whether a corner of a face, ``v/vt/vn``, has a texture coordinate."""
+    parts = corner.split("/")
+    return len(parts) > 1 and parts[1] != ""
 
 
 def _some(names: set[str]) -> str:

@@ -220,3 +220,42 @@ def test_a_missing_picture_of_a_gltf_is_said(tmp_path):
     with collected() as notes:
         read_mesh(path)
     assert notes == ["texture 'no%20such.png' was not found: the material's color is shown"]
+
+
+HALF_PLACED = """mtllib a.mtl
+v 0 0 0
+v 2 0 0
+v 2 1 0
+v 0 1 0
+v 1 0 0
+v 1 1 0
+vt 0 0
+vt 1 0
+vt 1 1
+vt 0 1
+vn 0 0 1
+usemtl m
+{bare}
+f 5/1/1 2/2/1 3/3/1 6/4/1
+usemtl plain
+"""
+
+
+@pytest.mark.parametrize("bare", ["f 1 5 6 4", "f 1//1 5//1 6//1 4//1", "f 1/1/1 5/2/1 6//1 4//1"])
+def test_faces_of_an_obj_without_texture_coordinates_beside_others(tmp_path, bare):
+    picture = np.zeros((8, 8, 3), np.uint8)
+    picture[:, :4], picture[:, 4:] = (250, 0, 0), (0, 0, 250)
+    Image.fromarray(picture).save(tmp_path / "a.png")
+    (tmp_path / "a.mtl").write_text("newmtl plain\nKd 0 1 0\nnewmtl m\nmap_Kd a.png\n")
+    (tmp_path / "a.obj").write_text(HALF_PLACED.format(bare=bare))
+    with collected() as notes:
+        left, red, blue = shown(tmp_path / "a.obj", ((0.25, 0.5), (0.6, 0.5), (0.9, 0.5)))
+    assert left == (125, 0, 125)  # the texture's mean, as where no face has coordinates
+    assert red == (250, 0, 0) and blue == (0, 0, 250)
+    assert notes == ["a texture without coordinates: its mean color is shown"]
+
+
+def test_faces_keep_their_order_where_no_texture_is_at_stake(tmp_path):
+    (tmp_path / "a.mtl").write_text("newmtl m\nKd 0 1 0\nnewmtl plain\n")
+    (tmp_path / "a.obj").write_text(HALF_PLACED.format(bare="f 1 5 6 4"))
+    assert read_mesh(tmp_path / "a.obj", up="z").faces[0].tolist() == [0, 4, 5]

@@ -75,7 +75,8 @@ def test_bytes_are_the_same_again_and_back(folders, shards, tmp_path):
     export(folders, tmp_path / "again", format="shards", shard_size=size, progress=False)
     assert bytes_of(tmp_path / "again") == bytes_of(shards)
     export(shards, tmp_path / "back", format="folders", progress=False)
-    assert bytes_of(tmp_path / "back") == bytes_of(folders)
+    held = {name: data for name, data in bytes_of(folders).items() if ".cache" not in name}
+    assert bytes_of(tmp_path / "back") == held  # readers of other tests keep theirs in .cache
 
 
 def test_a_stopped_export_goes_on(folders, shards, tmp_path, monkeypatch):
