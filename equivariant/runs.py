@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import dataclasses
 import errno
-import hashlib
 import json
 import math
 import os
@@ -29,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from equivariant.errors import DataFormatError, StorageError
+from equivariant.files import checksum
 
 _PACKAGES = ("equivariant", "torch", "numpy", "e3nn", "trimesh", "embreex", "lightning-fabric")
 
@@ -139,17 +139,13 @@ def file_digest(path: Path) -> str:
     Raises:
         DataFormatError: The file cannot be read.
     """
-    digest = hashlib.blake2b(digest_size=16)
     try:
-        with path.open("rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
+        return checksum(path)
     except OSError as error:
         raise DataFormatError(
             expected="a readable file", got=f"{type(error).__name__}: {error}",
             argument=str(path), advice="Check its name and place.",
         ) from error  # fmt: skip
-    return digest.hexdigest()
 
 
 def _plain(value: Any) -> Any:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from equivariant.errors import DataFormatError
+from equivariant.files import read_file
 
 _TYPES = {
     "char": "i1", "int8": "i1", "uchar": "u1", "uint8": "u1", "short": "i2", "int16": "i2",
@@ -48,7 +49,7 @@ def read_point_ply(path: str | Path) -> dict[str, NDArray[np.generic]]:
     """
     path = Path(path)
     try:
-        data = path.read_bytes()
+        data = read_file(path)
     except OSError as error:
         _refuse(path, "a readable file", f"{type(error).__name__}: {error}")
     for ending in (b"end_header\n", b"end_header\r\n"):

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from equivariant.errors import ConventionError, DataFormatError, check_option
+from equivariant.files import read_file
 from equivariant.runs import write_atomically
 
 DigitSplit = Literal["train", "val", "test"]
@@ -139,7 +140,7 @@ def _find(root: Path, part: str, kind: str, axes: int) -> Path:
 
 def _content(path: Path) -> bytes:
     try:
-        data = path.read_bytes()
+        data = read_file(path)
         return gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data
     except (OSError, EOFError, zlib.error) as error:
         raise DataFormatError(

@@ -17,6 +17,7 @@ from datasets3d.digits.digits import Digits
 from datasets3d.digits.laws import PlaneLaw
 from datasets3d.digits.warping import move_pictures
 from equivariant.errors import ConventionError
+from equivariant.files import read_file
 from equivariant.runs import write_atomically
 
 VERSION = 1  # raise it whenever a picture or a matrix would change
@@ -95,7 +96,7 @@ def transformed_digits(
 
 def _read(path: Path) -> TransformedDigits | None:
     try:
-        return TransformedDigits(**load(path.read_bytes()))
+        return TransformedDigits(**load(read_file(path)))
     except (OSError, SafetensorError, TypeError):
         return None
 

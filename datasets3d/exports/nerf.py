@@ -22,6 +22,7 @@ import numpy as np
 from datasets3d.exports.exported_set import ExportedSet
 from datasets3d.views.passes.camera import ViewCamera
 from datasets3d.views.passes.kinds import pass_file
+from equivariant.files import read_file
 from equivariant.runs import json_bytes
 
 REMARK = (
@@ -43,7 +44,7 @@ def write_nerf(one: ExportedSet, out: Path) -> None:
         cameras = [one.camera(key, view) for view in range(one.views)]
         for view in range(one.views):
             one.array(key, view, "rgba")  # refuses a damaged file
-            data = (one.root / key / pass_file("rgba", view)).read_bytes()
+            data = read_file(one.root / key / pass_file("rgba", view))
             (folder / _name(view)).write_bytes(data)
         (folder / "transforms.json").write_bytes(json_bytes(_scene(cameras)))
     one.remarks.append(REMARK)

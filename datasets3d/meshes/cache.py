@@ -19,9 +19,10 @@ import numpy as np
 
 from datasets3d.meshes.decode import Companions
 from datasets3d.meshes.formats.wavefront import companions
+from equivariant.files import read_file
 from renderers.scene import Mesh
 
-VERSION: Final = 3  # of the conversion and of the file: raise it when either changes
+VERSION: Final = 4  # of the conversion and of the file: raise it when either changes
 REQUIRED: Final = ("vertices", "faces", "corner_normals")
 ARRAYS: Final = tuple(field.name for field in dataclasses.fields(Mesh))
 NOTES: Final = "notes"
@@ -109,7 +110,7 @@ def content_key(path: Path, settings: dict[str, str | int | float]) -> str:
         >>> content_key(file, {"up": "y"}) == content_key(file, {"up": "z"})
         False
     """
-    data = path.read_bytes()
+    data = read_file(path)
     digest = hashlib.sha256()
     digest.update(json.dumps([VERSION, path.suffix.lower(), settings], sort_keys=True).encode())
     digest.update(hashlib.sha256(data).digest())

@@ -32,6 +32,7 @@ from datasets3d.meshes.surfaces.pictures import is_picture
 from datasets3d.meshes.surfaces.pieces import SurfacePiece, join
 from datasets3d.meshes.truncation import check_complete
 from equivariant.errors import DataFormatError
+from equivariant.files import read_file
 
 SUFFIXES: Final = (".glb", ".gltf", ".obj", ".off", ".ply", ".stl")
 
@@ -101,7 +102,7 @@ def decode(path: Path, *, name: str, notes: list[str] | None = None) -> Triangle
 def _contents(path: Path, name: str) -> bytes:
     suffix = path.suffix.lower()
     try:
-        data = path.read_bytes()
+        data = read_file(path)
     except OSError as error:
         raise _unreadable(name, error) from None
     if suffix not in SUFFIXES:
@@ -151,7 +152,7 @@ class Companions(trimesh.resolvers.Resolver):
             if not place.is_relative_to(self.folder.parent):
                 raise OutsideError(key)
             if (found := _whatever_its_case(place)) is not None:
-                return found.read_bytes()
+                return read_file(found)
         raise FileNotFoundError(key)
 
     def __getitem__(self, key: str) -> bytes:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from equivariant.errors import DataFormatError
+from equivariant.files import read_file
 
 
 class NumberedLines:
@@ -28,7 +29,7 @@ class NumberedLines:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         try:
-            data = self.path.read_bytes()
+            data = read_file(self.path)
         except OSError as error:
             raise DataFormatError(
                 expected="a readable file",

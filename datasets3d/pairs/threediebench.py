@@ -37,6 +37,7 @@ from datasets3d.views.storage import (
     write_array,
 )
 from equivariant.errors import ConventionError, DataFormatError
+from equivariant.files import read_file
 
 OFFICIAL_MEAN = (0.5016, 0.5037, 0.5060)
 OFFICIAL_STD = (0.1030, 0.0999, 0.0969)
@@ -276,7 +277,7 @@ class ThreeDIEBench:
             path = self._image_path(int(index), 0)
             try:
                 state.update(
-                    path.read_bytes() if self.shards is None
+                    read_file(path) if self.shards is None
                     else self.shards.read(int(self.rows[index]), 0, IMAGE)
                 )  # fmt: skip
             except OSError as error:
@@ -372,7 +373,7 @@ _HEADER = npy_bytes(np.zeros(len(COLUMNS)))[: -8 * len(COLUMNS)]
 
 
 def _read_latent(path: Path, columns: int) -> NDArray[np.float64]:
-    data = path.read_bytes()
+    data = read_file(path)
     if data.startswith(_HEADER) and len(data) == len(_HEADER) + 8 * len(COLUMNS):
         row: NDArray[Any] = np.frombuffer(data, np.float64, offset=len(_HEADER))
     else:

@@ -27,8 +27,9 @@ from datasets3d.views.schema import (
     Manifest,
 )
 from datasets3d.views.splits import split_of
-from datasets3d.views.storage import digest, file_digest, npy_bytes, warnings_of
+from datasets3d.views.storage import digest, npy_bytes, warnings_of
 from equivariant.errors import DataFormatError
+from equivariant.files import checksum
 from equivariant.runs import write_atomically
 
 IGNORED_NAMED = 100  # of files and folders that are not read: so many are named in the manifest
@@ -96,7 +97,7 @@ def write_index(
         splits=splits,
         digests={key: notes[key].digest if key in notes else digest(root / key) for key in splits},
         failed=failed,
-        files={name: file_digest(root / name) for name in (PLAN, *files)},
+        files={name: checksum(root / name) for name in (PLAN, *files)},
         warnings={key: said for key in splits if (said := warnings_of(root / key))},
         ignored={"count": len(ignored), "first": list(ignored[:IGNORED_NAMED])} if ignored else {},
         law=plan.get("law", {}),

@@ -21,6 +21,7 @@ from pathlib import Path
 from datasets3d.views.parts import MECHANISM
 from datasets3d.views.passes.kinds import is_of_passes
 from datasets3d.views.storage import WARNINGS, digest_of, writing
+from equivariant.files import read_file
 
 NOTES = ".notes"
 _KNOWN = "known.json"
@@ -115,7 +116,7 @@ def remove_notes(root: Path) -> None:
 
 def _read(path: Path) -> object:
     try:
-        value: object = json.loads(path.read_bytes())
+        value: object = json.loads(read_file(path))
     except (OSError, ValueError, RecursionError):
         return None
     return value

@@ -16,6 +16,7 @@ from datasets3d.meshes.source import MeshEntry
 from datasets3d.views.schema import COLUMNS
 from datasets3d.views.storage import check_extent, read_array
 from equivariant.errors import DataFormatError, EquivariantError
+from equivariant.files import read_file
 from renderers.scene import Rendering
 
 MECHANISM = "mechanism.json"
@@ -111,7 +112,7 @@ def read_mechanism(path: Path | str) -> Mechanism:
         DataFormatError: It is missing, damaged, or holds something else; names the file.
     """
     try:
-        value: Any = json.loads(Path(path).read_bytes())
+        value: Any = json.loads(read_file(path))
         joints = [
             Joint(**{**joint, "point": tuple(joint["point"]), "axis": tuple(joint["axis"])})
             for joint in value["joints"]

@@ -22,11 +22,13 @@ from PIL import Image, UnidentifiedImageError
 
 from datasets3d.views.schema import LISTS, MANIFEST, PLAN, SHEET
 from equivariant.errors import DataFormatError, StorageError
+from equivariant.files import open_file, read_file
 from equivariant.runs import write_atomically
 
 ChannelOrder = Literal["rgb", "bgr"]
 PARTIAL = ".partial-"
 WARNINGS = "warnings.json"
+BLOCK = 1 << 20  # bytes that are read at once
 _NO_PLACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
 
 
@@ -184,7 +186,7 @@ def warnings_of(folder: Path) -> list[str]:
     if not path.is_file():
         return []
     try:
-        return [str(note) for note in json.loads(path.read_bytes())]
+        return [str(note) for note in json.loads(read_file(path))]
     except (OSError, ValueError, TypeError, RecursionError):
         return [f"{WARNINGS} is damaged"]
 
@@ -198,22 +200,22 @@ def digest(folder: Path, *, only: Collection[str] | None = None) -> str:
         folder: The object's.
         only: Names of the files that count; None for all that are there.
     """
-    return digest_of(
-        {
-            path.name: path.read_bytes() if path.is_file() else b""
-            for path in folder.iterdir()
-            if only is None or path.name in only
-        }
-    )
-
-
-def file_digest(path: Path) -> str:
-    """Checksum of one file's content, 32 hexadecimal digits."""
-    return bytes_digest(path.read_bytes())
+    state = hashlib.blake2b(digest_size=16)
+    for path in sorted(folder.iterdir(), key=lambda path: path.name):
+        if only is not None and path.name not in only:
+            continue
+        if not path.is_file():
+            state.update(f"{path.name} 0 ".encode())
+            continue
+        with open_file(path) as file:
+            state.update(f"{path.name} {os.fstat(file.fileno()).st_size} ".encode())
+            while block := file.read(BLOCK):
+                state.update(block)
+    return state.hexdigest()
 
 
 def bytes_digest(data: bytes) -> str:
-    """:func:`file_digest` of a file that is not written yet."""
+    """:func:`~equivariant.files.checksum` of a file that is not written yet."""
     return hashlib.blake2b(data, digest_size=16).hexdigest()
 
 
@@ -245,7 +247,7 @@ def read_array(path: Path) -> NDArray[np.generic]:
         DataFormatError: It is missing, damaged, or needs pickle; names the file.
     """
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             array: NDArray[np.generic] = np.lib.format.read_array(file, allow_pickle=False)
             if array.dtype.kind == "U":
                 _check_characters(array)
@@ -297,7 +299,7 @@ def read_image(path: Path, *, channel_order: ChannelOrder = "rgb") -> NDArray[np
         DataFormatError: It is missing or damaged; names the file.
     """
     try:
-        data = path.read_bytes()
+        data = read_file(path)
     except OSError as error:
         raise _no_image(path, error) from error
     return decode_image(data, path, channel_order=channel_order)

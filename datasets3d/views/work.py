@@ -29,6 +29,7 @@ from datasets3d.views.storage import (
 )
 from datasets3d.views.view_checks import check_view
 from equivariant.errors import ConventionError, EquivariantError, printable
+from equivariant.files import read_file
 from renderers import (
     Renderer,
     RendererError,
@@ -170,7 +171,7 @@ def _whole_files(folder: Path, note: Note | None) -> dict[str, bytes]:
     if note is None or not folder.is_dir():
         return {}
     own = (path for path in folder.iterdir() if is_own(path.name) and path.is_file())
-    files = {path.name: path.read_bytes() for path in own}
+    files = {path.name: read_file(path) for path in own}
     return files if digest_of(files) == note.digest else {}
 
 

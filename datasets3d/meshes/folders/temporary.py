@@ -12,13 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from equivariant.errors import StorageError
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    HAS_LOCKS = False
-else:
-    HAS_LOCKS = True
+from equivariant.files import HAS_LOCKS, take_lock
 
 PREFIX: Final = "equivariant-meshes-"
 YOUNG_S: Final = 60.0  # a folder that was made just now may not be locked yet
@@ -43,7 +37,7 @@ def temporary_folder(owner: object) -> Path:
     except OSError as error:
         raise StorageError.of(error, tempfile.gettempdir()) from None
     lock = os.open(place, os.O_RDONLY) if HAS_LOCKS else -1
-    _is_free(lock)
+    take_lock(lock)
     weakref.finalize(owner, _remove, place, lock, os.getpid())
     return place
 
@@ -59,21 +53,10 @@ def _remove_left_over(among: Path) -> None:
                 continue
             lock = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_DIRECTORY)
             try:
-                if _is_free(lock):
+                if take_lock(lock):  # where there are no locks nobody is known to be gone
                     shutil.rmtree(path, ignore_errors=True)
             finally:
                 os.close(lock)
-
-
-def _is_free(lock: int) -> bool:
-    """Take a lock, if nobody has it; on file systems without locks nobody is known to be gone."""
-    if not HAS_LOCKS:
-        return False
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
 
 
 def _remove(place: Path, lock: int, process: int) -> None:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from datasets3d.views.latents import ViewLaw
 from datasets3d.views.passes.kinds import camera_file
 from equivariant.errors import DataFormatError
+from equivariant.files import read_file
 from equivariant.runs import json_bytes
 from renderers.scene import Mesh, Scene, camera_axes
 
@@ -185,7 +186,7 @@ def read_camera(root: Path | str, key: str, view: int) -> ViewCamera:
     try:
         if path.stat().st_size > MOST_BYTES:
             raise ValueError(f"{path.stat().st_size} bytes")
-        value = json.loads(path.read_bytes())
+        value = json.loads(read_file(path))
         size = value["size_px"]
         intrinsics = np.array(value["intrinsics"], np.float64)
         poses = [

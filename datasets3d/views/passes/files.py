@@ -15,6 +15,7 @@ from datasets3d.views.passes.kinds import KINDS, PASS_NAMES, PassKind, PassName,
 from datasets3d.views.shards.layout import refuse_shards
 from datasets3d.views.storage import check_extent, npy_bytes
 from equivariant.errors import ConventionError, DataFormatError
+from equivariant.files import read_file
 
 INFLATION = 1100  # bytes that deflate can make of one, at most, and a little
 LEVEL = 6
@@ -131,7 +132,7 @@ def read_pass_file(path: Path) -> NDArray[Any]:
 
 
 def _png(path: Path, kind: PassKind) -> NDArray[Any]:
-    data = path.read_bytes()
+    data = read_file(path)
     with Image.open(io.BytesIO(data), formats=["PNG"]) as picture:
         check_extent(*picture.size, size=len(data), path=path)
         mode = "RGBA" if kind.channels == 4 else _MODES[kind.dtype]
@@ -146,7 +147,7 @@ def _png(path: Path, kind: PassKind) -> NDArray[Any]:
 
 
 def _npz(path: Path, kind: PassKind, name: str) -> NDArray[Any]:
-    data = path.read_bytes()
+    data = read_file(path)
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         (entry,) = archive.infolist()
         if entry.filename != f"{name}.npy" or entry.file_size > INFLATION * len(data):

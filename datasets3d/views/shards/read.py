@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from datasets3d.views.shards.layout import INDEX, LATENTS, OBJECTS, ROW, ShardSet, member_name
 from equivariant.errors import ConventionError, DataFormatError
+from equivariant.files import open_file
 
 OPEN_FILES = 128
 
@@ -66,7 +67,8 @@ class _File:
     """An open file; closed when nobody reads it any more."""
 
     def __init__(self, path: Path) -> None:
-        self.number = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        with open_file(path) as file:
+            self.number = os.dup(file.fileno())
 
     def __del__(self) -> None:
         if hasattr(self, "number"):

@@ -42,6 +42,7 @@ from datasets3d.views.storage import (
 )
 from datasets3d.views.upkeep.folder_lock import folder_lock
 from equivariant.errors import ConventionError, DataFormatError
+from equivariant.files import checksum, read_file
 from equivariant.runs import read_json, write_atomically, write_json
 
 NOTE = ".export.json"
@@ -197,7 +198,7 @@ class Shares:
         if has_parquet():
             write_parquet(self.out, described)
             names.append(PARQUET)
-        described.files.update({name: streamed_digest(self.out / name) for name in names})
+        described.files.update({name: checksum(self.out / name) for name in names})
         described.write(self.out)
         for left in (*self.out.glob(".*.index"), *self.out.glob(".*.latents"), self.out / NOTE):
             left.unlink(missing_ok=True)
@@ -339,7 +340,7 @@ def object_files_of(
     """
     views = int(manifest.config["views"])
     names = {file_of(kind, view) for kind in kinds for view in range(views)} - {""}
-    files = {name: p.read_bytes() for name in names if (p := root / key / name).is_file()}
+    files = {name: read_file(p) for name in names if (p := root / key / name).is_file()}
     if digest_of(files) != manifest.digests[key]:
         raise DataFormatError(
             expected="an object as it was built", got="other bytes", argument=str(root / key),
@@ -352,13 +353,7 @@ def copy_lists(root: Path, out: Path) -> None:
     """Copy what both layouts have beside the objects."""
     for name in (PLAN, SHEET, *LISTS, MANIFEST):
         with suppress(FileNotFoundError):  # sets of one view have no fixed pairs
-            write_atomically(out / name, (root / name).read_bytes())
-
-
-def streamed_digest(path: Path) -> str:
-    """:func:`~datasets3d.views.storage.file_digest` of a file that need not fit into memory."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+            write_atomically(out / name, read_file(root / name))
 
 
 def listed(root: Path, split: str) -> list[str]:

@@ -10,13 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from equivariant.errors import StorageError
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    HAS_LOCKS = False
-else:
-    HAS_LOCKS = True
+from equivariant.files import HAS_LOCKS, take_lock
 
 
 @contextmanager
@@ -58,14 +52,10 @@ def folder_lock(root: Path, *, shared: bool, progress: bool) -> Iterator[None]:
 
 
 def _lock(descriptor: int, root: Path, *, shared: bool, progress: bool) -> None:
-    kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
-    try:
-        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
-    except BlockingIOError:
-        if getattr(multiprocessing.current_process(), "_inheriting", False):
-            return  # a script without a guard, read again by its own worker: engines say so
-        if progress:
-            sys.stderr.write(f"waiting for another build of {root}\n")
-        fcntl.flock(descriptor, kind)
-    except OSError:
-        return  # no locks on this file system
+    if take_lock(descriptor, shared=shared) is not False:
+        return
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        return  # a script without a guard, read again by its own worker: engines say so
+    if progress:
+        sys.stderr.write(f"waiting for another build of {root}\n")
+    take_lock(descriptor, shared=shared, wait=True)

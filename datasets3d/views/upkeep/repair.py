@@ -24,6 +24,7 @@ from datasets3d.views.upkeep.recorded import recorded_config, recorded_source
 from datasets3d.views.upkeep.verify import find_problems
 from datasets3d.views.work import check_renderer, files_of_object, reason_of
 from equivariant.errors import ConventionError
+from equivariant.files import read_file
 from equivariant.runs import json_bytes, write_atomically
 
 CHANGED = "its mesh files are not those that it was rendered from"
@@ -243,7 +244,7 @@ class RewriteObject:
             write_folder(folder, files)
         for name, content in files.items():
             path = folder / name
-            if not path.is_file() or path.read_bytes() != content:
+            if not path.is_file() or read_file(path) != content:
                 if path.is_dir() and not path.is_symlink():
                     shutil.rmtree(path)
                 write_atomically(path, content)

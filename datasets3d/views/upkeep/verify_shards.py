@@ -13,10 +13,10 @@ from datasets3d.views.schema import MANIFEST, PLAN, Manifest
 from datasets3d.views.shards.layout import SHARDS, ShardSet, file_of, member_name
 from datasets3d.views.shards.read import ShardReader
 from datasets3d.views.shards.tar import END, header, padding
-from datasets3d.views.shards.write import streamed_digest
 from datasets3d.views.storage import digest_of
 from datasets3d.views.upkeep.problem import Problem
 from equivariant.errors import DataFormatError
+from equivariant.files import checksum
 
 
 def problems_of_shards(root: Path, manifest: Manifest) -> list[Problem]:
@@ -58,10 +58,10 @@ def damage_of_files(root: Path, files: Mapping[str, str]) -> list[Problem]:
         files: Checksums by name; empty ones are not compared.
     """
     problems = []
-    for name, checksum in files.items():
+    for name, expected in files.items():
         if not (root / name).is_file():
             problems.append(Problem("file", name, f"{name} is missing"))
-        elif checksum and streamed_digest(root / name) != checksum:
+        elif expected and checksum(root / name) != expected:
             problems.append(Problem("file", name, f"{name} is damaged"))
     return problems
 
