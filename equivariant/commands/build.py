@@ -24,7 +24,7 @@ from datasets3d.meshes import MeshFolder, MeshSource, ReadingLimits, Variants
 from datasets3d.views.passes.kinds import PassName
 from datasets3d.views.schema import PLAN
 from datasets3d.views.upkeep.recorded import recorded_config
-from equivariant.commands.terminal import duration, say, size
+from equivariant.commands.terminal import counted, duration, extent, say, size
 from equivariant.errors import ConventionError, DataFormatError, printable
 from equivariant.runs import read_json
 
@@ -217,7 +217,7 @@ class Build:
         if self.dry_run:
             plan = estimate(source, config=config, workers=workers, out=self.out, add=self.add)
             left = " to render" if self.out.is_dir() else ""
-            say(f"{plan.objects:,} objects, {plan.images:,} images{left}")
+            say(f"{extent(plan.objects, plan.images)}{left}")
             for remark in plan.remarks:
                 say(f"note: {remark}")
             say(f"about {duration(plan.seconds)} and {size(plan.bytes)}; nothing was written")
@@ -304,7 +304,7 @@ class Build:
         """
         rate = report.rendered / max(report.seconds, 1e-9)
         say(
-            f"{report.objects:,} objects, {report.images:,} images in {report.path} "
+            f"{extent(report.objects, report.images)} in {report.path} "
             f"({report.rendered:,} rendered in {duration(report.seconds)}, {rate:.0f} per second)"
         )
         for key, notes in sorted(report.warnings.items()):
@@ -314,10 +314,11 @@ class Build:
         if report.ignored:
             more = ", ..." if len(report.ignored) > IGNORED_SHOWN else ""
             names = ", ".join(map(printable, report.ignored[:IGNORED_SHOWN]))
-            say(f"ignored: {len(report.ignored):,} files and folders: {names}{more}")
+            many = counted(len(report.ignored), "file or folder", "files and folders")
+            say(f"ignored: {many}: {names}{more}")
         for remark in report.remarks:
             say(f"note: {remark}")
-        say(f"kept {report.kept:,} of {report.asked:,} objects")
+        say(f"kept {report.kept:,} of {counted(report.asked, 'object')}")
         if self.strict and report.failed:
             raise DataFormatError(
                 expected="meshes that are shown as their files say",

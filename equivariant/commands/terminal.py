@@ -24,6 +24,21 @@ def say(text: str = "") -> None:
     sys.stdout.flush()
 
 
+def counted(number: int, *nouns: str) -> str:
+    """A number of things, in their singular where there is one of them.
+
+    Example:
+        >>> counted(1, "object"), counted(1200, "file or folder", "files and folders")
+        ('1 object', '1,200 files and folders')
+    """
+    return f"{number:,} {nouns[0] if number == 1 else nouns[1] if nouns[1:] else nouns[0] + 's'}"
+
+
+def extent(objects: int, images: int) -> str:
+    """How large a set of views is, in words."""
+    return f"{counted(objects, 'object')}, {counted(images, 'image')}"
+
+
 def quit_output() -> None:
     """Let nothing more reach a standard output whose reader has left, nor complain about it."""
     with suppress(OSError, ValueError):

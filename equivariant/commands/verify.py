@@ -13,7 +13,7 @@ from datasets3d.views.schema import Manifest
 from datasets3d.views.shards.layout import is_sharded
 from datasets3d.views.upkeep.verify import find_problems
 from equivariant.commands.build import limits
-from equivariant.commands.terminal import duration, say
+from equivariant.commands.terminal import counted, duration, say
 from equivariant.errors import DataFormatError
 
 
@@ -65,7 +65,7 @@ class Verify:
         if self.dry_run:
             for sentence in report.left:
                 say(f"would leave: {sentence}")
-            say(f"{len(report.found):,} problems; nothing was written")
+            say(f"{counted(len(report.found), 'problem')}; nothing was written")
             return
         say(f"{len(report.repaired):,} repaired in {duration(report.seconds)}")
         self._found(report.left, foreign=len(report.foreign))

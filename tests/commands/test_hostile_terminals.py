@@ -60,7 +60,7 @@ def test_a_build_says_such_names_on_one_line(tmp_path, capsys):
     assert "\x1b" not in out and "\u202e" not in out
     lines = out.splitlines()
     assert sum(SAID in line for line in lines) == 1
-    assert any(line.startswith("ignored: 1 files and folders: xa\\nerror") for line in lines)
+    assert any(line.startswith("ignored: 1 file or folder: xa\\nerror") for line in lines)
 
 
 def test_an_output_of_few_characters(monkeypatch):

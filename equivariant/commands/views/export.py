@@ -10,7 +10,7 @@ import tyro
 
 from datasets3d.exports.export import ExportFormat, export
 from datasets3d.views.shards.write import GIGABYTE, ShardSize
-from equivariant.commands.terminal import say
+from equivariant.commands.terminal import extent, say
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,6 @@ class Export:
             self.data, self.out, format=self.format, meshes=self.meshes, shard_size=size,
             progress=not self.quiet,
         )  # fmt: skip
-        say(f"{report.objects:,} objects, {report.images:,} images in {report.path}")
+        say(f"{extent(report.objects, report.images)} in {report.path}")
         for remark in report.remarks:
             say(f"note: {remark}")

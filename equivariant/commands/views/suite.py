@@ -12,7 +12,7 @@ import tyro
 from datasets3d.suites.suite import build_suite, estimate_suite, suite_laws
 from datasets3d.views.passes.kinds import PassName
 from equivariant.commands.build import Build
-from equivariant.commands.terminal import duration, say, size
+from equivariant.commands.terminal import duration, extent, say, size
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class Suite:
             source, self.out, config=config, laws=laws, workers=workers, limits=one.limits()
         )
         for name, report in reports.items():
-            say(f"{name}: {report.objects:,} objects, {report.images:,} images in {report.path}")
+            say(f"{name}: {extent(report.objects, report.images)} in {report.path}")
             for key, reason in sorted(report.failed.items()):
                 say(f"set aside in {name}: {key}: {reason}")
             for remark in report.remarks:

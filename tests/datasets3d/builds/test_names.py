@@ -139,7 +139,7 @@ def test_the_command_adds_a_file_of_an_old_name(tmp_path, capsys):
     (root / "a" / "box.obj").write_text("v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 3\n")
     for extra in (["--dry-run"], []):
         assert main([*words, *fast, "--add", *extra]) == 0
-        assert "1 objects, 1 images to render" in (out := capsys.readouterr().out) or (
+        assert "1 object, 1 image to render" in (out := capsys.readouterr().out) or (
             "kept 2 of 2 objects" in out
         )
     assert main(["build", str(tmp_path / "set"), "--add", "--views", "2", *fast]) == 1
