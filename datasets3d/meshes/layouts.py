@@ -33,7 +33,8 @@ def scan(root: Path, *, kept: Mapping[str, str] | None = None) -> list[MeshEntry
       ``chair/a.glb``, ModelNet's ``chair/train/chair_0001.off``;
     - one folder per model, ShapeNetCore's ``03001627/<model>/models/model_normalized.obj``
       (version 2) or ``03001627/<model>/model.obj`` (version 1), Sketchfab's and Objaverse's
-      ``chair/<uid>/scene.gltf``; the model's folder is its name.
+      ``chair/<uid>/scene.gltf``, or one mesh file of the folder's name,
+      ``chair/<model>/<model>.glb``; the model's folder is its name.
 
     ``train``, ``val`` and ``test`` folders of the root that hold no mesh themselves are split
     folders around the same layouts, unless all that they hold are such folders with meshes: then
@@ -229,9 +230,10 @@ def _class(folder: Path, root: Path) -> list[Found]:
         if split is not None:
             found += [(name, p.stem, split, _from(root, p)) for p in _meshes(path)]
             continue
-        model = next((path / inner for inner in MODEL_FILES if (path / inner).is_file()), None)
-        if model is not None:
-            found.append((name, path.name, None, _from(root, model)))
+        known = [path / inner for inner in MODEL_FILES if (path / inner).is_file()]
+        known += [p for p in _meshes(path) if p.stem == path.name]
+        if known:
+            found.append((name, path.name, None, _from(root, known[0])))
     return found
 
 

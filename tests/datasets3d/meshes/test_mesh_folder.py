@@ -67,6 +67,14 @@ def test_shapenet_of_both_versions(tmp_path):
     ]
 
 
+def test_a_folder_per_model_that_has_its_name(tmp_path):
+    put(tmp_path, "chair/a/a.off", "chair/b/other.off", "chair/b/b2.off", "chair/c.x/c.x.glb")
+    assert listing(tmp_path) == [
+        ("chair", "a", None, "chair/a/a.off"), ("chair", "c.x", None, "chair/c.x/c.x.glb"),
+    ]  # fmt: skip
+    assert ignored(tmp_path, scan(tmp_path)) == ["chair/b/"]
+
+
 def test_shapenet_textures_lie_beside_the_models(tmp_path):
     put(tmp_path, "02691156/m/models/model_normalized.obj")
     model = tmp_path / "02691156" / "m"
