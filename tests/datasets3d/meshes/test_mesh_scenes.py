@@ -181,3 +181,11 @@ def test_stls_that_end_too_early(tmp_path, cut):
     (tmp_path / "a.stl").write_text(f"solid a\n{FACET}{FACET[:cut]}")
     with pytest.raises(DataFormatError):
         decode(tmp_path / "a.stl", name="a.stl")
+
+
+def test_a_glb_of_version_1_is_refused_as_such(tmp_path):
+    body = b'{"asset": {"version": "1.0"}}   '
+    head = struct.pack("<4s4I", b"glTF", 1, 20 + len(body), len(body), 0)
+    (tmp_path / "a.glb").write_bytes(head + body)
+    with pytest.raises(DataFormatError, match="GLB 1; version 2 is read"):
+        read_mesh(tmp_path / "a.glb")

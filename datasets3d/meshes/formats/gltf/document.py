@@ -171,6 +171,8 @@ def _parsed(data: bytes) -> tuple[Json, bytes | None]:
         return _json(data.decode("utf-8-sig")), None
     if len(data) < 12 or struct.unpack_from("<I", data, 8)[0] > len(data):
         raise ValueError("a GLB shorter than it says")
+    if (version := struct.unpack_from("<I", data, 4)[0]) != 2:
+        raise ValueError(f"GLB {version}; version 2 is read")
     place, document, binary = 12, None, None
     while place + 8 <= len(data):
         size, kind = struct.unpack_from("<I4s", data, place)
