@@ -31,9 +31,11 @@ if TYPE_CHECKING:
     from datasets3d.meshes.articulated import ArticulatedMeshes, JointLaw
     from datasets3d.meshes.folder import MeshFolder
     from datasets3d.meshes.procedural import ProceduralMeshes
+    from datasets3d.modalities.parameters import ParameterCode, decoded_rotation
     from datasets3d.modalities.view_cloud import DepthCloud, ViewCloud, read_depth_cloud
     from datasets3d.modalities.view_cloud_pairs import ViewCloudPairs
     from datasets3d.modalities.view_clouds import ViewClouds
+    from datasets3d.modalities.view_triples import TripleBatch, ViewTriples
     from datasets3d.molecules.files import read_isolated_atoms, read_molecules, read_rmd17, read_xyz
     from datasets3d.molecules.graphs import MolecularGraph, MoleculeGraphs
     from datasets3d.molecules.molecules import Molecules
@@ -106,6 +108,7 @@ _MODULES = {
     "ObjectPath": "views.factors.paths",
     "ObjectScale": "views.factors.placement",
     "ObjectTranslation": "views.factors.placement",
+    "ParameterCode": "modalities.parameters",
     "PieceClouds": "clouds.piece_clouds",
     "PiecePairs": "pairs.piece_pairs",
     "PointClouds": "clouds.surface_points",
@@ -125,6 +128,7 @@ _MODULES = {
     "TransformPairs": "pairs.view_pairs",
     "TransformedClouds": "clouds.transformed_clouds",
     "TransformedDigits": "digits.transformed",
+    "TripleBatch": "modalities.view_triples",
     "TruncatedHaarLaw": "digits.laws",
     "TurntableConfig": "exports.turntable",
     "ViewBatch": "pairs.view_stream",
@@ -135,11 +139,13 @@ _MODULES = {
     "ViewFlow": "views.passes.flow",
     "ViewLaw": "views.latents",
     "ViewStream": "pairs.view_stream",
+    "ViewTriples": "modalities.view_triples",
     "WideAffineLaw": "digits.laws",
     "body_clouds": "bodies.body_clouds",
     "build": "views.build",
     "build_suite": "suites.suite",
     "camera_of": "views.passes.camera",
+    "decoded_rotation": "modalities.parameters",
     "estimate": "views.estimate",
     "estimate_suite": "suites.suite",
     "export": "exports.export",
@@ -206,6 +212,7 @@ __all__ = [
     "ObjectPath",
     "ObjectScale",
     "ObjectTranslation",
+    "ParameterCode",
     "PieceClouds",
     "PiecePairs",
     "PointClouds",
@@ -225,6 +232,7 @@ __all__ = [
     "TransformPairs",
     "TransformedClouds",
     "TransformedDigits",
+    "TripleBatch",
     "TruncatedHaarLaw",
     "TurntableConfig",
     "ViewBatch",
@@ -235,11 +243,13 @@ __all__ = [
     "ViewFlow",
     "ViewLaw",
     "ViewStream",
+    "ViewTriples",
     "WideAffineLaw",
     "body_clouds",
     "build",
     "build_suite",
     "camera_of",
+    "decoded_rotation",
     "estimate",
     "estimate_suite",
     "export",
