@@ -55,6 +55,10 @@ if TYPE_CHECKING:
     from datasets3d.rooms.room import Room, make_rooms
     from datasets3d.rooms.room_clouds import room_clouds, scan_room
     from datasets3d.rooms.scanned_scenes import read_dynlab, read_multibody
+    from datasets3d.scenes.arrangement_law import ArrangementLaw
+    from datasets3d.scenes.scene_meshes import SceneMeshes
+    from datasets3d.scenes.scene_pairs import SceneInstances, ScenePairs
+    from datasets3d.scenes.scene_views import SceneViews
     from datasets3d.suites.suite import build_suite, estimate_suite, suite_laws
     from datasets3d.views.build import BuildReport, build
     from datasets3d.views.config import BuildConfig
@@ -62,7 +66,7 @@ if TYPE_CHECKING:
     from datasets3d.views.estimate import BuildEstimate, estimate
     from datasets3d.views.factors.base import Factor
     from datasets3d.views.factors.cameras import CameraOrbit, FocalLength
-    from datasets3d.views.factors.lights import SpotEnergy
+    from datasets3d.views.factors.lights import AmbientLight, SpotEnergy
     from datasets3d.views.factors.paths import ObjectPath
     from datasets3d.views.factors.placement import ObjectScale, ObjectTranslation
     from datasets3d.views.latents import ViewLaw
@@ -79,6 +83,8 @@ if TYPE_CHECKING:
 
 _MODULES = {
     "AffNistLaw": "digits.laws",
+    "AmbientLight": "views.factors.lights",
+    "ArrangementLaw": "scenes.arrangement_law",
     "ArticulatedClouds": "clouds.articulated_clouds",
     "ArticulatedMeshes": "meshes.articulated",
     "ArticulatedPairs": "pairs.articulated_pairs",
@@ -119,6 +125,10 @@ _MODULES = {
     "RepairReport": "views.upkeep.repair",
     "Room": "rooms.room",
     "RotationLaw": "digits.laws",
+    "SceneInstances": "scenes.scene_pairs",
+    "SceneMeshes": "scenes.scene_meshes",
+    "ScenePairs": "scenes.scene_pairs",
+    "SceneViews": "scenes.scene_views",
     "ShapePairs": "pairs.shape_pairs",
     "ShardReader": "views.shards.read",
     "ShardSize": "views.shards.write",
@@ -183,6 +193,8 @@ _MODULES = {
 
 __all__ = [
     "AffNistLaw",
+    "AmbientLight",
+    "ArrangementLaw",
     "ArticulatedClouds",
     "ArticulatedMeshes",
     "ArticulatedPairs",
@@ -223,6 +235,10 @@ __all__ = [
     "RepairReport",
     "Room",
     "RotationLaw",
+    "SceneInstances",
+    "SceneMeshes",
+    "ScenePairs",
+    "SceneViews",
     "ShapePairs",
     "ShardReader",
     "ShardSize",

@@ -5,9 +5,10 @@
     OUT/{train,val}/000001/{rgb,depth}/000000.png, {mask,mask_visib}/000000_000000.png
 
 Lengths are millimetres, 1000 of them for a unit of the scene: the object's box has a diagonal of
-1 m. Poses are model to camera in OpenCV's axes, pixels' centers at whole numbers. Depth is 16 bits
-in steps of ``depth_scale`` millimetres, 0.1 unless the object is farther than 6.5 m; 0 where
-nothing is seen or it is beyond the last step. Object k is scene k; ``objects.json`` names them.
+1 m; the models of scenes of several objects have the scale that the objects have there. Poses are
+model to camera in OpenCV's axes, pixels' centers at whole numbers. Depth is 16 bits in steps of
+``depth_scale`` millimetres, 0.1 unless the object is farther than 6.5 m; 0 where nothing is seen or
+it is beyond the last step. Folder k of the set is scene k; ``objects.json`` names the objects.
 Boxes are (x, y, greatest x - x, greatest y - y), as the toolkit computes them, of what the picture
 shows: an object that reaches the border has no other.
 """
@@ -15,6 +16,7 @@ shows: an object that reaches the border has no other.
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,7 @@ from scipy.spatial.distance import pdist
 
 from datasets3d.exports.exported_set import ExportedSet
 from datasets3d.meshes.source import MeshSource
+from datasets3d.scenes.scene_meshes import SceneMeshes
 from datasets3d.views.plan import key_of
 from datasets3d.views.upkeep.recorded import recorded_source
 from equivariant.errors import ConventionError, DataFormatError
@@ -47,11 +50,11 @@ def write_bop(one: ExportedSet, out: Path) -> None:
         one: With the passes "depth" and "mask".
         out: An empty folder.
     """
-    numbers = {}
+    objects = sorted({member for key in one.keys for member in one.members(key)})
+    numbers = {key: number for number, key in enumerate(objects, 1)}
     for index, key in one.each("bop"):
-        number = numbers[key] = index + 1
         split = one.manifest.splits[key]
-        _write_scene(one, key, number, out / split / f"{number:06d}")
+        _write_scene(one, key, numbers, out / split / f"{index + 1:06d}")
     first = one.keys[0]
     K = one.camera(first, 0).intrinsics()
     size = {"width": one.size_px, "height": one.size_px}
@@ -62,20 +65,20 @@ def write_bop(one: ExportedSet, out: Path) -> None:
     if source is None:
         one.remarks.append(NO_MODELS)
     else:
-        _write_models(source, numbers, out / "models")
+        _write_models(source, numbers, out / "models", model_scale(one))
 
 
-def _write_scene(one: ExportedSet, key: str, number: int, folder: Path) -> None:
+def _write_scene(one: ExportedSet, key: str, numbers: dict[str, int], folder: Path) -> None:
     for name in ("rgb", "depth", "mask", "mask_visib"):
         (folder / name).mkdir(parents=True)
     cameras: dict[str, Any] = {}
     truths: dict[str, Any] = {}
     infos: dict[str, Any] = {}
     for view in range(one.views):
-        mask, depth = one.array(key, view, "mask"), one.array(key, view, "depth")
-        steps, scale = depth_steps(depth, mask)
+        instances, depth = one.instances(key, view), one.array(key, view, "depth")
+        seen = np.logical_or.reduce([instance.seen for instance in instances])
+        steps, scale = depth_steps(depth, seen)
         camera = one.camera(key, view)
-        pose = _rigid(camera.object_pose(), key)
         name = f"{view:06d}"
         cameras[str(view)] = {
             "cam_K": camera.intrinsics().ravel().tolist(),
@@ -83,30 +86,43 @@ def _write_scene(one: ExportedSet, key: str, number: int, folder: Path) -> None:
             "cam_R_w2c": camera.world_to_camera[:3, :3].ravel().tolist(),
             "cam_t_w2c": (UNIT_MM * camera.world_to_camera[:3, 3]).tolist(),
         }
-        truths[str(view)] = [{
-            "cam_R_m2c": pose[:3, :3].ravel().tolist(),
-            "cam_t_m2c": (UNIT_MM * pose[:3, 3]).tolist(),
-            "obj_id": number,
-        }]  # fmt: skip
-        infos[str(view)] = [_info(mask, steps)]
-        white = mask.astype(np.uint8) * np.uint8(255)
+        truths[str(view)], infos[str(view)] = [], []
+        for k, instance in enumerate(instances):
+            pose = _rigid(instance.pose, instance.key, model_scale(one))
+            whole = instance.seen if instance.whole is None else instance.whole
+            truths[str(view)].append({
+                "cam_R_m2c": pose[:3, :3].ravel().tolist(),
+                "cam_t_m2c": (UNIT_MM * pose[:3, 3]).tolist(),
+                "obj_id": numbers[instance.key],
+            })  # fmt: skip
+            infos[str(view)].append(_info(instance.seen, whole, steps))
+            for kind, mask in (("mask", whole), ("mask_visib", instance.seen)):
+                white = mask.astype(np.uint8) * np.uint8(255)
+                _write_png(folder / kind / f"{name}_{k:06d}.png", white)
         _write_png(folder / "rgb" / f"{name}.png", one.image(key, view))
         _write_png(folder / "depth" / f"{name}.png", steps)
-        for kind in ("mask", "mask_visib"):
-            _write_png(folder / kind / f"{name}_000000.png", white)
     for name, value in (
         ("scene_camera", cameras), ("scene_gt", truths), ("scene_gt_info", infos)
     ):  # fmt: skip
         (folder / f"{name}.json").write_bytes(json_bytes(value))
 
 
-def _rigid(pose: NDArray[np.float64], key: str) -> NDArray[np.float64]:
-    """The pose itself, unless its object is scaled: models of the layout have one size."""
+def model_scale(one: ExportedSet) -> float:
+    """Factor of the lengths of the models: 1, or the one scale of the objects of scenes."""
+    return float(one.manifest.source["scale_low"]) if one.of_scenes else 1.0
+
+
+def _rigid(pose: NDArray[np.float64], key: str, of_models: float) -> NDArray[np.float64]:
+    """The pose of a scaled model, unless objects differ in scale: models have one size."""
     scale = float(np.cbrt(np.linalg.det(pose[:3, :3])))
-    if abs(scale - 1.0) > 1e-6:
+    if of_models != 1.0:
+        pose = pose.copy()
+        pose[:3, :3] /= of_models
+    if abs(scale / of_models - 1.0) > 1e-6:
         raise ConventionError(
             expected="objects of one size in all views", got=f"{key} at scale {scale:.4g}",
-            argument="layout", advice="BOP's poses are rigid: build without ObjectScale.",
+            argument="layout",
+            advice="BOP's poses are rigid: build without ObjectScale, scenes with one scale.",
         )  # fmt: skip
     return pose
 
@@ -139,16 +155,24 @@ def depth_steps(
     return np.where(steps <= MOST, steps, 0.0).astype(np.uint16), scale
 
 
-def _info(mask: NDArray[np.bool_], steps: NDArray[np.uint16]) -> dict[str, Any]:
-    rows, columns = np.nonzero(mask)
-    count = len(rows)
-    left, top = int(columns.min()), int(rows.min())
-    box = [left, top, int(columns.max()) - left, int(rows.max()) - top]
+def _info(
+    seen: NDArray[np.bool_], whole: NDArray[np.bool_], steps: NDArray[np.uint16]
+) -> dict[str, Any]:
+    every, count = int(whole.sum()), int(seen.sum())
     return {
-        "bbox_obj": box, "bbox_visib": box, "px_count_all": count,
-        "px_count_valid": int((steps[mask] > 0).sum()), "px_count_visib": count,
-        "visib_fract": 1.0,
+        "bbox_obj": _box(whole), "bbox_visib": _box(seen), "px_count_all": every,
+        "px_count_valid": int((steps[whole] > 0).sum()), "px_count_visib": count,
+        "visib_fract": count / every if every else 0.0,
     }  # fmt: skip
+
+
+def _box(mask: NDArray[np.bool_]) -> list[int]:
+    """Of the pixels of a mask; -1 four times where it has none, as the toolkit writes."""
+    rows, columns = np.nonzero(mask)
+    if not len(rows):
+        return [-1, -1, -1, -1]
+    left, top = int(columns.min()), int(rows.min())
+    return [left, top, int(columns.max()) - left, int(rows.max()) - top]
 
 
 def _write_png(path: Path, pixels: NDArray[Any]) -> None:
@@ -160,14 +184,15 @@ def _write_png(path: Path, pixels: NDArray[Any]) -> None:
 def _source(one: ExportedSet) -> MeshSource | None:
     """Where the models come from; None where that is a folder which was not named."""
     try:
-        return recorded_source(one.manifest.source, meshes=one.meshes)
+        found = recorded_source(one.manifest.source, meshes=one.meshes)
+        return found.source if isinstance(found, SceneMeshes) else found
     except ConventionError:
         if one.meshes is not None:
             raise
         return None
 
 
-def _write_models(source: MeshSource, numbers: dict[str, int], folder: Path) -> None:
+def _write_models(source: MeshSource, numbers: dict[str, int], folder: Path, scale: float) -> None:
     folder.mkdir()
     entries = {key_of(entry): entry for entry in source.entries()}
     absent = sorted(set(numbers) - set(entries))
@@ -179,6 +204,7 @@ def _write_models(source: MeshSource, numbers: dict[str, int], folder: Path) -> 
     infos = {}
     for key, number in numbers.items():
         mesh = source.load(entries[key])
+        mesh = mesh if scale == 1.0 else replace(mesh, vertices=scale * mesh.vertices)
         (folder / f"obj_{number:06d}.ply").write_bytes(model_bytes(mesh))
         infos[str(number)] = model_info(mesh)
     (folder / "models_info.json").write_bytes(json_bytes(infos))

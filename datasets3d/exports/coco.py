@@ -3,14 +3,16 @@
     OUT/instances_train.json, OUT/instances_val.json
 
 Pictures stay where they are: ``file_name`` is their path below the set's folder. Every picture has
-one instance; its mask is a run-length encoding of columns, ``{"size": [height, width], "counts":
-[...]}``, which pycocotools' ``annToMask`` takes as it is. Categories are numbered from 1 in the
-order of the set's labels.
+one instance, of scenes one for every object that is seen; its mask is a run-length encoding of
+columns, ``{"size": [height, width], "counts": [...]}``, which pycocotools' ``annToMask`` takes as
+it is. Categories are numbered from 1 in the order of the set's labels, of scenes in that of the
+labels of their objects.
 """
 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import IO, Any
 
@@ -18,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datasets3d.exports.exported_set import ExportedSet
+from datasets3d.scenes.scene_meshes import MOST
 from equivariant.errors import ConventionError
 
 
@@ -37,6 +40,9 @@ def write_coco(one: ExportedSet, out: Path) -> None:
             argument="root", advice='Build with channel_order "rgb": other readers know no other.',
         )  # fmt: skip
     labels = one.manifest.labels
+    if one.of_scenes:
+        members = {member for key in one.keys for member in one.members(key)}
+        labels = sorted({member.split("/")[0] for member in members})
     category = {label: number for number, label in enumerate(labels, 1)}
     paths = {split: out / f"instances_{split}.json" for split in ("train", "val")}
     later = {split: out / f".annotations_{split}" for split in paths}
@@ -48,7 +54,7 @@ def write_coco(one: ExportedSet, out: Path) -> None:
     try:
         for images, _ in open_now.values():
             images.write(f'{{"info": {{}}, "categories": {json.dumps(categories)},\n"images": [')
-        count = dict.fromkeys(paths, 0)
+        count = Counter[tuple[str, str]]()
         for index, key in one.each("coco"):
             split = one.manifest.splits[key]
             for view in range(one.views):
@@ -57,14 +63,15 @@ def write_coco(one: ExportedSet, out: Path) -> None:
                     "id": number, "file_name": f"{key}/image_{view}.jpg",
                     "width": one.size_px, "height": one.size_px,
                 }  # fmt: skip
-                instance = annotation(one.array(key, view, "mask"))
-                instance |= {
-                    "id": number, "image_id": number, "category_id": category[key.split("/")[0]]
-                }  # fmt: skip
-                comma = ",\n" if count[split] else "\n"
-                for file, value in zip(open_now[split], (image, instance), strict=True):
-                    file.write(comma + json.dumps(value))
-                count[split] += 1
+                found = _annotations(one, key, view, number, category)
+                kinds = ("images", "annotations")
+                for file, kind, values in zip(
+                    open_now[split], kinds, ([image], found), strict=True
+                ):  # fmt: skip
+                    for value in values:
+                        comma = ",\n" if count[kind, split] else "\n"
+                        file.write(comma + json.dumps(value))
+                        count[kind, split] += 1
         for images, annotations in open_now.values():
             annotations.seek(0)
             images.write('],\n"annotations": [')
@@ -77,6 +84,23 @@ def write_coco(one: ExportedSet, out: Path) -> None:
                 file.close()
     for path in later.values():
         path.unlink()
+
+
+def _annotations(
+    one: ExportedSet, key: str, view: int, image: int, category: dict[str, int]
+) -> list[dict[str, Any]]:
+    """Those of a picture; numbers of scenes' annotations leave room for every object."""
+    numbers = one.array(key, view, "instances" if one.of_scenes else "mask")
+    found = []
+    for k, name in enumerate(one.members(key), 1):
+        mask = numbers == k  # a mask of one object is True where it is
+        if mask.any():
+            own = {
+                "id": MOST * (image - 1) + k if one.of_scenes else image, "image_id": image,
+                "category_id": category[name.split("/")[0]],
+            }  # fmt: skip
+            found.append(annotation(mask) | own)
+    return found
 
 
 def annotation(mask: NDArray[np.bool_]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from datasets3d.exports.coco import write_coco
 from datasets3d.exports.exported_set import ExportedSet
 from datasets3d.exports.nerf import write_nerf
 from datasets3d.meshes.articulated import ArticulatedMeshes
+from datasets3d.scenes.record import KIND
 from datasets3d.views.passes.kinds import PassName, recorded_passes
 from datasets3d.views.schema import Manifest
 from datasets3d.views.shards.folders import export_folders
@@ -32,6 +33,7 @@ NEEDED: dict[ExportFormat, tuple[PassName, ...]] = {
     "shards": (),
     "folders": (),
 }
+NEEDED_OF_SCENES: dict[ExportFormat, tuple[PassName, ...]] = {"bop": ("depth", "silhouettes")}
 _WRITERS: dict[ExportFormat, Callable[[ExportedSet, Path], None]] = {
     "nerf": write_nerf,
     "bop": write_bop,
@@ -84,6 +86,8 @@ def export(
 
     "shards" keeps every byte of the set, and goes on where a call was stopped; its readers and
     the layout are explained in :mod:`datasets3d.views.shards.layout`.
+
+    Of scenes of several objects "bop" needs depth and silhouettes, and "coco" nothing.
 
     Args:
         root: The set's folder.
@@ -161,10 +165,17 @@ def _check_layout(root: Path, format: ExportFormat) -> None:
 
 def _check(manifest: Manifest, format: ExportFormat) -> None:
     names = recorded_passes(manifest.config)
-    lacking = [name for name in NEEDED[format] if name not in names]
+    scenes = manifest.source.get("source") == KIND
+    if scenes and format == "nerf":
+        raise ConventionError(
+            expected="one object in each view", got="scenes of several", argument="root",
+            advice="The camera of NeRF's layout moves about one that stands still.",
+        )  # fmt: skip
+    needed = NEEDED_OF_SCENES.get(format, ()) if scenes else NEEDED[format]
+    lacking = [name for name in needed if name not in names]
     if lacking:
         raise ConventionError(
-            expected=f"a set with the passes {', '.join(NEEDED[format])}",
+            expected=f"a set with the passes {', '.join(needed)}",
             got=f"one with {', '.join(names) or 'none'}", argument="root",
             advice=f"Build one with --passes {' '.join(lacking)}; they are not added to a set "
             "that is there.",

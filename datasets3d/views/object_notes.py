@@ -18,6 +18,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
+from datasets3d.scenes.record import SCENE
 from datasets3d.views.parts import MECHANISM
 from datasets3d.views.passes.kinds import is_of_passes
 from datasets3d.views.storage import WARNINGS, digest_of, writing
@@ -67,7 +68,11 @@ def is_own(name: str) -> bool:
         >>> is_own("image_0.jpg"), is_own("depth_3.npz"), is_own("notes.txt")
         (True, True, False)
     """
-    return name in (WARNINGS, MECHANISM) or bool(_OF_VIEWS.fullmatch(name)) or is_of_passes(name)
+    return (
+        name in (WARNINGS, MECHANISM, SCENE)
+        or bool(_OF_VIEWS.fullmatch(name))
+        or is_of_passes(name)
+    )
 
 
 def write_note(root: Path, key: str, note: Note) -> None:

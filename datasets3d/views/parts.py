@@ -13,6 +13,15 @@ from PIL import Image, UnidentifiedImageError
 
 from datasets3d.meshes.articulated import ArticulatedMeshes, Joint, Mechanism
 from datasets3d.meshes.source import MeshEntry
+from datasets3d.scenes.record import (
+    CONVENTIONS_OF_SCENES,
+    KIND,
+    SCENE,
+    columns_of_scenes,
+    names_of_scenes,
+    scene_bytes,
+)
+from datasets3d.scenes.scene_meshes import SceneMeshes
 from datasets3d.views.schema import COLUMNS
 from datasets3d.views.storage import check_extent, read_array
 from equivariant.errors import DataFormatError, EquivariantError
@@ -127,7 +136,9 @@ def read_mechanism(path: Path | str) -> Mechanism:
 
 
 def files_of(source: object, entry: MeshEntry) -> dict[str, bytes]:
-    """What is written once per object, by name; nothing for objects that are rigid."""
+    """What is written once per object, by name; nothing for one object that is rigid."""
+    if isinstance(source, SceneMeshes):
+        return {SCENE: scene_bytes(source.scene(entry).keys)}
     if not isinstance(source, ArticulatedMeshes):
         return {}
     return {MECHANISM: mechanism_bytes(source.object(entry).mechanism)}
@@ -141,7 +152,7 @@ def names_of(source: dict[str, Any], views: int) -> set[str]:
         views: Views of every object.
     """
     if source.get("source") != ArticulatedMeshes.kind:
-        return set()
+        return names_of_scenes(source, views)
     return {MECHANISM, *(f"parts_{k}.png" for k in range(views))}
 
 
@@ -152,7 +163,7 @@ def columns_of(source: dict[str, Any]) -> list[dict[str, Any]]:
         source: What the manifest says of the source.
     """
     if source.get("source") != ArticulatedMeshes.kind:
-        return []
+        return columns_of_scenes(source)
     return [
         {
             "name": f"joint_{k + 1}",
@@ -165,7 +176,9 @@ def columns_of(source: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def conventions_of(source: dict[str, Any]) -> dict[str, str]:
-    """Conventions that concern articulated objects alone."""
+    """Conventions that concern articulated objects, or scenes, alone."""
+    if source.get("source") == KIND:
+        return CONVENTIONS_OF_SCENES
     return CONVENTIONS_OF_PARTS if columns_of(source) else {}
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from datasets3d.meshes.articulated import ArticulatedMeshes
 from datasets3d.meshes.folders.names import is_safe
 from datasets3d.meshes.source import MeshEntry, MeshSource
+from datasets3d.scenes.scene_meshes import SceneMeshes
 from datasets3d.views.config import BuildConfig
 from datasets3d.views.factors.base import Factor
 from datasets3d.views.factors.record import own_classes, recorded_factors
@@ -201,11 +202,12 @@ def _check_law(config: BuildConfig) -> None:
 
 def _check_joints(source: MeshSource, config: BuildConfig) -> None:
     """Raise ConventionError where both factors and joints would follow the seven numbers."""
-    if isinstance(source, ArticulatedMeshes) and len(config.law.columns()) > len(COLUMNS):
+    several = isinstance(source, (ArticulatedMeshes, SceneMeshes))
+    if several and len(config.law.columns()) > len(COLUMNS):
         raise ConventionError(
-            expected="a law without factors and path for articulated objects",
+            expected="a law without factors and path for articulated objects and scenes",
             got=f"{len(config.law.columns())} columns", argument="config.law",
-            advice="Their latents go on with the states of joints.",
+            advice="Their latents go on with the states of joints, or poses of objects.",
         )  # fmt: skip
 
 

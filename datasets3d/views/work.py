@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from datasets3d.meshes.articulated import ArticulatedMeshes
 from datasets3d.meshes.formats.mesh_warning import collected
 from datasets3d.meshes.source import MeshEntry, MeshSource
+from datasets3d.scenes.rendered import view_of_scene
+from datasets3d.scenes.scene_meshes import SceneMeshes
 from datasets3d.views.config import BuildConfig
 from datasets3d.views.object_notes import Note, is_own, write_note
 from datasets3d.views.parts import files_of, part_mask, with_state
@@ -193,7 +195,7 @@ def check_renderer(config: BuildConfig, source: MeshSource, *, here: bool = True
         if here
         else renderer_class(config.renderer)
     )
-    if isinstance(source, ArticulatedMeshes) and not renderer.names_faces:
+    if isinstance(source, (ArticulatedMeshes, SceneMeshes)) and not renderer.names_faces:
         raise ConventionError(
             expected="a renderer that names the faces it shows, for masks of parts",
             got=repr(config.renderer), argument="config.renderer",
@@ -201,7 +203,7 @@ def check_renderer(config: BuildConfig, source: MeshSource, *, here: bool = True
         )  # fmt: skip
     check_passes(
         config.passes, config.renderer, faces=renderer.names_faces, alpha=renderer.gives_alpha,
-        parts=isinstance(source, ArticulatedMeshes),
+        parts=isinstance(source, ArticulatedMeshes), scenes=isinstance(source, SceneMeshes),
     )  # fmt: skip
 
 
@@ -233,6 +235,11 @@ def render_object(
         latent = config.law.sample(config.seed, key_of(entry), view=view)
         if isinstance(source, ArticulatedMeshes):
             rendered.append(_view_in_a_state(renderer, source, entry, config, view, latent))
+            continue
+        if isinstance(source, SceneMeshes):
+            rendered.append(view_of_scene(
+                renderer, source, entry, config, view, latent, lambda: _renderer(config.renderer, 1)
+            ))  # fmt: skip
             continue
         scene = config.law.scene(mesh, latent)
         rendered.append(_view(renderer, scene, config, view, latent))

@@ -10,21 +10,25 @@ from typing import Annotated, Literal
 import tyro
 
 from datasets3d import (
+    ArrangementLaw,
     ArticulatedMeshes,
     BuildConfig,
     BuildReport,
     JointLaw,
     Limits,
     ProceduralMeshes,
+    SceneMeshes,
     ViewLaw,
     build,
     estimate,
 )
 from datasets3d.meshes import MeshFolder, MeshSource, ReadingLimits, Variants
+from datasets3d.scenes.scene_meshes import OF
 from datasets3d.views.passes.kinds import PassName
 from datasets3d.views.schema import PLAN
 from datasets3d.views.upkeep.recorded import recorded_config
 from equivariant.commands.terminal import counted, duration, extent, say, size
+from equivariant.commands.views.factor_names import FactorName, named_factors, names_of_factors
 from equivariant.errors import ConventionError, DataFormatError, printable
 from equivariant.runs import read_json
 
@@ -64,14 +68,18 @@ def _of_set(asked: Build) -> Build:
     """The options that a set was built with; how it is built stays as asked."""
     plan = read_json(asked.out / PLAN)
     own = plan["law"]["class"] if "law" in plan else ""
-    law = plan["config"]["law"]
-    if own or law.get("factors") or law.get("path"):
+    config = None if own else recorded_config(plan["config"])
+    factors = None if config is None else names_of_factors(config.law.factors)
+    if config is None or factors is None or config.law.path:
         raise ConventionError(
-            expected="a law of this command", got=own or "one with factors or a path",
+            expected="a law of this command", got=own or "one with a path or ranges of its own",
             argument=str(asked.out),
             advice="Call datasets3d.build(..., add=True) with the law that it was built with.",
         )  # fmt: skip
-    config, source = recorded_config(plan["config"]), dict(plan["source"])
+    source = dict(plan["source"])
+    scenes = source if source["source"] == SceneMeshes.kind else {}
+    if scenes:
+        source = {n.removeprefix(OF): v for n, v in scenes.items() if n.startswith(OF)}
     kind = source.get("original_source", source["source"])
     if kind == "folder" and asked.meshes is None:
         raise ConventionError(
@@ -92,6 +100,10 @@ def _of_set(asked: Build) -> Build:
             (source["from_share"], source["to_share"]) if articulated else known.joint_range
         ),
         variants=variants,
+        objects_per_scene=scenes.get("objects_per_scene", 0),
+        scenes=scenes.get("instances", known.scenes),
+        placement=scenes.get("placement", known.placement),
+        factors=factors,
         views=config.views,
         size=config.size_px,
         rotation=config.law.rotation,
@@ -139,6 +151,15 @@ class Build:
             shows, mechanism.json names parts and joints.
         joint_range: Share of each joint's range that states are drawn from.
         variants: Deformed and recolored versions of each object besides the original; 0 for none.
+        objects_per_scene: Show so many different objects in each view, up to 8, with occlusion,
+            each in a pose of its own: latents go on with the pose of every object, instances_K.png
+            says which object each pixel shows, scene.json names them. 0 shows one without more.
+        scenes: How many, with --objects-per-scene; their objects are drawn from all there are.
+        placement: With --objects-per-scene: on the floor, or floating. Objects never touch; on
+            the floor, --rotation vertical keeps them upright.
+        factors: What else varies, in its default range, as further columns of the latents, for
+            example --factors translation scale: the object's place and size, the camera's orbit
+            and focal length, the spot's energy, the ambient light.
         views: Views of every object; 3DIEBench has 50.
         size: Side of the square images in pixels; 3DIEBench has 256.
         rotation: box: three Euler angles uniform in ±angle-max-deg, as in 3DIEBench. haar:
@@ -160,7 +181,8 @@ class Build:
         quality: Of the JPEG files, 1 to 100.
         passes: What is written of every view beside its picture, for example --passes depth mask;
             with any of them the camera, too. The passes faces and rgba (the object alone, with
-            alpha) need the renderer embree, parts articulated objects. Python reads them with
+            alpha) need the renderer embree, parts articulated objects, silhouettes (what each
+            object covers without the others) scenes. Python reads them with
             datasets3d.read_pass, and `equivariant export` makes NeRF, BOP and COCO sets of them.
         workers: Processes; 0 takes every core.
         engine: local processes, or a ray cluster (extra "ray").
@@ -186,6 +208,10 @@ class Build:
     articulated: bool = False
     joint_range: tuple[float, float] = (0.0, 1.0)
     variants: int = 0
+    objects_per_scene: int = 0
+    scenes: int = 100
+    placement: Literal["floor", "floating"] = "floor"
+    factors: tuple[FactorName, ...] = ()
     views: int = 50
     size: int = 128
     rotation: Literal["box", "haar", "vertical", "cone", "shell"] = "box"
@@ -240,6 +266,7 @@ class Build:
             angle_max_rad=math.radians(self.angle_max_deg),
             angle_min_rad=math.radians(self.angle_min_deg),
             field_of_view_rad=math.radians(self.field_of_view_deg),
+            factors=named_factors(self.factors),
         )
         if self.fixed_light:
             law = replace(law, spot_theta_rad=light, spot_phi_rad=light)
@@ -259,6 +286,16 @@ class Build:
 
     def source(self) -> MeshSource:
         """Where the objects come from."""
+        if not self.objects_per_scene:
+            return self._of_objects()
+        return SceneMeshes(
+            self._of_objects(), scenes=self.scenes, objects=self.objects_per_scene,
+            arrangement=ArrangementLaw(self.placement), seed=self.seed,
+            val_fraction=self.val_fraction,
+        )  # fmt: skip
+
+    def _of_objects(self) -> MeshSource:
+        """Where single objects come from."""
         if self.articulated:
             return self._articulated()
         self._check_archive()

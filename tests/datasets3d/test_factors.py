@@ -36,7 +36,7 @@ from datasets3d import (
 from datasets3d.views.factors.angles import angles_of, rotation_matrix, turn_about
 from datasets3d.views.factors.base import Factor
 from datasets3d.views.factors.cameras import CameraOrbit, FocalLength
-from datasets3d.views.factors.lights import SpotEnergy
+from datasets3d.views.factors.lights import AmbientLight, SpotEnergy
 from datasets3d.views.factors.paths import ObjectPath
 from datasets3d.views.factors.placement import ObjectScale, ObjectTranslation
 from datasets3d.views.schema import Column, Manifest
@@ -44,7 +44,14 @@ from datasets3d.views.upkeep.recorded import recorded_config
 from equivariant.errors import ConventionError
 from equivariant.groups import SE3, Sim
 
-OURS = (ObjectTranslation(), ObjectScale(), CameraOrbit(), FocalLength(), SpotEnergy())
+OURS = (
+    ObjectTranslation(),
+    ObjectScale(),
+    CameraOrbit(),
+    FocalLength(),
+    SpotEnergy(),
+    AmbientLight(),
+)
 MOVED = ViewLaw(factors=(ObjectTranslation((-0.2, 0.2), (-0.2, 0.2), (-0.1, 0.2)), ObjectScale()))
 RIGID = ViewLaw(factors=MOVED.factors[:1])
 DIGESTS = {
@@ -386,6 +393,8 @@ def test_a_factor_of_ones_own_is_one_class(tmp_path):
         lambda: CameraOrbit(elevation_rad=(0.0, 1.6)),
         lambda: FocalLength((1.0, 50.0)),
         lambda: SpotEnergy((-1.0, 1.0)),
+        lambda: AmbientLight(sky=(0.0, 0.6)),
+        lambda: AmbientLight(level=(0.5, 0.4)),
         lambda: ObjectPath(1),
         lambda: ObjectPath(4, 4.0),
     ],

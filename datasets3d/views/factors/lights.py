@@ -1,4 +1,4 @@
-"""How bright the spot is."""
+"""How bright the spot is, and the light from everywhere."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from datasets3d.views.factors.base import Factor, Range, check_range
 from datasets3d.views.schema import Column
 from equivariant.errors import ConventionError
-from renderers.scene import Scene
+from renderers.scene import Ambient, Scene
 
 
 @dataclass(frozen=True)
@@ -49,3 +49,43 @@ class SpotEnergy(Factor):
                 advice="Leave SpotEnergy out.",
             )  # fmt: skip
         return replace(scene, spot=replace(scene.spot, energy=float(values[0])))
+
+
+@dataclass(frozen=True)
+class AmbientLight(Factor):
+    """The light from everywhere: how bright, and how much of it comes from above, a soft sky.
+
+    A surface with unit normal n receives level (1 - sky + sky n_z). It is of no group.
+
+    Args:
+        level: Range of the brightness of an upward-facing white surface under no other light,
+            linear, within [0, 100]; the default scene has 0.55.
+        sky: Range of the share from above, within [0, 0.5]; the default scene has 0.45, and 0 is
+            the same light on all sides.
+
+    Raises:
+        ConventionError: A range is empty or leaves its limits.
+
+    Example:
+        >>> AmbientLight(sky=(0.2, 0.2)).ranges()
+        ((0.3, 0.8), (0.2, 0.2))
+    """
+
+    name: ClassVar[str] = "ambient light"
+    columns: ClassVar[tuple[Column, ...]] = (
+        Column("ambient_level", "1", "brightness of a white surface that faces up, linear"),
+        Column("ambient_sky", "1", "share of the ambient light that comes from above"),
+    )
+    level: Range = (0.3, 0.8)
+    sky: Range = (0.0, 0.5)
+
+    def __post_init__(self) -> None:
+        check_range("ambient.level", self.level, 0.0, 100.0)
+        check_range("ambient.sky", self.sky, 0.0, 0.5)
+
+    def ranges(self) -> tuple[Range, ...]:
+        return (self.level, self.sky)
+
+    def change(self, scene: Scene, values: NDArray[np.float64]) -> Scene:
+        level, sky = map(float, values)
+        return replace(scene, ambient=Ambient(level=level, sky=sky))

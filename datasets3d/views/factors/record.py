@@ -8,14 +8,21 @@ from typing import Any
 
 from datasets3d.views.factors.base import Factor
 from datasets3d.views.factors.cameras import CameraOrbit, FocalLength
-from datasets3d.views.factors.lights import SpotEnergy
+from datasets3d.views.factors.lights import AmbientLight, SpotEnergy
 from datasets3d.views.factors.placement import ObjectScale, ObjectTranslation
 from equivariant.errors import ConventionError
 
 OURS: dict[str, type[Factor]] = {
     factor.__name__: factor
-    for factor in (ObjectTranslation, ObjectScale, CameraOrbit, FocalLength, SpotEnergy)
-}
+    for factor in (
+        ObjectTranslation,
+        ObjectScale,
+        CameraOrbit,
+        FocalLength,
+        SpotEnergy,
+        AmbientLight,
+    )
+}  # fmt: skip
 
 
 def recorded_factors(factors: Sequence[Factor]) -> list[dict[str, Any]]:

@@ -34,6 +34,10 @@ class MovedParts:
     face_parts: NDArray[np.int64]
     elements: NDArray[np.float64]
 
+    def back(self) -> NDArray[np.float64]:
+        """Inverses of the elements, shape (parts, 4, 4)."""
+        return inverse(self.elements)
+
 
 def pass_arrays(
     names: Sequence[PassName], renderer: Renderer, scene: Scene, rendering: Rendering,
@@ -99,7 +103,7 @@ def surface_points(
     points = points @ scene.rotation / scene.scale
     if parts is not None:
         faces = _known(rendering.faces, "faces")[mask]
-        back = inverse(parts.elements)[parts.face_parts[faces]]
+        back = parts.back()[parts.face_parts[faces]]
         points = np.einsum("nij,nj->ni", back[:, :3, :3], points) + back[:, :3, 3]
     found[mask] = points
     return found

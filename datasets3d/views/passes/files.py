@@ -64,6 +64,8 @@ def read_pass(root: Path | str, key: str, view: int, name: PassName) -> NDArray[
     faces       (size, size) int32      index of the face; -1 where the object is not seen
     parts       (size, size) uint8      number of the part plus 1; 0 where it is not seen
     rgba        (size, size, 4) uint8   the object alone, sRGB, alpha not multiplied
+    instances   (size, size) uint8      number of a scene's object, from 1; 0 where none is seen
+    silhouettes (size, size) uint8      bit k: where a scene's object k + 1 would be seen alone
     =========== ======================= =========================================================
 
     All but rgba are those of the pixels' centers and are never averaged. No pickle is read, and

@@ -10,7 +10,8 @@ from typing import Any, Literal, get_args
 from equivariant.errors import ConventionError
 
 PassName = Literal[
-    "depth", "normals", "mask", "shadow", "coordinates", "faces", "parts", "rgba"
+    "depth", "normals", "mask", "shadow", "coordinates", "faces", "parts", "rgba", "instances",
+    "silhouettes",
 ]  # fmt: skip
 PASS_NAMES: tuple[PassName, ...] = get_args(PassName)
 
@@ -70,6 +71,15 @@ KINDS: dict[PassName, PassKind] = {
         "the object without floor: sRGB, and the share of the pixel that it covers as alpha, not "
         "multiplied",
         needs="alpha",
+    ),
+    "instances": PassKind(
+        "png", "uint8", 1,
+        "number of the object of a scene that the pixel's center sees, from 1; 0 where none is",
+        needs="faces",
+    ),
+    "silhouettes": PassKind(
+        "png", "uint8", 1,
+        "what every object of a scene would cover without the others: bit k is object k + 1",
     ),
 }  # fmt: skip
 
@@ -163,7 +173,13 @@ def recorded_passes(config: Mapping[str, Any]) -> tuple[PassName, ...]:
 
 
 def check_passes(
-    names: Sequence[PassName], renderer: str, *, faces: bool, alpha: bool, parts: bool
+    names: Sequence[PassName],
+    renderer: str,
+    *,
+    faces: bool,
+    alpha: bool,
+    parts: bool,
+    scenes: bool = False,
 ) -> None:
     """Refuse passes that a renderer or a source cannot give.
 
@@ -173,6 +189,7 @@ def check_passes(
         faces: Whether it names the faces that pixels see.
         alpha: Whether it renders the object alone with its coverage.
         parts: Whether the source's objects have parts.
+        scenes: Whether its objects are scenes of several.
 
     Raises:
         ConventionError: Names the passes, and the renderer.
@@ -196,4 +213,11 @@ def check_passes(
             expected="objects with parts, for the pass parts", got="rigid objects",
             argument="config.passes",
             advice="Build articulated objects (--articulated), or leave parts out.",
+        )  # fmt: skip
+    of_scenes = [name for name in names if name in ("instances", "silhouettes")]
+    if of_scenes and not scenes:
+        raise ConventionError(
+            expected=f"scenes of several objects, for {', '.join(of_scenes)}", got="single objects",
+            argument="config.passes",
+            advice="Build scenes (--objects-per-scene), or leave them out: mask is that of one.",
         )  # fmt: skip

@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 
+from datasets3d.scenes.record import SCENE
 from datasets3d.views.parts import MECHANISM, names_of
 from datasets3d.views.passes.kinds import files_of_passes, recorded_passes
 from datasets3d.views.schema import Manifest
@@ -38,7 +39,7 @@ SHARDS_VERSION = 1
 IMAGE, LATENT, LABEL, OF_OBJECT = "jpg", "latent.npy", "cls", "object."
 ROW = np.dtype([("offset", "<u8"), ("length", "<u4"), ("shard", "<u4"), ("checksum", "u1", (16,))])
 """Where a member's content is; offset 0, where no content can be, means that there is none."""
-_OF_OBJECT = (MECHANISM, WARNINGS)
+_OF_OBJECT = (MECHANISM, WARNINGS, SCENE)
 
 
 def is_sharded(root: Path) -> bool:

@@ -12,6 +12,9 @@ from datasets3d.meshes.folder import MeshFolder
 from datasets3d.meshes.procedural import ProceduralMeshes
 from datasets3d.meshes.source import MeshSource
 from datasets3d.meshes.variants import ORIGINAL, Variants
+from datasets3d.scenes.arrangement_law import ArrangementLaw
+from datasets3d.scenes.record import KIND
+from datasets3d.scenes.scene_meshes import OF, SceneMeshes
 from datasets3d.views.config import BuildConfig
 from datasets3d.views.factors.paths import ObjectPath
 from datasets3d.views.factors.record import factors_of
@@ -72,6 +75,8 @@ def recorded_source(recorded: Mapping[str, Any], *, meshes: Path | None = None) 
     try:
         if kind == "variants":
             return _variants(recorded, meshes)
+        if kind == KIND:
+            return _scenes(recorded, meshes)
         if kind == "folder":
             return _folder(recorded, meshes)
         if kind not in (ProceduralMeshes.kind, ArticulatedMeshes.kind):
@@ -106,6 +111,20 @@ def _variants(recorded: Mapping[str, Any], meshes: Path | None) -> MeshSource:
     return Variants(
         recorded_source(inner, meshes=meshes), count=int(recorded["count"]),
         seed=int(recorded["seed"]), strength=float(recorded["strength"]),
+    )  # fmt: skip
+
+
+def _scenes(recorded: Mapping[str, Any], meshes: Path | None) -> MeshSource:
+    inner = {name.removeprefix(OF): v for name, v in recorded.items() if name.startswith(OF)}
+    law = ArrangementLaw(
+        recorded["placement"], (float(recorded["scale_low"]), float(recorded["scale_high"])),
+        float(recorded["spread"]), float(recorded["height"]),
+        (float(recorded["rise_low"]), float(recorded["rise_high"])),
+    )  # fmt: skip
+    return SceneMeshes(
+        recorded_source(inner, meshes=meshes), scenes=int(recorded["instances"]),
+        objects=int(recorded["objects_per_scene"]), arrangement=law, seed=int(recorded["seed"]),
+        val_fraction=float(recorded["val_fraction"]),
     )  # fmt: skip
 
 
