@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from benchmarks.meshes.gltf_writer import FACES, SQUARE, Writer
+from datasets3d.meshes import read_mesh
 from datasets3d.meshes.decode import decode
 from datasets3d.meshes.formats.mesh_warning import collected
 from equivariant.errors import DataFormatError
