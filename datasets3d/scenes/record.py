@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from datasets3d.views.factors.angles import rotation_matrix
 from equivariant.errors import DataFormatError
+from equivariant.files import read_file
 
 KIND = "scenes"
 SCENE = "scene.json"
@@ -98,7 +99,7 @@ def read_members(path: Path | str) -> tuple[str, ...]:
     try:
         if Path(path).stat().st_size > MOST_BYTES:
             raise ValueError("more than 64 KiB")
-        value = json.loads(Path(path).read_bytes())["objects"]
+        value = json.loads(read_file(Path(path)))["objects"]
         fine = isinstance(value, list) and all(
             isinstance(key, str) and key.count("/") == 1 for key in value
         )

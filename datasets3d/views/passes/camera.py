@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 from datasets3d.views.latents import ViewLaw
 from datasets3d.views.passes.kinds import camera_file
+from datasets3d.views.shards.layout import is_sharded
+from datasets3d.views.shards.members import shard_member
 from equivariant.errors import DataFormatError
 from equivariant.files import read_file
 from equivariant.runs import json_bytes
@@ -175,7 +177,7 @@ def read_camera(root: Path | str, key: str, view: int) -> ViewCamera:
     """The camera of a view of a set that was built with passes.
 
     Args:
-        root: The set's folder.
+        root: The set's folder, or that of its shards.
         key: The object, ``<class>/<object id>``.
         view: Which of its views.
 
@@ -183,10 +185,14 @@ def read_camera(root: Path | str, key: str, view: int) -> ViewCamera:
         DataFormatError: The file is missing, damaged or longer than 64 KiB; names it.
     """
     path = Path(root) / key / camera_file(view)
+    data = None
+    if is_sharded(Path(root)):
+        data, path = shard_member(Path(root), key, view, path.name)
     try:
-        if path.stat().st_size > MOST_BYTES:
-            raise ValueError(f"{path.stat().st_size} bytes")
-        value = json.loads(read_file(path))
+        size = path.stat().st_size if data is None else len(data)
+        if size > MOST_BYTES:
+            raise ValueError(f"{size} bytes")
+        value = json.loads(read_file(path) if data is None else data)
         size = value["size_px"]
         intrinsics = np.array(value["intrinsics"], np.float64)
         poses = [

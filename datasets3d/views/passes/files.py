@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from datasets3d.views.passes.kinds import KINDS, PASS_NAMES, PassKind, PassName, pass_file
-from datasets3d.views.shards.layout import refuse_shards
+from datasets3d.views.shards.layout import is_sharded
+from datasets3d.views.shards.members import shard_member
 from datasets3d.views.storage import check_extent, npy_bytes
 from equivariant.errors import ConventionError, DataFormatError
 from equivariant.files import read_file
@@ -72,15 +73,14 @@ def read_pass(root: Path | str, key: str, view: int, name: PassName) -> NDArray[
     no more memory is taken than a file of its size can rightly hold.
 
     Args:
-        root: The set's folder.
+        root: The set's folder; a set of shards has the same arrays.
         key: The object, ``<class>/<object id>``.
         view: Which of its views, from 0.
         name: Which pass.
 
     Raises:
         DataFormatError: The set was built without the pass, or the file is damaged; names it.
-        ConventionError: There is no pass of this name, or it is a set of shards: a
-            :class:`~datasets3d.views.shards.read.ShardReader` has their files.
+        ConventionError: There is no pass of this name; or, of shards, no such object or view.
 
     Example:
         >>> import tempfile
@@ -99,8 +99,10 @@ def read_pass(root: Path | str, key: str, view: int, name: PassName) -> NDArray[
             advice="The picture itself is read by ThreeDIEBench.",
         )  # fmt: skip
     path = Path(root) / key / pass_file(name, view)
+    if is_sharded(Path(root)):
+        data, path = shard_member(Path(root), key, view, path.name)
+        return _decoded(name, data, path)
     if not path.is_file():
-        refuse_shards(Path(root))
         raise DataFormatError(
             expected=f"the pass {name}", got="no such file", argument=str(path),
             advice=f"Build the set with passes=({name!r},) or --passes {name}.",
@@ -117,24 +119,35 @@ def read_pass_file(path: Path) -> NDArray[Any]:
     Raises:
         DataFormatError: It is missing, damaged, or no pass; names the file.
     """
-    name = path.name.rpartition("_")[0]
+    try:
+        data = read_file(path)
+    except Exception as error:
+        raise _damaged(path, error) from error
+    return _decoded(path.name.rpartition("_")[0], data, path)
+
+
+def _decoded(name: str, data: bytes, path: Path) -> NDArray[Any]:
+    """The array in the content of a pass's file; the path is for messages."""
     try:
         kind = KINDS[cast(PassName, name)]
-        array = _png(path, kind) if kind.suffix == "png" else _npz(path, kind, name)
+        array = _png(data, kind, path) if kind.suffix == "png" else _npz(data, kind, name)
         shape = (*array.shape[:1] * 2, *((kind.channels,) if kind.channels > 1 else ()))
         if array.shape != shape or array.dtype != np.dtype(kind.dtype) or not array.size:
             raise ValueError(f"{array.dtype} of shape {array.shape}")
     except Exception as error:  # a damaged header may trip any part of NumPy's and Pillow's readers
-        raise DataFormatError(
-            expected="the file of a pass as it was written", got=f"{type(error).__name__}: {error}",
-            argument=str(path),
-            advice="It is damaged: `equivariant verify DATA --repair` brings it back.",
-        ) from error  # fmt: skip
+        raise _damaged(path, error) from error
     return array
 
 
-def _png(path: Path, kind: PassKind) -> NDArray[Any]:
-    data = read_file(path)
+def _damaged(path: Path, error: Exception) -> DataFormatError:
+    return DataFormatError(
+        expected="the file of a pass as it was written", got=f"{type(error).__name__}: {error}",
+        argument=str(path),
+        advice="It is damaged: `equivariant verify DATA --repair` brings it back.",
+    )  # fmt: skip
+
+
+def _png(data: bytes, kind: PassKind, path: Path) -> NDArray[Any]:
     with Image.open(io.BytesIO(data), formats=["PNG"]) as picture:
         check_extent(*picture.size, size=len(data), path=path)
         mode = "RGBA" if kind.channels == 4 else _MODES[kind.dtype]
@@ -148,8 +161,7 @@ def _png(path: Path, kind: PassKind) -> NDArray[Any]:
     return cast(NDArray[Any], pixels == 255)
 
 
-def _npz(path: Path, kind: PassKind, name: str) -> NDArray[Any]:
-    data = read_file(path)
+def _npz(data: bytes, kind: PassKind, name: str) -> NDArray[Any]:
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         (entry,) = archive.infolist()
         if entry.filename != f"{name}.npy" or entry.file_size > INFLATION * len(data):

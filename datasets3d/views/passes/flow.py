@@ -12,10 +12,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from datasets3d.scenes.record import SCENE, poses_of
 from datasets3d.views.parts import MECHANISM, read_mechanism, states_of
 from datasets3d.views.passes.camera import ViewCamera, read_camera
 from datasets3d.views.passes.files import read_pass
 from datasets3d.views.schema import COLUMNS
+from datasets3d.views.shards.layout import ShardSet, is_sharded, refuse_shards
 from datasets3d.views.storage import read_array
 from equivariant.errors import ConventionError
 
@@ -121,7 +123,8 @@ def read_flow(
 
         flow(p) = π_b(R_b x) - p
 
-    On articulated objects x is the point at rest, moved by the element of its part.
+    On articulated objects x is the point at rest, moved by the element of its part; in scenes of
+    several objects R_b is the pose of the object that p sees, a similarity.
 
     Args:
         root: A set that was built with the pass "coordinates".
@@ -132,7 +135,8 @@ def read_flow(
 
     Raises:
         DataFormatError: The pass was not built, or a file is damaged; names it.
-        ConventionError: ``reach_px`` is not positive.
+        ConventionError: ``reach_px`` is not positive; or objects of shards have joints, or are
+            scenes.
 
     Example:
         >>> import tempfile
@@ -145,6 +149,8 @@ def read_flow(
         >>> found.flow.shape, start.shape == end.shape, len(start) > 10
         ((32, 32, 2), True, True)
     """
+    if is_sharded(Path(root)) and ShardSet.read(Path(root)).joints:
+        refuse_shards(Path(root))
     x_a, x_b = (read_pass(root, key, view, "coordinates") for view in (view_a, view_b))
     camera = read_camera(root, key, view_b)
     folder, moved = Path(root) / key, camera.object_to_world[None]
@@ -155,6 +161,13 @@ def read_flow(
         moved = camera.object_to_world @ mechanism.elements(state[: len(mechanism.joints)])
         parts_a, parts_b = (
             np.maximum(read_pass(root, key, view, "parts").astype(np.int64) - 1, 0)
+            for view in (view_a, view_b)
+        )
+    if (folder / SCENE).is_file():
+        latent = folder / f"latent_{view_b}.npy"
+        moved = poses_of(states_of(latent, read_array(latent).size - len(COLUMNS)))
+        parts_a, parts_b = (
+            np.maximum(read_pass(root, key, view, "instances").astype(np.int64) - 1, 0)
             for view in (view_a, view_b)
         )
     world, seen = _moved(x_a, parts_a, moved), _moved(x_b, parts_b, moved)

@@ -26,9 +26,11 @@ from datasets3d import (
     ThreeDIEBench,
     ViewLaw,
     export,
+    read_flow,
     read_pass,
     repair,
     verify,
+    write_pass_sheet,
 )
 from datasets3d.scenes.record import read_members
 from datasets3d.scenes.scene_meshes import SceneOfObjects
@@ -106,6 +108,29 @@ def test_coordinates_of_pixels_are_on_their_own_object(standing):
             seen = (world @ W[:, :3].T + W[:, 3]) @ K.T
             np.testing.assert_allclose(seen[:, :2] / seen[:, 2:], np.stack([u, v], 1), atol=2e-3)
         assert np.isnan(x[found == 0]).all()
+
+
+@pytest.mark.parametrize("kind", ["standing", "floating"])
+def test_flow_follows_every_object(request, kind):
+    """Against the move of each point by its object's own numbers, projected here."""
+    root = request.getfixturevalue(kind)
+    data = SceneViews(root, "all", cache=False)
+    key = data.object_ids[0]
+    b = np.load(root / key / "latent_1.npy")[7:].reshape(-1, 7)
+    flow, x = read_flow(root, key, 0, 1), read_pass(root, key, 0, "coordinates").astype(float)
+    K, W, _ = own.camera(SIZE)
+    found = data.instances(0, 0)
+    for k, row in enumerate(b):
+        v, u = np.nonzero(found == k + 1)
+        world = row[6] * x[v, u] @ own.pose(row).T + row[3:6]
+        seen = (world @ W[:, :3].T + W[:, 3]) @ K.T
+        expected = seen[:, :2] / seen[:, 2:] - np.stack([u, v], 1)
+        np.testing.assert_allclose(flow.flow[v, u], expected, atol=1e-6)
+    assert np.isnan(flow.flow[found == 0]).all()
+    start, end = flow.correspondences()
+    place = np.rint(end).astype(int)
+    same = found[start[:, 1], start[:, 0]] == data.instances(0, 1)[place[:, 1], place[:, 0]]
+    assert len(start) > 20 and same.mean() > 0.75, "but for pixels at outlines"
 
 
 @pytest.mark.parametrize("source", [STANDING, FLOATING])
@@ -200,6 +225,12 @@ def test_builds_go_on_grow_are_verified_and_repaired(standing, tmp_path):
     )  # fmt: skip
     with pytest.raises(ConventionError, match="of_instances"):
         quiet(more, grown, config=CONFIG, add=True)
+
+
+def test_sheets_show_scenes(standing, tmp_path):
+    write_pass_sheet(standing, tmp_path / "sheet.png")
+    with Image.open(tmp_path / "sheet.png") as sheet:
+        assert len(np.unique(np.asarray(sheet).reshape(-1, 3), axis=0)) > 100
 
 
 def test_shards_keep_scenes(standing, tmp_path):

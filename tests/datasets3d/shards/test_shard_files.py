@@ -22,6 +22,8 @@ from datasets3d import (
     ViewLaw,
     build,
     export,
+    read_camera,
+    read_flow,
     read_pass,
     rebuild_index,
     repair,
@@ -228,7 +230,6 @@ def test_reads_are_checked(copy):
 
 def test_what_needs_folders_says_so(shards, tmp_path):
     for call in (
-        lambda: read_pass(shards, "chair/chair-000000", 0, "depth"),
         lambda: repair(shards, workers=1, progress=False),
         lambda: build(TWO, shards, config=SMALL, workers=1, progress=False),
         lambda: export(shards, tmp_path / "x", format="coco", progress=False),
@@ -287,3 +288,40 @@ def test_the_commands(folders, tmp_path, capsys):
     path.write_bytes(b"\0" * path.stat().st_size)
     assert main(["verify", str(tmp_path / "s")]) == 1
     assert "0.jpg is damaged" in capsys.readouterr().out
+
+
+def test_passes_and_cameras_are_read_from_shards(tmp_path):
+    names = ("depth", "mask", "coordinates", "rgba")
+    quiet(TWO, tmp_path / "set", config=BuildConfig(views=2, size_px=16, passes=names))
+    export(tmp_path / "set", tmp_path / "shards", format="shards", progress=False)
+    keys = [f"{e.label}/{e.object_id}" for e in TWO.entries()]
+    for key in keys:
+        for view in range(2):
+            for name in names:
+                a, b = (read_pass(tmp_path / of, key, view, name) for of in ("set", "shards"))
+                np.testing.assert_array_equal(a, b)
+                assert a.dtype == b.dtype
+            a, b = (read_camera(tmp_path / of, key, view) for of in ("set", "shards"))
+            np.testing.assert_array_equal(a.object_pose(), b.object_pose())
+        a, b = (read_flow(tmp_path / of, key, 0, 1) for of in ("set", "shards"))
+        np.testing.assert_array_equal(a.flow, b.flow)
+    with pytest.raises(DataFormatError, match="normals"):
+        read_pass(tmp_path / "shards", keys[0], 0, "normals")
+    with pytest.raises(ConventionError, match="object of the set"):
+        read_pass(tmp_path / "shards", "chair/none", 0, "depth")
+    with pytest.raises(ConventionError, match="view below"):
+        read_pass(tmp_path / "shards", keys[0], 2, "depth")
+    shard = next((tmp_path / "shards").glob("train*.tar"))
+    shard.write_bytes(shard.read_bytes()[:600])
+    with pytest.raises(DataFormatError):
+        for key in keys:
+            read_pass(tmp_path / "shards", key, 1, "coordinates")
+
+
+def test_flow_of_joints_and_scenes_needs_folders(tmp_path):
+    source = ArticulatedMeshes(instances=1, classes=["door"], val_fraction=0.0)
+    config = BuildConfig(views=2, size_px=16, passes=("coordinates", "parts"))
+    quiet(source, tmp_path / "set", config=config)
+    export(tmp_path / "set", tmp_path / "shards", format="shards", progress=False)
+    with pytest.raises(ConventionError, match="--format folders"):
+        read_flow(tmp_path / "shards", "door/door-000000", 0, 1)
