@@ -59,6 +59,7 @@ from equivariant.groups.special_orthogonal import SO
 from equivariant.groups.spin3 import Spin3
 from equivariant.groups.torus import Torus
 from equivariant.groups.translation import Translation
+from equivariant.groups.union import Union
 
 __all__ = [
     "E2",
@@ -108,6 +109,7 @@ __all__ = [
     "Translation",
     "TrivialGroup",
     "TruncatedHaarSampler",
+    "Union",
     "Weighted",
     "effective_sample_size",
     "euler_xyz_extrinsic_from_matrix",
