@@ -11,23 +11,22 @@ from embreex.rtcore_scene import EmbreeScene
 from numpy.typing import NDArray
 
 from renderers.base import Renderer
-from renderers.color import ENCODING_STEPS, decoding_table, encoding_table
+from renderers.color import ENCODING_STEPS, encoding_table
 from renderers.errors import RendererError, RendererUnavailableError
-from renderers.kernels import (
+from renderers.rays.kernels import (
     HIDDEN,
     OBJECT,
     Hits,
     Samples,
     ShadowRays,
-    Surface,
     View,
     aim,
     spread,
 )
-from renderers.object_frame import view_of
+from renderers.rays.looks import Surface, surface_of
+from renderers.rays.object_frame import view_of
+from renderers.rays.shading import develop, edges, glow, hide, paint, see_floor, see_object
 from renderers.scene import Mesh, Rendering, Scene
-from renderers.shading import develop, edges, glow, hide, paint, see_floor, see_object
-from renderers.surface import filled_normals, textured_faces
 from renderers.validation import check_size
 
 BATCH_SAMPLES = 65536
@@ -60,7 +59,8 @@ class EmbreeRenderer(Renderer):
 
     in linear light, clipped at 1 and encoded as sRGB. Surfaces are two-sided: normals are turned
     to the side that the camera sees. Shadow rays start off the surface by a thousandth of the
-    bounding sphere's radius. Textures repeat and are sampled bilinearly, without mipmaps.
+    bounding sphere's radius. Textures are averaged over what a sample
+    sees of them (:mod:`renderers.rays.textures`); magnified ones are sampled bilinearly.
 
     Args:
         samples_per_side: Samples per refined pixel and direction, at least 1; 1 switches
@@ -263,38 +263,7 @@ def _prepare(mesh: Mesh) -> _Prepared:
     tracer = EmbreeScene()
     TriangleMesh(tracer, centered.astype(np.float32), np.ascontiguousarray(mesh.faces))
     tracer.run(np.zeros((1, 3), np.float32), np.ones((1, 3), np.float32), query="OCCLUDED")
-    return _Prepared(mesh, tracer, _surface(mesh, centered), center, radius)
-
-
-def _surface(mesh: Mesh, vertices: NDArray[np.float64]) -> Surface:
-    """The looks of a mesh in linear light, with every gap filled."""
-    count = len(mesh.faces)
-    a, b, c = (vertices[mesh.faces[:, corner]] for corner in range(3))
-    normals = filled_normals(mesh.corner_normals, np.cross(b - a, c - a))
-    textured = textured_faces(mesh)
-    decode = decoding_table()
-    own = 1 if mesh.texture is None and mesh.vertex_colors is not None else 0
-    white = np.ones((count if own == 0 else 1, 3), np.float32)
-    uv = np.zeros((count if textured.any() else 1, 3, 2), np.float32)
-    if mesh.corner_uv is not None and textured.any():
-        uv = np.where(np.isfinite(mesh.corner_uv), mesh.corner_uv, np.float32(0.0))
-    return Surface(
-        faces=np.ascontiguousarray(mesh.faces),
-        normals=normals,
-        source=np.where(textured, 2, own).astype(np.uint8),
-        face_colors=white if mesh.face_colors is None else decode[mesh.face_colors],
-        vertex_colors=white[:1] if mesh.vertex_colors is None else decode[mesh.vertex_colors],
-        texture=np.ascontiguousarray(
-            np.zeros((1, 1, 3), np.uint8) if mesh.texture is None else mesh.texture
-        ),
-        uv=np.ascontiguousarray(uv),
-        tint=np.ascontiguousarray(
-            np.zeros((0, 3, 3), np.float32)
-            if mesh.corner_tint is None or not textured.any()
-            else mesh.corner_tint
-        ),
-        decode=decode,
-    )
+    return _Prepared(mesh, tracer, surface_of(mesh, centered), center, radius)
 
 
 def _sample(
@@ -322,7 +291,7 @@ def _sample(
     hits = Hits(numbers, hit["primID"], hit["tfar"], hit["u"], hit["v"], hit["Ng"])
     surface = prepared.surface
     rays = see_object(view, surface.normals, hits, x, y, samples, shadow)
-    paint(surface, hits, samples)
+    paint(surface, view, 2.0 / (side * size), hits, x, y, samples)
     rays = see_floor(view, x, y, samples, shadow, rays)
     if rays:
         occluded = prepared.tracer.run(

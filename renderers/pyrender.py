@@ -53,7 +53,8 @@ class PyrenderRenderer(Renderer):
     as :class:`~renderers.embree.EmbreeRenderer`, so pictures of both look alike. What differs:
     edges are smoothed by four samples, in sRGB instead of linear light (EGL; OSMesa gives
     pyrender no multisampling, so edges are stepped); the shadow's edge follows a map of 2048²
-    texels; texture filtering is the driver's; the floor is a square of side 400 about the
+    texels; texture filtering is the driver's, which averages sRGB levels and over the borders of
+    ``texture_tiles``; the floor is a square of side 400 about the
     origin; what is nearer than 0.05 or farther than 1000 is cut away.
 
     Depth, normals (to 16 bits) and mask are those of the pixel's center. The shadow pass is

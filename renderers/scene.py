@@ -42,6 +42,10 @@ class Mesh:
             face color. None with a texture means all.
         corner_tint: Factor of the texture at each corner, linear light in [0, 1], shape
             (F, 3, 3), float32; None means 1.
+        texture_tiles: Parts of the texture that are pictures of their own, so that no average
+            goes over their borders: left, top, width and height in texels, shape (T, 4), int32.
+            A face belongs to the tile that its middle lies in. None means that the whole texture
+            is one, which repeats.
 
     Exactly one source of color must be given; where several are, the texture wins, then the
     vertex colors, then the face colors.
@@ -56,6 +60,7 @@ class Mesh:
     corner_uv: NDArray[np.float32] | None = None
     face_textured: NDArray[np.bool_] | None = None
     corner_tint: NDArray[np.float32] | None = None
+    texture_tiles: NDArray[np.int32] | None = None
 
     def __post_init__(self) -> None:
         vertices, faces = self.vertices, self.faces
@@ -96,6 +101,7 @@ class Mesh:
             expect_array("texture", texture, (*texture.shape[:2], 3), np.uint8)
             expect(texture.size > 0, "texture", "at least one texel", describe(texture))
             expect(self.corner_uv is not None, "corner_uv", "coordinates for the texture", "None")
+            self._check_tiles(texture.shape[0], texture.shape[1])
             partly = self.face_textured is not None and not self.face_textured.all()
             expect(
                 not partly or self.face_colors is not None,
@@ -109,6 +115,16 @@ class Mesh:
             "one source of color: texture, vertex_colors or face_colors",
             "none of them",
         )
+
+    def _check_tiles(self, height: int, width: int) -> None:
+        tiles = self.texture_tiles
+        if tiles is None:
+            return
+        expect_array("texture_tiles", tiles, (len(tiles), 4), np.int32)
+        inside = (tiles[:, :2] >= 0) & (tiles[:, 2:] >= 1)
+        inside &= tiles[:, :2].astype(np.int64) + tiles[:, 2:] <= (width, height)
+        fine = len(tiles) > 0 and bool(inside.all())
+        expect(fine, "texture_tiles", "rectangles within the texture", str(tiles.tolist()))
 
 
 @dataclass(frozen=True)

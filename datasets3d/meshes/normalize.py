@@ -31,6 +31,7 @@ class Triangles:
         corner_uv: Shape (F, 3, 2), float32, origin at the lower left.
         face_textured: Shape (F,), bool.
         corner_tint: Factor of the texture, linear, shape (F, 3, 3), float32.
+        texture_tiles: Parts of the texture, shape (T, 4), int32.
     """
 
     vertices: NDArray[np.float64]
@@ -41,6 +42,7 @@ class Triangles:
     corner_uv: NDArray[np.float32] | None = None
     face_textured: NDArray[np.bool_] | None = None
     corner_tint: NDArray[np.float32] | None = None
+    texture_tiles: NDArray[np.int32] | None = None
 
 
 def normalize(
@@ -98,6 +100,7 @@ def normalize(
         corner_uv=kept.corner_uv if textured else None,
         face_textured=kept.face_textured if textured else None,
         corner_tint=kept.corner_tint if textured else None,
+        texture_tiles=kept.texture_tiles if textured else None,
     )
 
 
@@ -161,6 +164,7 @@ def _without_flat_faces(triangles: Triangles) -> Triangles:
         corner_uv=None if t.corner_uv is None else t.corner_uv[keep],
         face_textured=None if t.face_textured is None else t.face_textured[keep],
         corner_tint=None if t.corner_tint is None else t.corner_tint[keep],
+        texture_tiles=t.texture_tiles,
     )
 
 

@@ -171,6 +171,7 @@ class Variants(MeshSource):
             corner_uv=mesh.corner_uv,
             face_textured=mesh.face_textured,
             corner_tint=mesh.corner_tint,
+            texture_tiles=mesh.texture_tiles,
         )
         return normalize(
             triangles, name=f"{original.path}, variant {k}", up="z", crease_rad=CREASE_RAD

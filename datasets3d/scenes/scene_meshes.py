@@ -61,7 +61,7 @@ class SceneOfObjects:
             joined.vertices, joined.faces, normals, face_colors=joined.face_colors,
             vertex_colors=joined.vertex_colors, texture=joined.texture,
             corner_uv=joined.corner_uv, face_textured=joined.face_textured,
-            corner_tint=joined.corner_tint,
+            corner_tint=joined.corner_tint, texture_tiles=joined.texture_tiles,
         )  # fmt: skip
         owners = np.repeat(np.arange(len(meshes)), counts)
         shapes = tuple(mesh.vertices[np.unique(mesh.faces)] for mesh in meshes)

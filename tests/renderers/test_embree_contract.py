@@ -145,7 +145,7 @@ def test_compiles_without_a_cache_folder(tmp_path: Path) -> None:
     blocked = tmp_path / "blocked"
     blocked.write_text("a file where the cache folder would have to be")
     call = "dot((1.0, 2.0, 3.0), (1.0, 1.0, 0.0))"
-    code = f"from renderers.kernels import dot; raise SystemExit({call} != 3.0)"
+    code = f"from renderers.rays.kernels import dot; raise SystemExit({call} != 3.0)"
     environment = {**os.environ, "NUMBA_CACHE_DIR": str(blocked / "below"), "HOME": str(blocked)}
     root = Path(renderers.__file__).parents[1]
     done = subprocess.run(

@@ -15,11 +15,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+
+from datasets3d.meshes.surfaces.pictures import averaged_down
 
 Wrap = Literal["repeat", "clamp", "mirror"]
 TEXELS: Final = 2**22  # of an atlas; textures are averaged down to fit
@@ -62,21 +63,33 @@ class Patch:
         return shifted
 
 
-def atlas(patches: list[Patch]) -> tuple[NDArray[np.uint8], list[NDArray[np.float32]]]:
+class Atlas(NamedTuple):
+    """Textures laid out in one picture.
+
+    ``picture`` is sRGB, shape (height, width, 3), uint8; ``uv`` holds coordinates in it per patch,
+    shape (faces, 3, 2), float32, origin at the lower left; ``tiles`` a row (left, top, width,
+    height) per patch, in texels, shape (patches, 4), int32.
+    """
+
+    picture: NDArray[np.uint8]
+    uv: list[NDArray[np.float32]]
+    tiles: NDArray[np.int32]
+
+
+def atlas(patches: list[Patch]) -> Atlas:
     """Lay textures out in one picture.
 
     Args:
         patches: At least one, none of more than 2¹⁰ periods.
 
     Returns:
-        The picture, sRGB, shape (height, width, 3), uint8, of about 2²² texels at most, and
-        coordinates in it per patch, shape (faces, 3, 2), origin at the lower left. Where the
-        textures together have more texels, each is averaged down by the same share.
+        A picture of about 2²² texels at most; where the textures together have more, each is
+        averaged down by the same share.
 
     Example:
         >>> red, blue = (np.full((2, 2, 3), color, np.uint8) for color in ((9, 0, 0), (0, 0, 9)))
         >>> corners = np.array([[[0.0, 0], [1, 0], [0, 1]]])
-        >>> picture, uv = atlas([Patch(red, corners), Patch(blue, corners)])
+        >>> picture, _, _ = atlas([Patch(red, corners), Patch(blue, corners)])
         >>> sorted({tuple(c) for c in picture.reshape(-1, 3).tolist()} - {(0, 0, 0)})
         [(0, 0, 9), (9, 0, 0)]
     """
@@ -94,7 +107,8 @@ def atlas(patches: list[Patch]) -> tuple[NDArray[np.uint8], list[NDArray[np.floa
         picture[top : top + height, left : left + width] = tile.cut()
         where = (tile.places + np.array((left, top))) / size
         uv.append(np.stack([where[..., 0], 1.0 - where[..., 1]], -1).astype(np.float32))
-    return picture, uv
+    places = [(*corner, *tile.size) for corner, tile in zip(corners, tiles, strict=True)]
+    return Atlas(picture, uv, np.array(places, np.int32))
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,9 +146,7 @@ class _Tile:
 def _tile(patch: Patch, share: float) -> _Tile:
     image = patch.image
     if share < 1.0:
-        height, width = (max(1, round(n * share)) for n in image.shape[:2])
-        small = Image.fromarray(image).resize((width, height), Image.Resampling.BOX)
-        image = np.asarray(small, np.uint8)
+        image = averaged_down(image, share)
     places = patch.places() * (image.shape[1], image.shape[0])
     flat = places.reshape(-1, 2)
     # one texel more on every side, for the mean of neighbors at the rim

@@ -20,8 +20,8 @@ def texels(
 ) -> tuple[NDArray[np.uint8], str]:
     """A picture as a texture, and a key that is equal for equal textures.
 
-    Pictures larger than 1024 pixels are averaged down to that; transparency is dropped; greys of
-    16 bits are taken as shares of their range.
+    Pictures larger than 1024 pixels are averaged down to that, in linear light; transparency is
+    dropped; greys of 16 bits are taken as shares of their range.
 
     Args:
         image: As Pillow opened it.
@@ -39,24 +39,40 @@ def texels(
     """
     if image.width * image.height > MOST_PX:
         raise ValueError(f"a picture of {image.width} x {image.height} pixels; {MOST_PX:,} at most")
-    if max(image.size) > TEXTURE_PX:
-        image.draft("RGB", (TEXTURE_PX, TEXTURE_PX))  # JPEG alone: decodes at a coarser scale
     _decode(image)
     if image.mode in WIDE:
         grey = np.asarray(image).astype(np.float64) / 257.0
         image = Image.fromarray(np.rint(np.clip(grey, 0.0, 255.0)).astype(np.uint8))
-    image = image.convert("RGB")
+    found = np.asarray(image.convert("RGB"), np.uint8).copy()
     if max(image.size) > TEXTURE_PX:
-        share = TEXTURE_PX / max(image.size)
-        image = image.resize(
-            (max(1, round(image.width * share)), max(1, round(image.height * share))),
-            Image.Resampling.BOX,
-        )
-    found = np.asarray(image, np.uint8).copy()
+        found = averaged_down(found, TEXTURE_PX / max(image.size))
     if factor is not None and not np.all(factor == 1.0):
         found = to_srgb(to_linear(found) * factor)
     shape = f"{found.shape[0]} {found.shape[1]} ".encode()
     return found, hashlib.sha256(shape + found.tobytes()).hexdigest()
+
+
+def averaged_down(texture: NDArray[np.uint8], share: float) -> NDArray[np.uint8]:
+    """A smaller texture, each texel of which has the mean light of the area that it covers.
+
+    Args:
+        texture: sRGB, shape (height, width, 3).
+        share: Of the sides that is left, in (0, 1].
+
+    Returns:
+        sRGB, of at least one texel a side.
+
+    Example:
+        >>> averaged_down(np.array([[[0, 0, 0], [255, 255, 255]]], np.uint8), 0.5).tolist()
+        [[[188, 188, 188]]]
+    """
+    height, width = (max(1, round(side * share)) for side in texture.shape[:2])
+    table = to_linear(np.arange(256, dtype=np.uint8)).astype(np.float32)
+    channels = [
+        Image.fromarray(table[texture[..., k]]).resize((width, height), Image.Resampling.BOX)
+        for k in range(3)
+    ]
+    return to_srgb(np.stack([np.asarray(channel, np.float64) for channel in channels], 2))
 
 
 def _decode(image: Image.Image) -> None:

@@ -23,6 +23,9 @@ SAMPLES = np.array(  # barycentric: the middle, three near the corners, three ne
     ]
 )
 
+# a picture, coordinates in it of each piece that takes it, and its tiles if it has some
+Layout = tuple[NDArray[np.uint8] | None, list[NDArray[np.float32] | None], NDArray[np.int32] | None]
+
 
 @dataclass(frozen=True, eq=False)
 class SurfacePiece:
@@ -168,7 +171,7 @@ def _is_alone(pieces: list[SurfacePiece]) -> bool:
 
 def _textured(pieces: list[SurfacePiece]) -> Triangles:
     vertices, faces = _stacked(pieces)
-    image, places = _as_it_is(pieces) if _is_alone(pieces) else _laid_out(pieces)
+    image, places, tiles = _as_it_is(pieces) if _is_alone(pieces) else _laid_out(pieces)
     colors, uv, textured, tints = [], [], [], []
     for piece, place in zip(pieces, places, strict=True):
         count, tint = len(piece.faces), _tint(piece)
@@ -186,6 +189,7 @@ def _textured(pieces: list[SurfacePiece]) -> Triangles:
         corner_uv=np.concatenate(uv).astype(np.float32),
         face_textured=None if taken.all() else taken,
         corner_tint=tint_of_all if (tint_of_all != 1.0).any() else None,
+        texture_tiles=tiles,
     )
 
 
@@ -198,19 +202,19 @@ def _tint(piece: SurfacePiece) -> NDArray[np.float64] | None:
     return to_linear(piece.vertex_colors[piece.faces])
 
 
-def _as_it_is(
-    pieces: list[SurfacePiece],
-) -> tuple[NDArray[np.uint8] | None, list[NDArray[np.float32] | None]]:
+def _as_it_is(pieces: list[SurfacePiece]) -> Layout:
     image = next(piece.image for piece in pieces if piece.image is not None)
-    return image, [
-        None if piece.image is None or piece.uv is None else piece.uv[piece.faces]
-        for piece in pieces
-    ]
+    return (
+        image,
+        [
+            None if piece.image is None or piece.uv is None else piece.uv[piece.faces]
+            for piece in pieces
+        ],
+        None,
+    )
 
 
-def _laid_out(
-    pieces: list[SurfacePiece],
-) -> tuple[NDArray[np.uint8] | None, list[NDArray[np.float32] | None]]:
+def _laid_out(pieces: list[SurfacePiece]) -> Layout:
     """An atlas of all textures, and a white texel for what has colors of vertices alone."""
     members: dict[tuple[str, tuple[Wrap, Wrap]], list[int]] = {}
     for number, piece in enumerate(pieces):
@@ -228,14 +232,14 @@ def _laid_out(
         image = white if some[0].image is None else some[0].image
         patches.append(Patch(image, np.concatenate(corners), some[0].wrap))
     if not patches:
-        return None, [None] * len(pieces)
-    picture, found = atlas(patches)
+        return None, [None] * len(pieces), None
+    picture, found, tiles = atlas(patches)
     uv: list[NDArray[np.float32] | None] = [None] * len(pieces)
     for numbers, corners_of_all in zip(members.values(), found, strict=True):
         ends = np.cumsum([len(pieces[number].faces) for number in numbers])
         for number, own in zip(numbers, np.split(corners_of_all, ends[:-1]), strict=True):
             uv[number] = own
-    return picture, uv
+    return picture, uv, tiles
 
 
 def _per_vertex(piece: SurfacePiece) -> SurfacePiece:

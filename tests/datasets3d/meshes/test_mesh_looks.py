@@ -141,7 +141,7 @@ def test_atlas_shows_what_sampling_the_textures_shows():
     for wrap in (("repeat", "clamp"), ("mirror", "repeat"), ("clamp", "mirror")):
         image = generator.integers(0, 256, (5, 7, 3), dtype=np.uint8)
         patches.append(Patch(image, generator.uniform(-2, 3, (40, 3, 2)), wrap))
-    picture, places = atlas(patches)
+    picture, places, _ = atlas(patches)
     for patch, uv in zip(patches, places, strict=True):
         inside = generator.dirichlet(np.ones(3), 40)
         want = sample(patch.image, np.einsum("fk,fki->fi", inside, patch.uv), patch.wrap)
@@ -152,7 +152,7 @@ def test_atlas_shows_what_sampling_the_textures_shows():
 def test_large_textures_share_the_room_of_an_atlas():
     image = np.full((1024, 1024, 3), 7, np.uint8)
     corners = np.array([[[0.0, 0], [1, 0], [0, 1]]])
-    picture, _ = atlas([Patch(image, corners) for _ in range(9)])
+    picture, _, _ = atlas([Patch(image, corners) for _ in range(9)])
     assert 0.5 * TEXELS < picture.shape[0] * picture.shape[1] < 1.4 * TEXELS
 
 

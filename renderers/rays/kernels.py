@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from renderers.compiled import kernel
+from renderers.rays.compiled import kernel
 
 NOTHING, FLOOR, OBJECT = 0, 1, 2
 BEYOND_CONE, LIT, HIDDEN, TURNED_AWAY = 0, 1, 2, 3
@@ -49,24 +49,6 @@ class View(NamedTuple):
     spot_color: Position
     level: float
     sky: float
-
-
-class Surface(NamedTuple):
-    """The mesh's looks; colors are linear light except the texture, which ``decode`` decodes.
-
-    ``source`` says where a face's color comes from: 0 its own, 1 its vertices, 2 the texture,
-    which ``tint`` multiplies unless it is empty.
-    """
-
-    faces: NDArray[np.int32]
-    normals: Singles
-    source: NDArray[np.uint8]
-    face_colors: Singles
-    vertex_colors: Singles
-    texture: NDArray[np.uint8]
-    uv: Singles
-    tint: Singles
-    decode: Singles
 
 
 class Hits(NamedTuple):

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from renderers.color import linear_from_srgb
-from renderers.kernels import Position, View
+from renderers.rays.kernels import Position, View
 from renderers.scene import Scene, Triple, camera_axes
 
 REFERENCE_DISTANCE = 4.0

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from renderers.color import ENCODING_STEPS
-from renderers.compiled import kernel
-from renderers.kernels import (
+from renderers.rays.compiled import kernel
+from renderers.rays.kernels import (
     FLOOR,
     HIDDEN,
     LIT,
@@ -21,7 +21,6 @@ from renderers.kernels import (
     Samples,
     ShadowRays,
     Singles,
-    Surface,
     View,
     along,
     ambient_light,
@@ -35,32 +34,27 @@ from renderers.kernels import (
     spot_strength,
     unit_or,
 )
+from renderers.rays.looks import Surface
+from renderers.rays.textures import averaged, footprint
 
 
 @kernel
-def texel(texture: NDArray[np.uint8], decode: Singles, u: float, v: float) -> Position:
-    """Linear color at a texture coordinate: repeated, bilinear in linear light."""
-    height, width = texture.shape[0], texture.shape[1]
-    x = (u - math.floor(u)) * width - 0.5
-    y = (1.0 - (v - math.floor(v))) * height - 0.5
-    left, top = math.floor(x), math.floor(y)
-    red = green = blue = 0.0
-    for down in range(2):
-        for over in range(2):
-            weight = (x - left if over else 1.0 - x + left) * (y - top if down else 1.0 - y + top)
-            row, column = (top + down) % height, (left + over) % width
-            red += weight * decode[texture[row, column, 0]]
-            green += weight * decode[texture[row, column, 1]]
-            blue += weight * decode[texture[row, column, 2]]
-    return red, green, blue
+def paint(
+    surface: Surface,
+    view: View,
+    step: float,
+    hits: Hits,
+    x: Floats,
+    y: Floats,
+    samples: Samples,
+) -> None:
+    """Write the mesh's linear color for every sample that sees the object.
 
-
-@kernel
-def paint(surface: Surface, hits: Hits, samples: Samples) -> None:
-    """Write the mesh's linear color for every sample that sees the object."""
+    ``step`` is the distance between samples, where the image goes from -1 to 1.
+    """
     faces, vertex_colors, face_colors = surface.faces, surface.vertex_colors, surface.face_colors
-    source, uv, texture, decode = surface.source, surface.uv, surface.texture, surface.decode
-    tint = surface.tint
+    source, uv, pyramid, decode = surface.source, surface.uv, surface.pyramid, surface.decode
+    tint, tile, slope, flats = surface.tint, surface.tile, surface.slope, hits.normal
     ray_face, ray_u, ray_v, ray_sample = hits.face, hits.u, hits.v, hits.sample
     kind, albedo = samples.kind, samples.albedo
     for ray in range(ray_sample.size):
@@ -72,7 +66,10 @@ def paint(surface: Surface, hits: Hits, samples: Samples) -> None:
         if source[face] == 2:
             s = w * uv[face, 0, 0] + u * uv[face, 1, 0] + v * uv[face, 2, 0]
             t = w * uv[face, 0, 1] + u * uv[face, 1, 1] + v * uv[face, 2, 1]
-            put(albedo, sample, texel(texture, decode, s, t))
+            flat = (float(flats[ray, 0]), float(flats[ray, 1]), float(flats[ray, 2]))
+            way = direction(view, x[sample], y[sample])
+            seen = footprint(view, way, samples.depth[sample], flat, slope[face], step)
+            put(albedo, sample, averaged(pyramid, decode, tile[face], s, t, seen))
             if tint.shape[0] > 0:
                 for channel in range(3):
                     albedo[sample, channel] *= (

@@ -1,0 +1,1 @@
+"""What the Embree renderer does around the ray caster: rays, looks, light, edges."""
