@@ -99,8 +99,9 @@ def decoded_rotation(
         Shape (N, 3, 3), float64.
 
     Example:
-        >>> vectors = ParameterCode.of(ViewLaw()).encode(np.array([[0.3, 0.2, 0.1, 0, 0, 0, 0]]))
-        >>> bool(np.allclose(decoded_rotation(2 * vectors), rotation_matrix([[0.3, 0.2, 0.1]])))
+        >>> latents = np.array([[0.3, 0.2, 0.1, 0.0, 0.0, 0.0, 0.0]])
+        >>> vectors = ParameterCode.of(ViewLaw()).encode(latents)
+        >>> bool(np.allclose(decoded_rotation(2 * vectors), rotation_matrix(latents[:, :3])))
         True
 
     Source: Kabsch 1976.

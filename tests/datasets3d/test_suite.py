@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
@@ -11,10 +13,12 @@ from datasets3d import (
     ProceduralMeshes,
     ThreeDIEBench,
     ViewLaw,
+    build,
     build_suite,
     suite_laws,
     verify,
 )
+from datasets3d.views.index import Manifest
 from equivariant.commands.main import main
 from equivariant.errors import ConventionError
 
@@ -67,8 +71,21 @@ def test_an_interrupted_suite_goes_on_with_the_same_bytes(suite, tmp_path, capsy
 
 
 def test_sets_with_factors_are_not_let_grow_as_if_they_had_none(suite, capsys):
-    assert main(["build", str(suite / "translation"), "--add", "--views", "5"]) == 1
-    assert "one with factors or a path" in capsys.readouterr().err
+    assert main(["build", str(suite / "sequences"), "--add", "--views", "5"]) == 1
+    assert "a path" in capsys.readouterr().err
+
+
+def test_a_set_with_translations_grows_as_if_built_at_once(suite, tmp_path):
+    grown, config = tmp_path / "grown", Manifest.read(suite / "translation").config
+    shutil.copytree(suite / "translation", grown)
+    assert main(["build", str(grown), "--add", "--views", "5"]) == 0
+    law = suite_laws()["translation"]
+    at_once = BuildConfig(views=5, size_px=config["size_px"], law=law)
+    source = ProceduralMeshes(instances=2)
+    build(source, tmp_path / "at_once", config=at_once, workers=1, progress=False)
+    # the splits are the suite's; the files of each object are those of a set with the same law
+    digests = Manifest.read(grown).digests
+    assert digests == Manifest.read(tmp_path / "at_once").digests and len(digests) == 32
 
 
 def test_a_law_of_the_settings_is_refused(tmp_path):
