@@ -9,8 +9,7 @@ from equivariant.actions.irreps import IrrepsAction
 from equivariant.actions.permute import Permute, PermutePairs
 from equivariant.actions.piecewise import Piecewise
 from equivariant.actions.points import Points, Vectors
-from equivariant.actions.tensor_product import TensorProduct
-from equivariant.actions.tensors import Dual, Tensors, uniform_tensors
+from equivariant.actions.tensors import Dual, TensorProduct, Tensors, uniform_tensors
 from equivariant.actions.trivial import Trivial
 from equivariant.actions.warps.image_warp import ImageWarp
 from equivariant.actions.warps.volume_warp import VolumeWarp
