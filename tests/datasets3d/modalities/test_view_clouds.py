@@ -147,7 +147,8 @@ def unlit(mesh, latent):
 
 @pytest.mark.parametrize("kind", ["mixed", "vertices", "faces"])
 def test_colors_are_the_albedo_of_the_pixels(colored, kind):
-    mesh = colored
+    # of texels larger than pixels: of smaller ones a pixel shows a mean, a point its own color
+    mesh = replace(colored, texture=np.ascontiguousarray(colored.texture[::4, ::4]))
     if kind != "mixed":
         mesh = replace(
             mesh, texture=None, corner_uv=None, face_textured=None, corner_tint=None,
@@ -158,9 +159,7 @@ def test_colors_are_the_albedo_of_the_pixels(colored, kind):
     assert len(rgb) > 300
     found = SurfaceSample.at(mesh, face, weights)
     cloud = view_cloud(Scene(mesh), found, Sight(mesh))
-    difference = np.abs(cloud.srgb().astype(int) - rgb).max(1)
-    # a pixel at the rim or at a seam of the texture shows a mean, a point its own color
-    assert (difference <= 1).mean() > (0.97 if kind == "mixed" else 0.999)
+    assert np.abs(cloud.srgb().astype(int) - rgb).max() <= 1
     assert found.colors.dtype == np.float32 and found.colors.max() <= 1.0
     twin = albedo_at(mesh, face[::-1], weights)
     assert np.abs(twin - found.colors).max() > 0.05
