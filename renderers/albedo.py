@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from renderers.color import decoding_table
+from renderers.rays.textures import texels
 from renderers.scene import Mesh
 from renderers.surface import textured_faces
 from renderers.validation import describe, expect
@@ -55,26 +56,8 @@ def albedo_at(
         own, share = faces[textured], weights[textured]
         corner_uv = np.where(np.isfinite(mesh.corner_uv[own]), mesh.corner_uv[own], 0.0)
         uv = np.einsum("nk,nkc->nc", share, corner_uv)
-        texels = _bilinear(mesh.texture, decode, uv)
+        light = texels(mesh.texture, decode, uv)
         if mesh.corner_tint is not None:
-            texels *= np.einsum("nk,nkc->nc", share, mesh.corner_tint[own])
-        found[textured] = texels
+            light *= np.einsum("nk,nkc->nc", share, mesh.corner_tint[own])
+        found[textured] = light
     return found
-
-
-def _bilinear(
-    texture: NDArray[np.uint8], decode: NDArray[np.float32], uv: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Mean of four texels in linear light, weighed by nearness; the texture repeats."""
-    height, width = texture.shape[:2]
-    place = uv - np.floor(uv)
-    x, y = place[:, 0] * width - 0.5, (1.0 - place[:, 1]) * height - 0.5
-    left, top = np.floor(x).astype(np.int64), np.floor(y).astype(np.int64)
-    mean = np.zeros((len(uv), 3))
-    for down in range(2):
-        for over in range(2):
-            across = x - left if over else 1.0 - x + left
-            weight = across * (y - top if down else 1.0 - y + top)
-            texel = texture[(top + down) % height, (left + over) % width]
-            mean += weight[:, None] * decode[texel]
-    return mean

@@ -193,6 +193,17 @@ def texel(texture: NDArray[np.uint8], decode: Singles, u: float, v: float) -> Po
 
 
 @kernel
+def texels(
+    texture: NDArray[np.uint8], decode: Singles, uv: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """:func:`texel` at coordinates of shape (N, 2)."""
+    found = np.empty((len(uv), 3))
+    for k in range(len(uv)):
+        found[k, 0], found[k, 1], found[k, 2] = texel(texture, decode, uv[k, 0], uv[k, 1])
+    return found
+
+
+@kernel
 def mean_texel(
     pyramid: Pyramid, decode: Singles, tile: int, level: int, u: float, v: float
 ) -> Position:
