@@ -6,22 +6,23 @@ from dataclasses import replace
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
-from embreex.mesh_construction import TriangleMesh
-from embreex.rtcore_scene import EmbreeScene
 from numpy.typing import NDArray
 
 from renderers.base import Renderer
 from renderers.color import ENCODING_STEPS, encoding_table
 from renderers.errors import RendererError, RendererUnavailableError
+from renderers.rays.hierarchy import Hierarchy
 from renderers.rays.kernels import (
     HIDDEN,
     OBJECT,
+    Grid,
     Hits,
     Samples,
     ShadowRays,
     View,
     aim,
-    spread,
+    centers,
+    refined,
 )
 from renderers.rays.looks import Surface, surface_of
 from renderers.rays.object_frame import view_of
@@ -36,7 +37,7 @@ class _Prepared(NamedTuple):
     """What is kept of a mesh: its hierarchy and its looks, about the bounding sphere's center."""
 
     mesh: Mesh
-    tracer: Any
+    tracer: Hierarchy
     surface: Surface
     center: NDArray[np.float64]
     radius: float
@@ -184,7 +185,7 @@ class EmbreeRenderer(Renderer):
         view = view_of(replace(scene, floor=None), prepared.center, prepared.radius)
         pixels = np.arange(size_px * size_px)
         image = np.empty((pixels.size, 3), np.uint8)
-        first, _ = _sample(prepared, view, pixels, 1, size_px)
+        first, _ = _sample(prepared, view, centers(size_px), 2.0 / size_px)
         light = glow(first, view.spot_color)
         develop(light, light, pixels, self._encode, image)
         sums = _on_object(first, light, pixels.size)
@@ -197,7 +198,8 @@ class EmbreeRenderer(Renderer):
             step = max(BATCH_SAMPLES // side**2, 1)
             for start in range(0, pixels.size, step):
                 batch = pixels[start : start + step]
-                samples, _ = _sample(prepared, view, batch, side, size_px)
+                grid = refined(batch, side, size_px)
+                samples, _ = _sample(prepared, view, grid, 2.0 / (side * size_px))
                 sums[batch] += _on_object(samples, glow(samples, view.spot_color), batch.size)
         mean = np.minimum(sums[:, :3] / np.maximum(sums[:, 3:], 1.0), 1.0)
         colors = self._encode[(mean * ENCODING_STEPS + 0.5).astype(np.int64)]
@@ -211,7 +213,7 @@ class EmbreeRenderer(Renderer):
         view = view_of(scene, prepared.center, prepared.radius)
         pixels = np.arange(size_px * size_px)
         image = np.empty((size_px * size_px, 3), np.uint8)
-        first, hits = _sample(prepared, view, pixels, 1, size_px)
+        first, hits = _sample(prepared, view, centers(size_px), 2.0 / size_px)
         light = glow(first, view.spot_color)
         develop(light, light, pixels, self._encode, image)
         side = self.samples_per_side
@@ -221,7 +223,8 @@ class EmbreeRenderer(Renderer):
             step = max(BATCH_SAMPLES // side**2, 1)
             for start in range(0, pixels.size, step):
                 batch = pixels[start : start + step]
-                samples, _ = _sample(prepared, view, batch, side, size_px)
+                grid = refined(batch, side, size_px)
+                samples, _ = _sample(prepared, view, grid, 2.0 / (side * size_px))
                 develop(glow(samples, view.spot_color), light, batch, self._encode, image)
         return image.reshape(size_px, size_px, 3), first, hits
 
@@ -238,13 +241,12 @@ def _rebuild(samples_per_side: int, adaptive: bool, edge_threshold: int) -> Embr
 
 def _check_embree() -> None:
     """Ask for one ray that hits and one that misses: what OCCLUDED answers is undocumented."""
-    tracer = EmbreeScene()
     triangle = np.array([[-1, -1, 0], [1, -1, 0], [0, 1, 0]], np.float32)
-    TriangleMesh(tracer, triangle, np.array([[0, 1, 2]], np.int32))
+    tracer = Hierarchy(triangle, np.array([[0, 1, 2]], np.int32))
     origins = np.array([[0, 0, 1], [5, 0, 1]], np.float32)
     down = np.array([[0, 0, -1], [0, 0, -1]], np.float32)
-    answer = tracer.run(origins, down, np.full(2, 2.0, np.float32), query="OCCLUDED")
-    short = tracer.run(origins, down, np.full(2, 0.5, np.float32), query="OCCLUDED")
+    answer = tracer.hidden(origins, down, np.full(1, 2.0, np.float32))
+    short = tracer.hidden(origins, down, np.full(1, 0.5, np.float32))
     if list(answer) != [0, -1] or list(short) != [-1, -1]:
         raise RendererUnavailableError(
             expected="an Embree that answers 0 for a hidden point and -1 for a free one",
@@ -260,18 +262,13 @@ def _prepare(mesh: Mesh) -> _Prepared:
     center = low + 0.5 * (high - low)
     centered = mesh.vertices - center
     radius = float(np.sqrt((centered**2).sum(1).max())) * (1.0 + 1e-6)
-    tracer = EmbreeScene()
-    TriangleMesh(tracer, centered.astype(np.float32), np.ascontiguousarray(mesh.faces))
-    tracer.run(np.zeros((1, 3), np.float32), np.ones((1, 3), np.float32), query="OCCLUDED")
+    tracer = Hierarchy(centered.astype(np.float32), mesh.faces)
     return _Prepared(mesh, tracer, surface_of(mesh, centered), center, radius)
 
 
-def _sample(
-    prepared: _Prepared, view: View, pixels: NDArray[np.int64], side: int, size: int
-) -> tuple[Samples, Hits]:
-    """Trace the samples of some pixels: primary rays, then shadow rays; and what the first hit."""
-    x, y = spread(pixels, side, size)
-    count = x.size
+def _sample(prepared: _Prepared, view: View, grid: Grid, step: float) -> tuple[Samples, Hits]:
+    """Trace samples at a distance: primary rays, then shadow rays; and what the first hit."""
+    count = grid.x.size
     samples = Samples(
         kind=np.zeros(count, np.uint8),
         state=np.zeros(count, np.uint8),
@@ -286,20 +283,16 @@ def _sample(
         np.empty((count, 3), np.float32),
         np.empty(count, np.int64),
     )
-    origins, directions, numbers = aim(view, x, y)
-    hit = prepared.tracer.run(origins, directions, query="INTERSECT", output=True)
+    origins, directions, numbers = aim(view, grid)
+    hit = prepared.tracer.first(origins, directions)
     hits = Hits(numbers, hit["primID"], hit["tfar"], hit["u"], hit["v"], hit["Ng"])
     surface = prepared.surface
-    rays = see_object(view, surface.normals, hits, x, y, samples, shadow)
-    paint(surface, view, 2.0 / (side * size), hits, x, y, samples)
-    rays = see_floor(view, x, y, samples, shadow, rays)
+    rays = see_object(view, surface.normals, hits, grid, samples, shadow)
+    paint(surface, view, step, hits, grid, samples)
+    rays = see_floor(view, grid, samples, shadow, rays)
     if rays:
-        occluded = prepared.tracer.run(
-            shadow.origins[:rays],
-            shadow.directions[:rays],
-            np.ones(rays, np.float32),
-            query="OCCLUDED",
-        )
+        reach = np.ones(1, np.float32)
+        occluded = prepared.tracer.hidden(shadow.origins[:rays], shadow.directions[:rays], reach)
         hide(samples, shadow, occluded)
     return samples, hits
 

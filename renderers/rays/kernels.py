@@ -9,6 +9,7 @@ A sample is one ray; a pixel has ``side * side`` of them on a regular grid.
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -49,6 +50,17 @@ class View(NamedTuple):
     spot_color: Position
     level: float
     sky: float
+
+
+class Grid(NamedTuple):
+    """Place of every sample in the image, both coordinates in [-1, 1], y upwards.
+
+    ``order`` has the number of every sample once, such that neighbors in it are close together.
+    """
+
+    x: Floats
+    y: Floats
+    order: NDArray[np.int64]
 
 
 class Hits(NamedTuple):
@@ -130,12 +142,29 @@ def put(vectors: Singles, index: int, vector: Position) -> None:
     vectors[index, 2] = vector[2]
 
 
-@kernel
-def spread(pixels: NDArray[np.int64], side: int, size: int) -> tuple[Floats, Floats]:
-    """Place of every sample in the image, both coordinates in [-1, 1], y upwards.
+@lru_cache(maxsize=8)
+def centers(size: int) -> Grid:
+    """The centers of all pixels, in row-major order, to be taken in tiles of 4 by 4."""
+    x, y = spread(np.arange(size * size), 1, size)
+    row, column = np.divmod(np.arange(size * size), size)
+    order = np.lexsort((column, row, column // 4, row // 4))
+    for values in (x, y, order):
+        values.setflags(write=False)
+    return Grid(x, y, order)
+
+
+def refined(pixels: NDArray[np.int64], side: int, size: int) -> Grid:
+    """The samples of some pixels, pixel by pixel.
 
     Of an odd grid above 1 the middle is left out: the first pass has taken it.
     """
+    x, y = spread(pixels, side, size)
+    return Grid(x, y, np.arange(x.size))
+
+
+@kernel
+def spread(pixels: NDArray[np.int64], side: int, size: int) -> tuple[Floats, Floats]:
+    """Place of the samples of some pixels; without the middle of an odd grid above 1."""
     skipped = side // 2 if side > 1 and side % 2 == 1 else -1
     per_pixel = side * side - (1 if skipped >= 0 else 0)
     x = np.empty(pixels.size * per_pixel)
@@ -162,14 +191,15 @@ def direction(view: View, x: float, y: float) -> Position:
 
 
 @kernel
-def aim(view: View, x: Floats, y: Floats) -> tuple[Singles, Singles, NDArray[np.int64]]:
+def aim(view: View, grid: Grid) -> tuple[Singles, Singles, NDArray[np.int64]]:
     """Origins, directions and sample numbers of the rays that meet the bounding sphere."""
+    x, y, order = grid.x, grid.y, grid.order
     origins = np.empty((x.size, 3), np.float32)
     directions = np.empty((x.size, 3), np.float32)
     numbers = np.empty(x.size, np.int64)
     outside = dot(view.origin, view.origin) - view.radius * view.radius
     rays = 0
-    for sample in range(x.size):
+    for sample in order:
         ray = direction(view, x[sample], y[sample])
         closing = -dot(view.origin, ray)
         ahead = closing > 0.0 and closing * closing >= dot(ray, ray) * outside

@@ -15,7 +15,7 @@ from renderers.rays.kernels import (
     LIT,
     OBJECT,
     TURNED_AWAY,
-    Floats,
+    Grid,
     Hits,
     Position,
     Samples,
@@ -44,8 +44,7 @@ def paint(
     view: View,
     step: float,
     hits: Hits,
-    x: Floats,
-    y: Floats,
+    grid: Grid,
     samples: Samples,
 ) -> None:
     """Write the mesh's linear color for every sample that sees the object.
@@ -56,7 +55,7 @@ def paint(
     source, uv, pyramid, decode = surface.source, surface.uv, surface.pyramid, surface.decode
     tint, tile, slope, flats = surface.tint, surface.tile, surface.slope, hits.normal
     ray_face, ray_u, ray_v, ray_sample = hits.face, hits.u, hits.v, hits.sample
-    kind, albedo = samples.kind, samples.albedo
+    kind, albedo, x, y = samples.kind, samples.albedo, grid.x, grid.y
     for ray in range(ray_sample.size):
         face, sample = ray_face[ray], ray_sample[ray]
         if kind[sample] != OBJECT:
@@ -94,8 +93,7 @@ def see_object(
     view: View,
     normals: Singles,
     hits: Hits,
-    x: Floats,
-    y: Floats,
+    grid: Grid,
     samples: Samples,
     shadow: ShadowRays,
 ) -> int:
@@ -108,6 +106,7 @@ def see_object(
         hits.normal,
     )
     kind, state, spot, ambient = samples.kind, samples.state, samples.spot, samples.ambient
+    x, y = grid.x, grid.y
     light_above = dot(view.light, view.zenith) >= view.floor_height
     count = 0
     for index in range(hits.sample.size):
@@ -151,8 +150,7 @@ def see_object(
 @kernel
 def see_floor(
     view: View,
-    x: Floats,
-    y: Floats,
+    grid: Grid,
     samples: Samples,
     shadow: ShadowRays,
     count: int,
@@ -165,7 +163,8 @@ def see_floor(
     above = dot(view.origin, view.zenith) >= view.floor_height
     normal = facing(view.zenith, view.zenith if above else along(view.zenith, -2.0, view.zenith))
     light = ambient_light(view, normal)
-    for sample in range(kind.size):
+    x, y = grid.x, grid.y
+    for sample in grid.order:
         if kind[sample] == OBJECT:
             continue
         ray = direction(view, x[sample], y[sample])
