@@ -25,6 +25,7 @@ from renderers.rays.kernels import (
     refined,
 )
 from renderers.rays.looks import Surface, surface_of
+from renderers.rays.memory import Memories, Memory
 from renderers.rays.object_frame import view_of
 from renderers.rays.shading import develop, edges, glow, hide, paint, see_floor, see_object
 from renderers.scene import Mesh, Rendering, Scene
@@ -41,6 +42,28 @@ class _Prepared(NamedTuple):
     surface: Surface
     center: NDArray[np.float64]
     radius: float
+
+
+class _Eye(NamedTuple):
+    """A prepared mesh and a view of it."""
+
+    prepared: _Prepared
+    view: View
+
+    def see(self, grid: Grid, samples: Samples, shadow: ShadowRays) -> tuple[Samples, Hits]:
+        """Trace samples: primary rays, then shadow rays; returns what the first hit, too."""
+        view, surface, tracer = self.view, self.prepared.surface, self.prepared.tracer
+        origins, directions, numbers = aim(view, grid)
+        hit = tracer.first(origins, directions)
+        hits = Hits(numbers, hit["primID"], hit["tfar"], hit["u"], hit["v"], hit["Ng"])
+        rays = see_object(view, surface.normals, hits, grid, samples, shadow)
+        paint(surface, view, hits, grid, samples)
+        rays = see_floor(view, grid, samples, shadow, rays)
+        if rays:
+            reach = np.ones(1, np.float32)
+            occluded = tracer.hidden(shadow.origins[:rays], shadow.directions[:rays], reach)
+            hide(samples, shadow, occluded)
+        return samples, hits
 
 
 class EmbreeRenderer(Renderer):
@@ -113,6 +136,7 @@ class EmbreeRenderer(Renderer):
         self.edge_threshold = edge_threshold
         self._encode = encoding_table()
         self._prepared: _Prepared | None = None
+        self._memories = Memories()
         _check_embree()
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -132,15 +156,17 @@ class EmbreeRenderer(Renderer):
         Raises:
             RendererError: The size is not positive.
         """
-        image, _, _ = self._picture(scene, size_px)
+        with self._memories.borrowed() as memories:
+            image, _, _ = self._picture(scene, size_px, memories)
         return image
 
     def render_rgb_and_mask(
         self, scene: Scene, size_px: int
     ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
         """The picture of :meth:`render_rgb`, and where the object is, in the same time."""
-        image, first, _ = self._picture(scene, size_px)
-        return image, (first.kind == OBJECT).reshape(size_px, size_px)
+        with self._memories.borrowed() as memories:
+            image, first, _ = self._picture(scene, size_px, memories)
+            return image, (first.kind == OBJECT).reshape(size_px, size_px)
 
     def render(self, scene: Scene, size_px: int) -> Rendering:
         """Render one square image with all its passes.
@@ -155,17 +181,18 @@ class EmbreeRenderer(Renderer):
         Raises:
             RendererError: The size is not positive.
         """
-        image, first, hits = self._picture(scene, size_px)
         square = (size_px, size_px)
-        world = first.normal @ scene.rotation.T.astype(np.float32)
-        return Rendering(
-            rgb=image,
-            depth=(np.float32(scene.scale) * first.depth).reshape(square),
-            normals=world.reshape(*square, 3),
-            mask=(first.kind == OBJECT).reshape(square),
-            shadow=(first.state >= HIDDEN).reshape(square),
-            faces=_faces(first, hits).reshape(square),
-        )
+        with self._memories.borrowed() as memories:
+            image, first, hits = self._picture(scene, size_px, memories, passes=True)
+            world = first.normal @ scene.rotation.T.astype(np.float32)
+            return Rendering(
+                rgb=image,
+                depth=(np.float32(scene.scale) * first.depth).reshape(square),
+                normals=world.reshape(*square, 3),
+                mask=(first.kind == OBJECT).reshape(square),
+                shadow=(first.state >= HIDDEN).reshape(square),
+                faces=_faces(first, hits).reshape(square),
+            )
 
     def render_rgba(self, scene: Scene, size_px: int) -> NDArray[np.uint8]:
         """The object alone, with the samples of :meth:`render_rgb`.
@@ -181,52 +208,57 @@ class EmbreeRenderer(Renderer):
             RendererError: The size is not positive.
         """
         check_size(size_px)
-        prepared, side = self._prepare(scene.mesh), self.samples_per_side
-        view = view_of(replace(scene, floor=None), prepared.center, prepared.radius)
         pixels = np.arange(size_px * size_px)
         image = np.empty((pixels.size, 3), np.uint8)
-        first, _ = _sample(prepared, view, centers(size_px), 2.0 / size_px)
-        light = glow(first, view.spot_color)
-        develop(light, light, pixels, self._encode, image)
-        sums = _on_object(first, light, pixels.size)
         shares = np.ones(pixels.size)
-        if side > 1:
-            if self.adaptive:
-                pixels = edges(first, image, size_px, self.edge_threshold)
-            sums[pixels] *= side % 2  # of an odd grid the middle has been taken
-            shares[pixels] = side**2
-            step = max(BATCH_SAMPLES // side**2, 1)
-            for start in range(0, pixels.size, step):
-                batch = pixels[start : start + step]
-                grid = refined(batch, side, size_px)
-                samples, _ = _sample(prepared, view, grid, 2.0 / (side * size_px))
-                sums[batch] += _on_object(samples, glow(samples, view.spot_color), batch.size)
+        with self._memories.borrowed() as (memory, finer):
+            eye = self._eye(replace(scene, floor=None))
+            grid = centers(size_px)
+            first, _ = eye.see(grid, *memory.of(grid.x.size))
+            develop(eye.view, first, first, pixels, self._encode, image)
+            sums = _on_object(first, glow(eye.view, first), pixels.size)
+            for batch in self._refined(first, image, size_px):
+                grid = refined(batch, self.samples_per_side, size_px)
+                samples, _ = eye.see(grid, *finer.of(grid.x.size))
+                sums[batch] *= self.samples_per_side % 2  # of an odd grid the middle is there
+                sums[batch] += _on_object(samples, glow(eye.view, samples), batch.size)
+                shares[batch] = self.samples_per_side**2
         mean = np.minimum(sums[:, :3] / np.maximum(sums[:, 3:], 1.0), 1.0)
         colors = self._encode[(mean * ENCODING_STEPS + 0.5).astype(np.int64)]
         alpha = np.rint(255.0 * sums[:, 3:] / shares[:, None]).astype(np.uint8)
         return np.hstack([colors * (alpha > 0), alpha]).reshape(size_px, size_px, 4)
 
-    def _picture(self, scene: Scene, size_px: int) -> tuple[NDArray[np.uint8], Samples, Hits]:
+    def _picture(
+        self, scene: Scene, size_px: int, memories: tuple[Memory, Memory], *, passes: bool = False
+    ) -> tuple[NDArray[np.uint8], Samples, Hits]:
         """The picture, and what the pixels' centers see."""
         check_size(size_px)
-        prepared = self._prepare(scene.mesh)
-        view = view_of(scene, prepared.center, prepared.radius)
+        eye, grid = self._eye(scene), centers(size_px)
         pixels = np.arange(size_px * size_px)
         image = np.empty((size_px * size_px, 3), np.uint8)
-        first, hits = _sample(prepared, view, centers(size_px), 2.0 / size_px)
-        light = glow(first, view.spot_color)
-        develop(light, light, pixels, self._encode, image)
-        side = self.samples_per_side
-        if side > 1:
-            if self.adaptive:
-                pixels = edges(first, image, size_px, self.edge_threshold)
-            step = max(BATCH_SAMPLES // side**2, 1)
-            for start in range(0, pixels.size, step):
-                batch = pixels[start : start + step]
-                grid = refined(batch, side, size_px)
-                samples, _ = _sample(prepared, view, grid, 2.0 / (side * size_px))
-                develop(glow(samples, view.spot_color), light, batch, self._encode, image)
+        first, hits = eye.see(grid, *memories[0].of(grid.x.size, passes=passes))
+        develop(eye.view, first, first, pixels, self._encode, image)
+        for batch in self._refined(first, image, size_px):
+            grid = refined(batch, self.samples_per_side, size_px)
+            samples, _ = eye.see(grid, *memories[1].of(grid.x.size))
+            develop(eye.view, samples, first, batch, self._encode, image)
         return image.reshape(size_px, size_px, 3), first, hits
+
+    def _refined(
+        self, first: Samples, image: NDArray[np.uint8], size_px: int
+    ) -> list[NDArray[np.int64]]:
+        """The pixels that take more samples, in batches."""
+        if self.samples_per_side == 1:
+            return []
+        pixels = np.arange(size_px * size_px)
+        if self.adaptive:
+            pixels = edges(first, image, size_px, self.edge_threshold)
+        step = max(BATCH_SAMPLES // self.samples_per_side**2, 1)
+        return [pixels[start : start + step] for start in range(0, pixels.size, step)]
+
+    def _eye(self, scene: Scene) -> _Eye:
+        prepared = self._prepare(scene.mesh)
+        return _Eye(prepared, view_of(scene, prepared.center, prepared.radius))
 
     def _prepare(self, mesh: Mesh) -> _Prepared:
         prepared = self._prepared
@@ -264,37 +296,6 @@ def _prepare(mesh: Mesh) -> _Prepared:
     radius = float(np.sqrt((centered**2).sum(1).max())) * (1.0 + 1e-6)
     tracer = Hierarchy(centered.astype(np.float32), mesh.faces)
     return _Prepared(mesh, tracer, surface_of(mesh, centered), center, radius)
-
-
-def _sample(prepared: _Prepared, view: View, grid: Grid, step: float) -> tuple[Samples, Hits]:
-    """Trace samples at a distance: primary rays, then shadow rays; and what the first hit."""
-    count = grid.x.size
-    samples = Samples(
-        kind=np.zeros(count, np.uint8),
-        state=np.zeros(count, np.uint8),
-        albedo=np.zeros((count, 3), np.float32),
-        ambient=np.zeros(count, np.float32),
-        spot=np.zeros(count, np.float32),
-        depth=np.full(count, np.inf, np.float32),
-        normal=np.zeros((count, 3), np.float32),
-    )
-    shadow = ShadowRays(
-        np.empty((count, 3), np.float32),
-        np.empty((count, 3), np.float32),
-        np.empty(count, np.int64),
-    )
-    origins, directions, numbers = aim(view, grid)
-    hit = prepared.tracer.first(origins, directions)
-    hits = Hits(numbers, hit["primID"], hit["tfar"], hit["u"], hit["v"], hit["Ng"])
-    surface = prepared.surface
-    rays = see_object(view, surface.normals, hits, grid, samples, shadow)
-    paint(surface, view, step, hits, grid, samples)
-    rays = see_floor(view, grid, samples, shadow, rays)
-    if rays:
-        reach = np.ones(1, np.float32)
-        occluded = prepared.tracer.hidden(shadow.origins[:rays], shadow.directions[:rays], reach)
-        hide(samples, shadow, occluded)
-    return samples, hits
 
 
 def _faces(samples: Samples, hits: Hits) -> NDArray[np.int32]:

@@ -56,11 +56,13 @@ class Grid(NamedTuple):
     """Place of every sample in the image, both coordinates in [-1, 1], y upwards.
 
     ``order`` has the number of every sample once, such that neighbors in it are close together.
+    ``step`` is the distance between samples.
     """
 
     x: Floats
     y: Floats
     order: NDArray[np.int64]
+    step: float
 
 
 class Hits(NamedTuple):
@@ -79,7 +81,9 @@ class Samples(NamedTuple):
 
     ``kind`` is NOTHING, FLOOR or OBJECT; ``state`` is BEYOND_CONE, LIT, HIDDEN by something, or
     TURNED_AWAY from the light. The linear color is ``albedo * (ambient + spot * spot_color)``,
-    with the second term only when LIT.
+    with the second term only when LIT. ``albedo`` and ``ambient`` are written for the object
+    only, since those of the floor are everywhere the same; ``depth`` and ``normal`` have no rows
+    where nobody asks for them.
     """
 
     kind: NDArray[np.uint8]
@@ -142,6 +146,12 @@ def put(vectors: Singles, index: int, vector: Position) -> None:
     vectors[index, 2] = vector[2]
 
 
+@kernel
+def row(vectors: Singles, index: int) -> Position:
+    """Read one row."""
+    return float(vectors[index, 0]), float(vectors[index, 1]), float(vectors[index, 2])
+
+
 @lru_cache(maxsize=8)
 def centers(size: int) -> Grid:
     """The centers of all pixels, in row-major order, to be taken in tiles of 4 by 4."""
@@ -150,7 +160,7 @@ def centers(size: int) -> Grid:
     order = np.lexsort((column, row, column // 4, row // 4))
     for values in (x, y, order):
         values.setflags(write=False)
-    return Grid(x, y, order)
+    return Grid(x, y, order, 2.0 / size)
 
 
 def refined(pixels: NDArray[np.int64], side: int, size: int) -> Grid:
@@ -159,7 +169,7 @@ def refined(pixels: NDArray[np.int64], side: int, size: int) -> Grid:
     Of an odd grid above 1 the middle is left out: the first pass has taken it.
     """
     x, y = spread(pixels, side, size)
-    return Grid(x, y, np.arange(x.size))
+    return Grid(x, y, np.arange(x.size), 2.0 / (side * size))
 
 
 @kernel

@@ -13,6 +13,7 @@ from renderers.rays.kernels import (
     FLOOR,
     HIDDEN,
     LIT,
+    NOTHING,
     OBJECT,
     TURNED_AWAY,
     Grid,
@@ -31,6 +32,7 @@ from renderers.rays.kernels import (
     floor_depth,
     may_be_shaded,
     put,
+    row,
     spot_strength,
     unit_or,
 )
@@ -42,19 +44,16 @@ from renderers.rays.textures import averaged, footprint
 def paint(
     surface: Surface,
     view: View,
-    step: float,
     hits: Hits,
     grid: Grid,
     samples: Samples,
 ) -> None:
-    """Write the mesh's linear color for every sample that sees the object.
-
-    ``step`` is the distance between samples, where the image goes from -1 to 1.
-    """
+    """Write the mesh's linear color for every sample that sees the object."""
     faces, vertex_colors, face_colors = surface.faces, surface.vertex_colors, surface.face_colors
     source, uv, pyramid, decode = surface.source, surface.uv, surface.pyramid, surface.decode
     tint, tile, slope, flats = surface.tint, surface.tile, surface.slope, hits.normal
     ray_face, ray_u, ray_v, ray_sample = hits.face, hits.u, hits.v, hits.sample
+    ray_depth = hits.depth
     kind, albedo, x, y = samples.kind, samples.albedo, grid.x, grid.y
     for ray in range(ray_sample.size):
         face, sample = ray_face[ray], ray_sample[ray]
@@ -67,7 +66,7 @@ def paint(
             t = w * uv[face, 0, 1] + u * uv[face, 1, 1] + v * uv[face, 2, 1]
             flat = (float(flats[ray, 0]), float(flats[ray, 1]), float(flats[ray, 2]))
             way = direction(view, x[sample], y[sample])
-            seen = footprint(view, way, samples.depth[sample], flat, slope[face], step)
+            seen = footprint(view, way, float(ray_depth[ray]), flat, slope[face], grid.step)
             put(albedo, sample, averaged(pyramid, decode, tile[face], s, t, seen))
             if tint.shape[0] > 0:
                 for channel in range(3):
@@ -106,7 +105,7 @@ def see_object(
         hits.normal,
     )
     kind, state, spot, ambient = samples.kind, samples.state, samples.spot, samples.ambient
-    x, y = grid.x, grid.y
+    x, y, depths, sides = grid.x, grid.y, samples.depth, samples.normal
     light_above = dot(view.light, view.zenith) >= view.floor_height
     count = 0
     for index in range(hits.sample.size):
@@ -126,8 +125,9 @@ def see_object(
         normal = facing(unit_or(smooth, flat), flat)
         point = along(along(view.origin, depth, ray), view.offset, flat)
         kind[sample] = OBJECT
-        samples.depth[sample] = depth
-        put(samples.normal, sample, normal)
+        if depths.size > 0:
+            depths[sample] = depth
+            put(sides, sample, normal)
         ambient[sample] = ambient_light(view, normal)
         strength = spot_strength(view, point)
         if strength < 0.0:
@@ -148,6 +148,13 @@ def see_object(
 
 
 @kernel
+def floor_side(view: View) -> Position:
+    """Normal of the floor on the side that the camera sees."""
+    above = dot(view.origin, view.zenith) >= view.floor_height
+    return facing(view.zenith, view.zenith if above else along(view.zenith, -2.0, view.zenith))
+
+
+@kernel
 def see_floor(
     view: View,
     grid: Grid,
@@ -159,24 +166,21 @@ def see_floor(
 
     Runs after :func:`see_object`, whose samples it leaves alone. Returns the new count.
     """
-    kind, state, spot, ambient = samples.kind, samples.state, samples.spot, samples.ambient
-    above = dot(view.origin, view.zenith) >= view.floor_height
-    normal = facing(view.zenith, view.zenith if above else along(view.zenith, -2.0, view.zenith))
-    light = ambient_light(view, normal)
-    x, y = grid.x, grid.y
+    kind, state, spot = samples.kind, samples.state, samples.spot
+    x, y, depths, sides = grid.x, grid.y, samples.depth, samples.normal
+    normal = floor_side(view)
     for sample in grid.order:
         if kind[sample] == OBJECT:
             continue
         ray = direction(view, x[sample], y[sample])
         depth = floor_depth(view, ray)
+        if depths.size > 0:
+            depths[sample] = depth
+            put(sides, sample, normal if depth < math.inf else (0.0, 0.0, 0.0))
         if depth == math.inf:
             continue
         point = along(view.origin, depth, ray)
         kind[sample] = FLOOR
-        samples.depth[sample] = depth
-        put(samples.albedo, sample, view.floor_color)
-        put(samples.normal, sample, normal)
-        ambient[sample] = light
         strength = spot_strength(view, point)
         if strength < 0.0:
             continue
@@ -204,42 +208,86 @@ def hide(samples: Samples, shadow: ShadowRays, occluded: NDArray[np.int32]) -> N
 
 
 @kernel
-def glow(samples: Samples, spot_color: Position) -> Singles:
+def radiance(albedo: Position, ambient: float, strength: float, spot_color: Position) -> Position:
+    """Linear light of a surface, as single precision keeps it."""
+    return (
+        float(np.float32(albedo[0] * (ambient + strength * spot_color[0]))),
+        float(np.float32(albedo[1] * (ambient + strength * spot_color[1]))),
+        float(np.float32(albedo[2] * (ambient + strength * spot_color[2]))),
+    )
+
+
+@kernel
+def floor_looks(view: View) -> tuple[Position, float]:
+    """Linear color and ambient light of the floor, as single precision keeps them."""
+    color = view.floor_color
+    rounded = float(np.float32(color[0])), float(np.float32(color[1])), float(np.float32(color[2]))
+    return rounded, float(np.float32(ambient_light(view, floor_side(view))))
+
+
+@kernel
+def glow(view: View, samples: Samples) -> Singles:
     """Linear light of every sample."""
-    state, albedo, ambient, spot = samples.state, samples.albedo, samples.ambient, samples.spot
-    light = np.empty((state.size, 3), np.float32)
-    for sample in range(state.size):
-        strength = spot[sample] if state[sample] == LIT else 0.0
-        for channel in range(3):
-            light[sample, channel] = albedo[sample, channel] * (
-                ambient[sample] + strength * spot_color[channel]
-            )
+    kind, state, spot = samples.kind, samples.state, samples.spot
+    albedo, ambient = samples.albedo, samples.ambient
+    floor, floor_ambient = floor_looks(view)
+    light = np.zeros((kind.size, 3), np.float32)
+    for sample in range(kind.size):
+        strength = float(spot[sample]) if state[sample] == LIT else 0.0
+        if kind[sample] == FLOOR:
+            put(light, sample, radiance(floor, floor_ambient, strength, view.spot_color))
+        elif kind[sample] == OBJECT:
+            color, level = row(albedo, sample), float(ambient[sample])
+            put(light, sample, radiance(color, level, strength, view.spot_color))
     return light
 
 
 @kernel
 def develop(
-    light: Singles,
-    first: Singles,
+    view: View,
+    samples: Samples,
+    first: Samples,
     pixels: NDArray[np.int64],
     encode: NDArray[np.uint8],
     image: NDArray[np.uint8],
 ) -> None:
     """Write each pixel's mean over its samples, taken in linear light, as sRGB.
 
-    Where the grid lacks its middle, the mean takes in the first pass, which has one row of
-    ``first`` per pixel of the image.
+    Where the grid lacks its middle, the mean takes in the first pass, which has one sample
+    per pixel of the image.
     """
-    per_pixel = light.shape[0] // pixels.size
-    lacking = math.sqrt(per_pixel) % 1.0 != 0.0
-    scale = ENCODING_STEPS / (per_pixel + (1 if lacking else 0))
+    kind, state, spot = samples.kind, samples.state, samples.spot
+    albedo, ambient = samples.albedo, samples.ambient
+    first_kind, first_state, first_spot = first.kind, first.state, first.spot
+    first_albedo, first_ambient = first.albedo, first.ambient
+    floor, floor_ambient = floor_looks(view)
+    per_pixel = kind.size // pixels.size
+    lacking = 1 if math.sqrt(per_pixel) % 1.0 != 0.0 else 0
+    scale = ENCODING_STEPS / (per_pixel + lacking)
     for index in range(pixels.size):
-        for channel in range(3):
-            total = float(first[pixels[index], channel]) if lacking else 0.0
-            for sample in range(index * per_pixel, (index + 1) * per_pixel):
-                total += light[sample, channel]
-            level = int(min(total * scale, ENCODING_STEPS) + 0.5)
-            image[pixels[index], channel] = encode[level]
+        pixel = pixels[index]
+        red = green = blue = 0.0
+        for number in range(-lacking, per_pixel):
+            sample = index * per_pixel + number
+            seen, strength, level, color = FLOOR, 0.0, floor_ambient, floor
+            if number < 0:
+                seen = first_kind[pixel]
+                if first_state[pixel] == LIT:
+                    strength = float(first_spot[pixel])
+                if seen == OBJECT:
+                    level, color = float(first_ambient[pixel]), row(first_albedo, pixel)
+            else:
+                seen = kind[sample]
+                if state[sample] == LIT:
+                    strength = float(spot[sample])
+                if seen == OBJECT:
+                    level, color = float(ambient[sample]), row(albedo, sample)
+            if seen != NOTHING:
+                light = radiance(color, level, strength, view.spot_color)
+                red, green, blue = red + light[0], green + light[1], blue + light[2]
+        image[pixel, 0] = encode[int(min(red * scale, ENCODING_STEPS) + 0.5)]
+        image[pixel, 1] = encode[int(min(green * scale, ENCODING_STEPS) + 0.5)]
+        image[pixel, 2] = encode[int(min(blue * scale, ENCODING_STEPS) + 0.5)]
 
 
 @kernel

@@ -7,6 +7,7 @@ import os
 import pickle
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -168,3 +169,24 @@ def test_asking_for_what_is_absent_leaves_the_environment_alone() -> None:
 
 def test_picture_and_mask_are_those_of_the_whole_rendering():
     check_picture_and_mask(get("embree"))
+
+
+def test_what_was_rendered_stays_when_the_memory_is_used_again() -> None:
+    renderer, scenes = get("embree"), [Scene(sphere(), rotation(seed)) for seed in range(3)]
+    before = renderer.render(scenes[0], 40)
+    copies = {key: np.copy(values) for key, values in vars(before).items()}
+    for scene in scenes[1:]:
+        renderer.render(scene, 40)
+        renderer.render_rgb(scene, 64)
+    for key, values in copies.items():
+        np.testing.assert_array_equal(getattr(before, key), values)
+
+
+def test_threads_may_share_a_renderer() -> None:
+    mesh = sphere()
+    renderer, scenes = get("embree"), [Scene(mesh, rotation(seed)) for seed in range(8)]
+    alone = [renderer.render_rgb(scene, 48) for scene in scenes]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda scene: renderer.render_rgb(scene, 48), scenes * 4))
+    for number, picture in enumerate(together):
+        np.testing.assert_array_equal(picture, alone[number % 8])
