@@ -9,7 +9,12 @@ turns conjugated by a fixed shuffle of pixels, which are a representation of the
 symmetry of a convolution; and without it on pairs turned together, which sees the same pictures
 and is asked nothing. Every training is one JSON file under --out and is skipped where that
 exists; several processes can share a folder with different --seeds or --methods. Whenever one
-ends, benchmarks/results/soft/encoder.json is written from what is there.
+ends, benchmarks/results/soft/encoder.json (or another --name) is written from what is there.
+The longer trainings of encoder_long.json:
+
+    python -m benchmarks.soft.encoder --out runs/soft_encoder_long --name encoder_long \\
+        --methods simclr --arms none "turns 0.1" seen --instances 80 --steps 1200 --batch 64 \\
+        --rate 1e-3 --seeds 0 1 2 3 4
 """
 
 from __future__ import annotations
@@ -266,6 +271,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--probe-steps", type=int, default=600)
     parser.add_argument("--results", type=Path, default=RESULTS, help="where the JSON goes")
+    parser.add_argument("--name", default="encoder", help="of the JSON file")
     options = parser.parse_args(arguments)
     options.data = options.data or options.out / "data"
     torch.set_num_threads(1)
@@ -281,7 +287,7 @@ def main(arguments: list[str] | None = None) -> None:
                 print(path.stem, {name: round(found[name], 4) for name in METRICS},
                       found["middle"], f"{found['seconds']:.0f} s", flush=True)  # fmt: skip
                 rows = [read_json(one) for one in sorted(options.out.glob("s*_*.json"))]
-                write_json(options.results / "encoder.json", {
+                write_json(options.results / f"{options.name}.json", {
                     "environment": environment(), "objects": 16 * options.instances,
                     "size_px": SIZE_PX, "widths": WIDTHS, "rows": rows, "methods": summary(rows),
                 })  # fmt: skip

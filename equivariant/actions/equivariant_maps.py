@@ -26,7 +26,7 @@ from equivariant.actions.intertwiners import (
     common_group,
     element_matrices,
 )
-from equivariant.actions.null_spaces import null_space
+from equivariant.actions.null_spaces import check_memory, null_space
 from equivariant.errors import ConventionError, ShapeError
 from equivariant.groups import Group
 from equivariant.shapes import Float, Matrix
@@ -92,8 +92,8 @@ class EquivariantMaps:
             Without it blocks depend on the kinds of the actions only, not on the group.
 
     Raises:
-        ConventionError: The actions have no group or two, are not linear, or the rank is not
-            clear in float64.
+        ConventionError: The actions have no group or two, are not linear, the rank is not clear
+            in float64, or an array would take more than 4 GiB.
 
     Example:
         >>> from equivariant.actions import Tensors
@@ -187,10 +187,26 @@ class EquivariantMaps:
     def basis(self) -> Float[Tensor, "outputs inputs rank"]:
         """All basis matrices, orthonormal in the Frobenius product, float64.
 
-        Dense: outputs x inputs x rank numbers.
+        Raises:
+            ConventionError: They would take more than 4 GiB.
         """
-        unit = torch.eye(self.rank, dtype=torch.float64)
-        return self.assemble(unit).movedim(0, -1)
+        check_memory(
+            self.rank * self.act_out.dim * self.act_in.dim,
+            f"a dense array of {self.rank} maps of {self.act_out.dim} x {self.act_in.dim}",
+            argument="act_in",
+            advice="EquivariantMaps has coefficients, assemble and projection, block by block.",
+        )
+        found = torch.zeros(self.rank, *self.shape, dtype=torch.float64)
+        start = 0
+        for block in self.blocks:
+            unit = torch.eye(block.rank, dtype=torch.float64)
+            shaped = unit.unflatten(-1, (*block.copies, block.basis.shape[-1]))
+            here = slice(start, start + block.rank)
+            found[here, block.rows, block.columns] = block.join(
+                shaped @ block.basis.flatten(0, 1).T
+            )
+            start += block.rank
+        return found.movedim(0, -1)
 
     def _check(self, W: Tensor) -> None:
         if W.ndim < 2 or tuple(W.shape[-2:]) != self.shape:
@@ -219,8 +235,8 @@ def equivariant_basis(act_in: Action, act_out: Action) -> Float[Tensor, "outputs
         Shape (act_out.dim, act_in.dim, rank), float64; rank may be 0.
 
     Raises:
-        ConventionError: The actions have no group or two, are not linear, or the rank is not
-            clear in float64.
+        ConventionError: The actions have no group or two, are not linear, the rank is not clear
+            in float64, or an array would take more than 4 GiB.
 
     Example:
         >>> from equivariant.actions import Tensors
@@ -244,9 +260,16 @@ def _pieces(action: Action, group: Group, discrete: Tensor) -> list[_Piece]:
             still = np.zeros((group.dim, piece.dim, piece.dim))
             matrices = np.concatenate([still, np.tile(np.eye(piece.dim), (len(discrete), 1, 1))])
         else:
+            check_memory(
+                (group.dim + len(discrete)) * piece.dim**2,
+                f"matrices of {group.dim + len(discrete)} generators on {piece.dim:,} numbers",
+                argument="act_in or act_out",
+                advice="Split the action into a sum of smaller ones, or take fewer indices.",
+            )
             _check_identity(piece, group)
             parts = [algebra_matrices(piece, group), element_matrices(piece, discrete)]
             matrices = np.concatenate(parts)
+            _check_finite(piece, matrices)
         end = start + piece.dim * count
         found.append((slice(start, end), count, matrices))
         start = end
@@ -274,6 +297,15 @@ def _check_identity(action: Action, group: Group) -> None:
             argument="act_in or act_out",
             advice="A learned action need not be one; its distance from one is measured instead.",
         )
+
+
+def _check_finite(action: Action, matrices: NDArray[np.float64]) -> None:
+    if not np.isfinite(matrices).all():
+        raise ConventionError(
+            expected="an action whose matrices are finite at the group's generators",
+            got=f"{type(action).__name__}, with infinite or undefined entries",
+            argument="act_in or act_out", advice="Look at action.matrix(g) of the generators g.",
+        )  # fmt: skip
 
 
 def _pair_basis(left: NDArray[np.float64], right: NDArray[np.float64]) -> Tensor:

@@ -19,16 +19,19 @@ from equivariant.groups import (
     SO3,
     Cyclic,
     Dihedral,
+    IndefiniteOrthogonal,
     Lorentz,
     Permutation,
     Scaling,
+    Symplectic,
 )
 
 PUBLISHED = np.load(Path(__file__).parent / "published" / "emlp_bases.npz", allow_pickle=False)
 GROUPS = {
     "SO(3)": SO3(), "O(3)": O3(), "SO(2)": SO2(), "O(2)": O2(), "SO13p": Lorentz(),
     "SL(2)": SL(2), "GL(2)": GL(2), "S(4)": Permutation(4), "Z(4)": Cyclic(4),
-    "D(4)": Dihedral(4), "Scaling(3)": Scaling(3),
+    "D(4)": Dihedral(4), "Scaling(3)": Scaling(3), "O13": IndefiniteOrthogonal(1, 3),
+    "SO13": IndefiniteOrthogonal(1, 3, "special"), "Sp(1)": Symplectic(1),
 }  # fmt: skip
 
 
@@ -38,6 +41,10 @@ def projector(key):
     basis = EquivariantMaps(Tensors(GROUPS[name], *a), Tensors(GROUPS[name], *b)).basis()
     flat = basis.flatten(0, 1).numpy()
     return flat @ flat.T
+
+
+def test_no_published_group_is_left_out():
+    assert {key.split("|")[0] for key in PUBLISHED.files} == set(GROUPS)
 
 
 @pytest.mark.parametrize("name", GROUPS)
