@@ -102,6 +102,7 @@ from equivariant.losses.presets import (
     Preset,
     preset,
 )
+from equivariant.losses.presets.weights import community_strength
 from equivariant.losses.prototypes.bag_of_words import (
     BagOfWords,
     bag_of_words,
@@ -246,6 +247,7 @@ __all__ = [
     "centred_softmax",
     "centroids",
     "collect",
+    "community_strength",
     "contrast",
     "contrast_both",
     "covariance",

@@ -6,6 +6,7 @@ from equivariant.training.launch import launch, leave
 from equivariant.training.learners.averaged_teacher import AveragedTeacherLearner
 from equivariant.training.learners.cached import CachedStep, cached_step
 from equivariant.training.learners.harmonized import HarmonizedLearner
+from equivariant.training.learners.node_contrast import NodeContrastLearner
 from equivariant.training.learners.noisy_head import EmbeddingNoise, NoisyHeadLearner
 from equivariant.training.learners.pairs import Learner, PairLearner, SupervisedLearner
 from equivariant.training.learners.potential import PotentialLearner
@@ -14,6 +15,7 @@ from equivariant.training.loop import Batch, BatchStream, PairStream, fit
 from equivariant.training.recorder import Recorder, read_metrics
 from equivariant.training.resume.checkpoint import load_weights, read_header, save_weights
 from equivariant.training.resume.interruption import TrainingStopped
+from equivariant.training.rows import Rows, RowStream
 from equivariant.training.surgery import conflict, harmonized
 
 __all__ = [
@@ -26,11 +28,14 @@ __all__ = [
     "FitConfig",
     "HarmonizedLearner",
     "Learner",
+    "NodeContrastLearner",
     "NoisyHeadLearner",
     "PairLearner",
     "PairStream",
     "PotentialLearner",
     "Recorder",
+    "RowStream",
+    "Rows",
     "SupervisedLearner",
     "TrainingStopped",
     "WeightAverage",
