@@ -28,6 +28,7 @@ from benchmarks.mechanisms import (
     taught_equivariance,
 )
 from benchmarks.mechanisms.experiment import Experiment
+from benchmarks.mechanisms.graphs import certified_nodes, communities_of_nodes, faces_of_nodes
 
 MODULES = (
     decoupled,
@@ -52,6 +53,9 @@ MODULES = (
     diverse_views,
     noisy_head,
     taught_equivariance,
+    certified_nodes,
+    communities_of_nodes,
+    faces_of_nodes,
 )
 EXPERIMENTS: dict[str, Experiment] = {
     made.name: made

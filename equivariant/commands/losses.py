@@ -13,6 +13,7 @@ from equivariant.commands.terminal import say
 from equivariant.errors import ConventionError
 from equivariant.losses import Preset, preset
 from equivariant.losses.presets.preset import Family
+from equivariant.workflows.procedures import PROCEDURES
 from equivariant.workflows.report_losses import (
     FAMILIES,
     MEMORY,
@@ -55,6 +56,8 @@ class Losses:
         else:
             for family in get_args(Family) if self.family is None else (self.family,):
                 _list(family)
+            if self.family is None:
+                _list_procedures()
 
 
 def _list(family: Family) -> None:
@@ -62,6 +65,15 @@ def _list(family: Family) -> None:
     say(f"{FAMILIES[family][0]}  [{family}]")
     for found in presets_of(family):
         say(f"  {found.name:20} {found.purpose}")
+    say("")
+
+
+def _list_procedures() -> None:
+    """Say what stands beside the objectives, and where it is imported from."""
+    say("Procedures, which are no settings of the core")
+    for found in PROCEDURES:
+        say(f"  {', '.join(found.names)}")
+        say(textwrap.indent(textwrap.fill(f"{found.purpose} From {found.room}.", 78), " " * 23))
     say("")
 
 

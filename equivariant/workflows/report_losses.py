@@ -9,6 +9,7 @@ from typing import get_args
 from equivariant.losses import PRESETS, Preset
 from equivariant.losses.presets.preset import REQUIRED, Family
 from equivariant.report.page import Section, Table, write_page
+from equivariant.workflows.procedures import PROCEDURES
 
 FAMILIES: dict[Family, tuple[str, str]] = {
     "softmax": ("One positive, many negatives", "A softmax between them, and what it leaves out."),
@@ -57,6 +58,8 @@ def write_catalogue(path: Path, families: Sequence[Family] = get_args(Family)) -
         rows = [_row(preset) for preset in presets_of(family)]
         caption = f"{len(rows)} objectives. N anchors, M candidates, D columns."
         sections.append(Section(title, text, [Table(header, rows, caption, prose=True)]))
+    if set(families) == set(get_args(Family)):
+        sections.append(_procedures())
     count = sum(len(presets_of(family)) for family in families)
     write_page(
         path,
@@ -68,6 +71,15 @@ def write_catalogue(path: Path, families: Sequence[Family] = get_args(Family)) -
         "name. An objective marked 'ours' is our definition, inspired by its source.",
     )
     return count
+
+
+def _procedures() -> Section:
+    """The section of what is no preset."""
+    rows = [[", ".join(p.names), p.purpose, p.room, p.source] for p in PROCEDURES]
+    table = Table(
+        ["Names", "What it is for", "From", "Source"], rows, f"{len(rows)} procedures.", prose=True
+    )
+    return Section("Procedures", "Beside objectives: no settings of the core.", [table])
 
 
 def _row(preset: Preset) -> list[str]:

@@ -31,6 +31,7 @@ from benchmarks.mechanisms.experiment import (
     run_experiment,
     verdict,
 )
+from benchmarks.mechanisms.graphs import node_scene
 from benchmarks.mechanisms.registry import EXPERIMENTS
 from benchmarks.mechanisms.report import table
 from benchmarks.mechanisms.training import Run
@@ -159,7 +160,7 @@ def few_objects(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(soft_targets, "TEACHING", 2)
     cached = (
         shapes.shapes, soft_targets.teacher, cluster_weights.clusterings, geodesic.geodesics,
-        redundant_views.pool,
+        redundant_views.pool, node_scene.node_scene,
     )  # fmt: skip
     for function in cached:
         function.cache_clear()
