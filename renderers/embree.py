@@ -27,7 +27,7 @@ from renderers.rays.kernels import (
 from renderers.rays.looks import Surface, surface_of
 from renderers.rays.memory import Memories, Memory
 from renderers.rays.object_frame import view_of
-from renderers.rays.shading import develop, edges, glow, hide, paint, see_floor, see_object
+from renderers.rays.shading import average, develop, edges, glow, hide, paint, see_floor, see_object
 from renderers.scene import Mesh, Rendering, Scene
 from renderers.validation import check_size
 
@@ -215,13 +215,13 @@ class EmbreeRenderer(Renderer):
             eye = self._eye(replace(scene, floor=None))
             grid = centers(size_px)
             first, _ = eye.see(grid, *memory.of(grid.x.size))
-            develop(eye.view, first, first, pixels, self._encode, image)
-            sums = _on_object(first, glow(eye.view, first), pixels.size)
+            develop(eye.view, first, self._encode, image)
+            sums = _on_object(first, glow(eye.view, first, pixels), pixels.size)
             for batch in self._refined(first, image, size_px):
                 grid = refined(batch, self.samples_per_side, size_px)
                 samples, _ = eye.see(grid, *finer.of(grid.x.size))
                 sums[batch] *= self.samples_per_side % 2  # of an odd grid the middle is there
-                sums[batch] += _on_object(samples, glow(eye.view, samples), batch.size)
+                sums[batch] += _on_object(samples, glow(eye.view, samples, grid.order), batch.size)
                 shares[batch] = self.samples_per_side**2
         mean = np.minimum(sums[:, :3] / np.maximum(sums[:, 3:], 1.0), 1.0)
         colors = self._encode[(mean * ENCODING_STEPS + 0.5).astype(np.int64)]
@@ -234,14 +234,13 @@ class EmbreeRenderer(Renderer):
         """The picture, and what the pixels' centers see."""
         check_size(size_px)
         eye, grid = self._eye(scene), centers(size_px)
-        pixels = np.arange(size_px * size_px)
         image = np.empty((size_px * size_px, 3), np.uint8)
         first, hits = eye.see(grid, *memories[0].of(grid.x.size, passes=passes))
-        develop(eye.view, first, first, pixels, self._encode, image)
+        develop(eye.view, first, self._encode, image)
         for batch in self._refined(first, image, size_px):
             grid = refined(batch, self.samples_per_side, size_px)
             samples, _ = eye.see(grid, *memories[1].of(grid.x.size))
-            develop(eye.view, samples, first, batch, self._encode, image)
+            average(eye.view, samples, first, batch, self._encode, image)
         return image.reshape(size_px, size_px, 3), first, hits
 
     def _refined(
@@ -250,9 +249,9 @@ class EmbreeRenderer(Renderer):
         """The pixels that take more samples, in batches."""
         if self.samples_per_side == 1:
             return []
-        pixels = np.arange(size_px * size_px)
+        pixels = centers(size_px).order
         if self.adaptive:
-            pixels = edges(first, image, size_px, self.edge_threshold)
+            pixels = edges(first, image, centers(size_px).order, self.edge_threshold)
         step = max(BATCH_SAMPLES // self.samples_per_side**2, 1)
         return [pixels[start : start + step] for start in range(0, pixels.size, step)]
 

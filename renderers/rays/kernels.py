@@ -201,6 +201,25 @@ def direction(view: View, x: float, y: float) -> Position:
 
 
 @kernel
+def span(view: View, axis: Position) -> tuple[float, float]:
+    """Least and greatest coordinate along an axis of the image where the bounding sphere may be.
+
+    Of a circle of radius r about (a, b) in the plane of the axis and the viewing direction, b
+    ahead, the tangents through the origin have the slopes (a b ± r √(a² + b² - r²)) / (b² - r²).
+    """
+    length = math.sqrt(dot(axis, axis))
+    aside, ahead = -dot(view.origin, axis) / length, -dot(view.origin, view.forward)
+    apart = ahead * ahead - view.radius * view.radius
+    if ahead <= 0.0 or apart <= 1e-6 * ahead * ahead:
+        return -math.inf, math.inf
+    reach = view.radius * math.sqrt(aside * aside + apart)
+    scale = apart * length
+    slack = 1e-6 * (abs(aside * ahead) + reach) / scale
+    low, high = (aside * ahead - reach) / scale, (aside * ahead + reach) / scale
+    return low - slack, high + slack
+
+
+@kernel
 def aim(view: View, grid: Grid) -> tuple[Singles, Singles, NDArray[np.int64]]:
     """Origins, directions and sample numbers of the rays that meet the bounding sphere."""
     x, y, order = grid.x, grid.y, grid.order
@@ -208,8 +227,12 @@ def aim(view: View, grid: Grid) -> tuple[Singles, Singles, NDArray[np.int64]]:
     directions = np.empty((x.size, 3), np.float32)
     numbers = np.empty(x.size, np.int64)
     outside = dot(view.origin, view.origin) - view.radius * view.radius
+    left, right = span(view, view.right)
+    bottom, top = span(view, view.up)
     rays = 0
     for sample in order:
+        if not (left <= x[sample] <= right and bottom <= y[sample] <= top):
+            continue
         ray = direction(view, x[sample], y[sample])
         closing = -dot(view.origin, ray)
         ahead = closing > 0.0 and closing * closing >= dot(ray, ray) * outside
@@ -249,6 +272,49 @@ def spot_strength(view: View, point: Position) -> float:
         return view.energy / square
     x = (cosine - view.cos_outer) / (view.cos_inner - view.cos_outer)
     return view.energy / square * x * x * (3.0 - 2.0 * x)
+
+
+class FloorCone(NamedTuple):
+    """What tells floor beyond the spot's cone without a division: see :func:`beyond_cone`."""
+
+    height: float
+    rise: Position
+    place: tuple[Position, Position, Position]
+    square: float
+
+
+@kernel
+def floor_cone(view: View) -> FloorCone:
+    """The vectors of :func:`beyond_cone`, which are the same for a whole picture."""
+    zenith, light = view.zenith, between(view.light, view.origin)
+    height = view.floor_height - dot(view.origin, zenith)
+    rise = dot(view.forward, zenith), dot(view.right, zenith), dot(view.up, zenith)
+    nothing = (0.0, 0.0, 0.0)
+    place = (
+        along(along(nothing, rise[0], light), height, view.forward),
+        along(along(nothing, rise[1], light), height, view.right),
+        along(along(nothing, rise[2], light), height, view.up),
+    )
+    return FloorCone(height, rise, place, (1.0 - 1e-6) * view.cos_outer * view.cos_outer)
+
+
+@kernel
+def beyond_cone(view: View, cone: FloorCone, x: float, y: float) -> bool:
+    """Whether a sample sees floor that is beyond the spot's cone for certain.
+
+    A ray d = f + x r + y u from o meets the floor at t = h / (d · z). From the light l it is
+
+        o + t d - l = ((d · z)(o - l) + h d) / (d · z),
+
+    whose numerator p is linear in x and y. With the cone's axis a, the point is beyond the cone
+    where p · a / (d · z) is negative or (p · a)² < cos² (p · p).
+    """
+    rise = cone.rise[0] + x * cone.rise[1] + y * cone.rise[2]
+    place = along(along(cone.place[0], x, cone.place[1]), y, cone.place[2])
+    depth = dot(place, view.axis)
+    seen = rise * cone.height > 0.0 and abs(cone.height) < math.inf
+    wide = depth * rise < 0.0 or depth * depth < cone.square * dot(place, place)
+    return bool(seen and wide)
 
 
 @kernel

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from renderers.color import ENCODING_STEPS
 from renderers.rays.compiled import kernel
 from renderers.rays.kernels import (
+    BEYOND_CONE,
     FLOOR,
     HIDDEN,
     LIT,
@@ -26,9 +27,11 @@ from renderers.rays.kernels import (
     along,
     ambient_light,
     between,
+    beyond_cone,
     direction,
     dot,
     facing,
+    floor_cone,
     floor_depth,
     may_be_shaded,
     put,
@@ -168,13 +171,16 @@ def see_floor(
     """
     kind, state, spot = samples.kind, samples.state, samples.spot
     x, y, depths, sides = grid.x, grid.y, samples.depth, samples.normal
-    normal = floor_side(view)
+    normal, cone, passes = floor_side(view), floor_cone(view), depths.size > 0
     for sample in grid.order:
         if kind[sample] == OBJECT:
             continue
+        if not passes and beyond_cone(view, cone, x[sample], y[sample]):
+            kind[sample] = FLOOR
+            continue
         ray = direction(view, x[sample], y[sample])
         depth = floor_depth(view, ray)
-        if depths.size > 0:
+        if passes:
             depths[sample] = depth
             put(sides, sample, normal if depth < math.inf else (0.0, 0.0, 0.0))
         if depth == math.inf:
@@ -226,24 +232,59 @@ def floor_looks(view: View) -> tuple[Position, float]:
 
 
 @kernel
-def glow(view: View, samples: Samples) -> Singles:
-    """Linear light of every sample."""
+def glow(view: View, samples: Samples, numbers: NDArray[np.int64]) -> Singles:
+    """Linear light of some samples."""
     kind, state, spot = samples.kind, samples.state, samples.spot
     albedo, ambient = samples.albedo, samples.ambient
     floor, floor_ambient = floor_looks(view)
-    light = np.zeros((kind.size, 3), np.float32)
-    for sample in range(kind.size):
+    light = np.zeros((numbers.size, 3), np.float32)
+    for index in range(numbers.size):
+        sample = numbers[index]
         strength = float(spot[sample]) if state[sample] == LIT else 0.0
         if kind[sample] == FLOOR:
-            put(light, sample, radiance(floor, floor_ambient, strength, view.spot_color))
+            put(light, index, radiance(floor, floor_ambient, strength, view.spot_color))
         elif kind[sample] == OBJECT:
             color, level = row(albedo, sample), float(ambient[sample])
-            put(light, sample, radiance(color, level, strength, view.spot_color))
+            put(light, index, radiance(color, level, strength, view.spot_color))
     return light
 
 
 @kernel
 def develop(
+    view: View, samples: Samples, encode: NDArray[np.uint8], image: NDArray[np.uint8]
+) -> None:
+    """Write the color of every sample, which is that of its pixel, as sRGB."""
+    kind, state, spot = samples.kind, samples.state, samples.spot
+    albedo, ambient = samples.albedo, samples.ambient
+    floor, floor_ambient = floor_looks(view)
+    plain = encoded(radiance(floor, floor_ambient, 0.0, view.spot_color), encode)
+    for pixel in range(kind.size):
+        lit = state[pixel] == LIT
+        if kind[pixel] == FLOOR and not lit:
+            color = plain
+        elif kind[pixel] == NOTHING:
+            color = encode[0], encode[0], encode[0]
+        else:
+            own, level = floor, floor_ambient
+            if kind[pixel] == OBJECT:
+                own, level = row(albedo, pixel), float(ambient[pixel])
+            strength = float(spot[pixel]) if lit else 0.0
+            color = encoded(radiance(own, level, strength, view.spot_color), encode)
+        image[pixel, 0], image[pixel, 1], image[pixel, 2] = color
+
+
+@kernel
+def encoded(light: Position, encode: NDArray[np.uint8]) -> tuple[np.uint8, np.uint8, np.uint8]:
+    """Linear light as sRGB."""
+    return (
+        encode[int(min(light[0] * ENCODING_STEPS, ENCODING_STEPS) + 0.5)],
+        encode[int(min(light[1] * ENCODING_STEPS, ENCODING_STEPS) + 0.5)],
+        encode[int(min(light[2] * ENCODING_STEPS, ENCODING_STEPS) + 0.5)],
+    )
+
+
+@kernel
+def average(
     view: View,
     samples: Samples,
     first: Samples,
@@ -256,55 +297,43 @@ def develop(
     Where the grid lacks its middle, the mean takes in the first pass, which has one sample
     per pixel of the image.
     """
-    kind, state, spot = samples.kind, samples.state, samples.spot
-    albedo, ambient = samples.albedo, samples.ambient
-    first_kind, first_state, first_spot = first.kind, first.state, first.spot
-    first_albedo, first_ambient = first.albedo, first.ambient
-    floor, floor_ambient = floor_looks(view)
-    per_pixel = kind.size // pixels.size
-    lacking = 1 if math.sqrt(per_pixel) % 1.0 != 0.0 else 0
-    scale = ENCODING_STEPS / (per_pixel + lacking)
+    light, middle = glow(view, samples, np.arange(samples.kind.size)), glow(view, first, pixels)
+    per_pixel = light.shape[0] // pixels.size
+    lacking = math.sqrt(per_pixel) % 1.0 != 0.0
+    share = 1.0 / (per_pixel + (1 if lacking else 0))
     for index in range(pixels.size):
-        pixel = pixels[index]
         red = green = blue = 0.0
-        for number in range(-lacking, per_pixel):
-            sample = index * per_pixel + number
-            seen, strength, level, color = FLOOR, 0.0, floor_ambient, floor
-            if number < 0:
-                seen = first_kind[pixel]
-                if first_state[pixel] == LIT:
-                    strength = float(first_spot[pixel])
-                if seen == OBJECT:
-                    level, color = float(first_ambient[pixel]), row(first_albedo, pixel)
-            else:
-                seen = kind[sample]
-                if state[sample] == LIT:
-                    strength = float(spot[sample])
-                if seen == OBJECT:
-                    level, color = float(ambient[sample]), row(albedo, sample)
-            if seen != NOTHING:
-                light = radiance(color, level, strength, view.spot_color)
-                red, green, blue = red + light[0], green + light[1], blue + light[2]
-        image[pixel, 0] = encode[int(min(red * scale, ENCODING_STEPS) + 0.5)]
-        image[pixel, 1] = encode[int(min(green * scale, ENCODING_STEPS) + 0.5)]
-        image[pixel, 2] = encode[int(min(blue * scale, ENCODING_STEPS) + 0.5)]
+        if lacking:
+            red, green, blue = row(middle, index)
+        for sample in range(index * per_pixel, (index + 1) * per_pixel):
+            red, green, blue = (
+                red + light[sample, 0],
+                green + light[sample, 1],
+                blue + light[sample, 2],
+            )
+        color = encoded((red * share, green * share, blue * share), encode)
+        image[pixels[index], 0], image[pixels[index], 1], image[pixels[index], 2] = color
 
 
 @kernel
 def edges(
-    samples: Samples, image: NDArray[np.uint8], size: int, threshold: int
+    samples: Samples, image: NDArray[np.uint8], order: NDArray[np.int64], threshold: int
 ) -> NDArray[np.int64]:
-    """Pixels at the edge of a thing, of a shadow, or of a color, in row-major order.
+    """Pixels at the edge of a thing, of a shadow, or of a color, in the order given.
 
     The rims of cone and of self-shadow fade to nothing by themselves: there only color counts.
     """
     kind, state = samples.kind, samples.state
+    size = round(math.sqrt(kind.size))
     marked = np.zeros(size * size, np.bool_)
     for here in range(size * size):
         last_column = (here + 1) % size == 0
+        plain = kind[here] == FLOOR and state[here] == BEYOND_CONE
         for step in (1, size):
             there = here + step
             if there >= size * size or (step == 1 and last_column):
+                continue
+            if plain and kind[there] == FLOOR and state[there] == BEYOND_CONE:
                 continue
             lit = state[here] == LIT or state[there] == LIT
             hidden = state[here] == HIDDEN or state[there] == HIDDEN
@@ -315,4 +344,10 @@ def edges(
             if unlike:
                 marked[here] = True
                 marked[there] = True
-    return np.flatnonzero(marked)
+    found = np.empty(marked.sum(), np.int64)
+    count = 0
+    for pixel in order:
+        if marked[pixel]:
+            found[count] = pixel
+            count += 1
+    return found
