@@ -32,7 +32,7 @@ from renderers.blender_data import (
 from renderers.color import linear_from_srgb, srgb_from_linear
 from renderers.errors import RendererUnavailableError
 from renderers.scene import Mesh, Rendering, Scene, Spot, Triple, camera_axes
-from renderers.surface import corner_colors, outward_normals, textured_faces
+from renderers.surface import corner_colors, outward_normals, refuse_holes, textured_faces
 from renderers.validation import check_size, expect
 
 REFERENCE_DISTANCE = 4.0
@@ -334,6 +334,7 @@ def _pose(axes: NDArray[np.float64], position: Triple) -> list[list[float]]:
 
 
 def _build_thing(bpy: Any, scene: Any, mesh: Mesh) -> _Thing:
+    refuse_holes(mesh, BlenderRenderer.name)
     surface = triangles(bpy, mesh.vertices[mesh.faces], outward_normals(mesh), corner_colors(mesh))
     surface.materials.append(painted_material(bpy))
     texture = None

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from renderers.base import Renderer
 from renderers.color import ENCODING_STEPS, encoding_table
 from renderers.errors import RendererError, RendererUnavailableError
+from renderers.rays.cutouts import Tracer
 from renderers.rays.hierarchy import Hierarchy
 from renderers.rays.kernels import (
     HIDDEN,
@@ -38,7 +39,7 @@ class _Prepared(NamedTuple):
     """What is kept of a mesh: its hierarchy and its looks, about the bounding sphere's center."""
 
     mesh: Mesh
-    tracer: Hierarchy
+    tracer: Tracer
     surface: Surface
     center: NDArray[np.float64]
     radius: float
@@ -84,7 +85,9 @@ class EmbreeRenderer(Renderer):
     in linear light, clipped at 1 and encoded as sRGB. Surfaces are two-sided: normals are turned
     to the side that the camera sees. Shadow rays start off the surface by a thousandth of the
     bounding sphere's radius. Textures are averaged over what a sample
-    sees of them (:mod:`renderers.rays.textures`); magnified ones are sampled bilinearly.
+    sees of them (:mod:`renderers.rays.textures`); magnified ones are sampled bilinearly. Where a
+    texture cuts holes (``Mesh.texture_cutout``), every ray goes on through them
+    (:mod:`renderers.rays.cutouts`).
 
     Args:
         samples_per_side: Samples per refined pixel and direction, at least 1; 1 switches
@@ -293,8 +296,7 @@ def _prepare(mesh: Mesh) -> _Prepared:
     center = low + 0.5 * (high - low)
     centered = mesh.vertices - center
     radius = float(np.sqrt((centered**2).sum(1).max())) * (1.0 + 1e-6)
-    tracer = Hierarchy(centered.astype(np.float32), mesh.faces)
-    return _Prepared(mesh, tracer, surface_of(mesh, centered), center, radius)
+    return _Prepared(mesh, Tracer.of(mesh, centered), surface_of(mesh, centered), center, radius)
 
 
 def _faces(samples: Samples, hits: Hits) -> NDArray[np.int32]:

@@ -18,7 +18,7 @@ from renderers.base import Renderer
 from renderers.color import linear_from_srgb
 from renderers.errors import RendererUnavailableError
 from renderers.scene import Mesh, Rendering, Scene, Spot, Triple, camera_axes
-from renderers.surface import corner_colors, outward_normals, textured_faces
+from renderers.surface import corner_colors, outward_normals, refuse_holes, textured_faces
 from renderers.validation import check_size
 
 Platform = Literal["egl", "osmesa"]
@@ -55,7 +55,8 @@ class PyrenderRenderer(Renderer):
     pyrender no multisampling, so edges are stepped); the shadow's edge follows a map of 2048²
     texels; texture filtering is the driver's, which averages sRGB levels and over the borders of
     ``texture_tiles``; the floor is a square of side 400 about the
-    origin; what is nearer than 0.05 or farther than 1000 is cut away.
+    origin; what is nearer than 0.05 or farther than 1000 is cut away. Meshes whose texture cuts
+    holes are refused.
 
     Depth, normals (to 16 bits) and mask are those of the pixel's center. The shadow pass is
     computed from the shadow map; on EGL it is a majority over the samples where two surfaces
@@ -295,6 +296,7 @@ def _pose(axes: NDArray[np.float64], position: Triple) -> NDArray[np.float64]:
 
 
 def _build_stage(engine: Any, mesh: Mesh) -> _Stage:
+    refuse_holes(mesh, PyrenderRenderer.name)
     scene = engine.Scene(bg_color=(0.0, 0.0, 0.0, 1.0))
     thing = engine.Node(mesh=engine.Mesh(_primitives(engine, mesh)))
     corners = np.array([[-1.0, -1, 0], [1, -1, 0], [1, 1, 0], [-1, -1, 0], [1, 1, 0], [-1, 1, 0]])

@@ -46,6 +46,8 @@ class Mesh:
             goes over their borders: left, top, width and height in texels, shape (T, 4), int32.
             A face belongs to the tile that its middle lies in. None means that the whole texture
             is one, which repeats.
+        texture_cutout: Where the texture leaves a hole in the surface: where the bilinear mean of
+            its texels is below 127.5, shape (height, width), uint8. None for no holes.
 
     Exactly one source of color must be given; where several are, the texture wins, then the
     vertex colors, then the face colors.
@@ -61,6 +63,7 @@ class Mesh:
     face_textured: NDArray[np.bool_] | None = None
     corner_tint: NDArray[np.float32] | None = None
     texture_tiles: NDArray[np.int32] | None = None
+    texture_cutout: NDArray[np.uint8] | None = None
 
     def __post_init__(self) -> None:
         vertices, faces = self.vertices, self.faces
@@ -96,12 +99,14 @@ class Mesh:
         self._check_color()
 
     def _check_color(self) -> None:
-        texture = self.texture
+        texture, cutout = self.texture, self.texture_cutout
+        expect(cutout is None or texture is not None, "texture_cutout", "a texture with it", "None")
         if texture is not None:
             expect_array("texture", texture, (*texture.shape[:2], 3), np.uint8)
             expect(texture.size > 0, "texture", "at least one texel", describe(texture))
             expect(self.corner_uv is not None, "corner_uv", "coordinates for the texture", "None")
             self._check_tiles(texture.shape[0], texture.shape[1])
+            expect_array("texture_cutout", cutout, texture.shape[:2], np.uint8)
             partly = self.face_textured is not None and not self.face_textured.all()
             expect(
                 not partly or self.face_colors is not None,

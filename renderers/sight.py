@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from embreex.mesh_construction import TriangleMesh
-from embreex.rtcore_scene import EmbreeScene
 from numpy.typing import NDArray
 
+from renderers.rays.cutouts import Tracer
 from renderers.scene import Mesh
 from renderers.validation import describe, expect
 
@@ -15,6 +14,8 @@ NEAR = 1e-4  # of the bounding sphere's radius: what is nearer to a point than t
 
 class Sight:
     """Traces segments from a place to points of a mesh; the hierarchy is built once.
+
+    Holes that a texture cuts (``Mesh.texture_cutout``) hide nothing.
 
     Args:
         mesh: What is seen, and what hides.
@@ -36,8 +37,7 @@ class Sight:
         centered = mesh.vertices - self._center
         self._near = NEAR * float(np.sqrt((centered**2).sum(1).max()))
         self._count = len(mesh.faces)
-        self._tracer = EmbreeScene()
-        TriangleMesh(self._tracer, centered.astype(np.float32), np.ascontiguousarray(mesh.faces))
+        self._tracer = Tracer.of(mesh, centered)
 
     def unhidden(
         self, points: NDArray[np.float64], faces: NDArray[np.int64], eye: NDArray[np.float64]
@@ -67,9 +67,7 @@ class Sight:
         ways = points - eye
         length = np.linalg.norm(ways, axis=1)
         origins = np.broadcast_to((eye - self._center).astype(np.float32), ways.shape)
-        hit = self._tracer.run(
-            np.ascontiguousarray(origins), ways.astype(np.float32), query="INTERSECT", output=True
-        )
+        hit = self._tracer.first(np.ascontiguousarray(origins), ways.astype(np.float32))
         beyond = (1.0 - hit["tfar"].astype(np.float64)) * length <= self._near
         found: NDArray[np.bool_] = (hit["primID"] == faces) | (hit["primID"] < 0) | beyond
         return found

@@ -14,7 +14,10 @@ from datasets3d.meshes.source import MeshEntry, MeshSource
 from datasets3d.views.latents import generator
 from datasets3d.views.splits import split_of
 from equivariant.errors import ConventionError, DataFormatError
+from renderers.rays.cutouts import solid_at
+from renderers.scene import Mesh
 
+TRIES = 1_000  # times that places in holes are drawn anew
 _SPLITS = ("train", "val", "all")
 
 
@@ -97,7 +100,8 @@ class PointClouds:
     def _cloud(self, entry: MeshEntry) -> NDArray[np.float32]:
         mesh = self.source.load(entry)
         draws = generator(self.seed, f"points|{entry.label}/{entry.object_id}", self.points)
-        samples = sample_surface(mesh.vertices, mesh.faces, self.points, generator=draws)
+        faces, weights = mesh_places(mesh, self.points, generator=draws)
+        samples = points_at(mesh.vertices, mesh.faces[faces], weights)
         return to_unit_sphere(samples).astype(np.float32)
 
 
@@ -167,9 +171,25 @@ def sample_faces(
         True
     """
     chosen, weights = draw_places(vertices, faces, count, generator=generator)
-    a, b, c = (vertices[faces[chosen, k]] for k in range(3))
+    return points_at(vertices, faces[chosen], weights), chosen
+
+
+def points_at(
+    vertices: NDArray[np.float64], corners: NDArray[np.int32], weights: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """w_0 a + w_1 b + w_2 c for triangles (a, b, c) of vertices.
+
+    Args:
+        vertices: Shape (V, 3).
+        corners: Indices of a, b and c for each point, shape (N, 3).
+        weights: Shape (N, 3).
+
+    Returns:
+        Shape (N, 3), float64.
+    """
+    a, b, c = (vertices[corners[:, k]] for k in range(3))
     points: NDArray[np.float64] = weights[:, 0:1] * a + weights[:, 1:2] * b + weights[:, 2:3] * c
-    return points, chosen
+    return points
 
 
 def draw_places(
@@ -216,6 +236,49 @@ def draw_places(
     root, share = np.sqrt(draws[:, 1:2]), draws[:, 2:3]
     weights = np.concatenate([1.0 - root, root * (1.0 - share), root * share], axis=1)
     return chosen.astype(np.int64), weights
+
+
+def mesh_places(
+    mesh: Mesh, count: int, *, generator: np.random.Generator
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Independent places, uniform by area on a mesh without what its texture cuts away.
+
+    Args:
+        mesh: With or without holes (``Mesh.texture_cutout``).
+        count: Places, at least 1.
+        generator: Source of the draws: three uniform numbers per place, and for ones that fall
+            into a hole again as many.
+
+    Returns:
+        Indices of faces (count,), int64, and weights (count, 3), float64, of sum 1.
+
+    Raises:
+        DataFormatError: The mesh has no area, or nothing but holes as far as can be seen.
+
+    Example:
+        >>> square = np.array([[0.0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]])
+        >>> faces = np.array([[0, 1, 2], [0, 2, 3]], np.int32)
+        >>> left = Mesh(square, faces, np.zeros((2, 3, 3), np.float32),
+        ...             texture=np.zeros((1, 2, 3), np.uint8),
+        ...             corner_uv=square[faces][..., :2].astype(np.float32) / 2 + 0.25,
+        ...             texture_cutout=np.array([[255, 0]], np.uint8))
+        >>> face, weights = mesh_places(left, 100, generator=np.random.default_rng(0))
+        >>> bool(((weights[..., None] * square[faces[face]]).sum(1)[:, 0] <= 0.5).all())
+        True
+    """
+    faces, weights = draw_places(mesh.vertices, mesh.faces, count, generator=generator)
+    for _ in range(TRIES):
+        holes = np.flatnonzero(~solid_at(mesh, faces, weights))
+        if not holes.size:
+            return faces, weights
+        again = draw_places(mesh.vertices, mesh.faces, holes.size, generator=generator)
+        faces[holes], weights[holes] = again
+    raise DataFormatError(
+        expected="a surface that is there",
+        got=f"holes at {holes.size} of {count} places, {TRIES} times",
+        argument="texture_cutout",
+        advice="Leave the mesh out: nothing of it can be seen.",
+    )
 
 
 def to_unit_sphere(cloud: NDArray[np.float64]) -> NDArray[np.float64]:

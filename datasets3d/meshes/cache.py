@@ -22,7 +22,7 @@ from datasets3d.meshes.formats.wavefront import companions
 from equivariant.files import read_file
 from renderers.scene import Mesh
 
-VERSION: Final = 5  # of conversion, file and how textures are shown: raise it when one changes
+VERSION: Final = 6  # of conversion, file and how textures are shown: raise it when one changes
 REQUIRED: Final = ("vertices", "faces", "corner_normals")
 ARRAYS: Final = tuple(field.name for field in dataclasses.fields(Mesh))
 NOTES: Final = "notes"

@@ -32,6 +32,7 @@ class Triangles:
         face_textured: Shape (F,), bool.
         corner_tint: Factor of the texture, linear, shape (F, 3, 3), float32.
         texture_tiles: Parts of the texture, shape (T, 4), int32.
+        texture_cutout: Where the texture leaves holes, shape (height, width), uint8.
     """
 
     vertices: NDArray[np.float64]
@@ -43,6 +44,7 @@ class Triangles:
     face_textured: NDArray[np.bool_] | None = None
     corner_tint: NDArray[np.float32] | None = None
     texture_tiles: NDArray[np.int32] | None = None
+    texture_cutout: NDArray[np.uint8] | None = None
 
 
 def normalize(
@@ -101,6 +103,7 @@ def normalize(
         face_textured=kept.face_textured if textured else None,
         corner_tint=kept.corner_tint if textured else None,
         texture_tiles=kept.texture_tiles if textured else None,
+        texture_cutout=kept.texture_cutout if textured else None,
     )
 
 
@@ -165,6 +168,7 @@ def _without_flat_faces(triangles: Triangles) -> Triangles:
         face_textured=None if t.face_textured is None else t.face_textured[keep],
         corner_tint=None if t.corner_tint is None else t.corner_tint[keep],
         texture_tiles=t.texture_tiles,
+        texture_cutout=t.texture_cutout,
     )
 
 

@@ -172,6 +172,7 @@ class Variants(MeshSource):
             face_textured=mesh.face_textured,
             corner_tint=mesh.corner_tint,
             texture_tiles=mesh.texture_tiles,
+            texture_cutout=mesh.texture_cutout,
         )
         return normalize(
             triangles, name=f"{original.path}, variant {k}", up="z", crease_rad=CREASE_RAD

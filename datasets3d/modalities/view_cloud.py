@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from datasets3d.clouds.surface_points import draw_places
+from datasets3d.clouds.surface_points import mesh_places
 from datasets3d.views.passes.camera import ViewCamera, read_camera
 from datasets3d.views.passes.files import read_pass
 from equivariant.errors import ConventionError
@@ -41,7 +41,7 @@ class SurfaceSample:
 
     @staticmethod
     def draw(mesh: Mesh, count: int, *, generator: np.random.Generator) -> SurfaceSample:
-        """Independent points, uniform by area.
+        """Independent points, uniform by area; none in a hole that a texture cuts.
 
         Args:
             mesh: The object.
@@ -51,9 +51,7 @@ class SurfaceSample:
         Raises:
             DataFormatError: The mesh has no area.
         """
-        return SurfaceSample.at(
-            mesh, *draw_places(mesh.vertices, mesh.faces, count, generator=generator)
-        )
+        return SurfaceSample.at(mesh, *mesh_places(mesh, count, generator=generator))
 
     @staticmethod
     def at(mesh: Mesh, faces: NDArray[np.int64], weights: NDArray[np.float64]) -> SurfaceSample:

@@ -191,7 +191,7 @@ def _standing(mesh: Mesh, diagonal: float, draws: np.random.Generator) -> Mesh:
     return replace(
         mesh, vertices=(mesh.vertices - base) * scale, face_colors=face_colors,
         vertex_colors=None, texture=None, corner_uv=None, face_textured=None,
-        corner_tint=None, texture_tiles=None,
+        corner_tint=None, texture_tiles=None, texture_cutout=None,
     )  # fmt: skip
 
 

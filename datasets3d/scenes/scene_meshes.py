@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from datasets3d.meshes.articulated.moved_mesh import moved_mesh
 from datasets3d.meshes.formats.mesh_warning import warn
 from datasets3d.meshes.source import MeshEntry, MeshSource
-from datasets3d.meshes.surfaces.pieces import SurfacePiece, join
+from datasets3d.meshes.surfaces.pieces import join
 from datasets3d.scenes.arrangement_law import ArrangementLaw
+from datasets3d.scenes.mesh_pieces import mesh_pieces
 from datasets3d.scenes.record import KIND
 from datasets3d.views.factors.draws import generator
 from datasets3d.views.splits import split_of
@@ -53,7 +54,7 @@ class SceneOfObjects:
             meshes: Their meshes.
             notes: Receives what one mesh of them all cannot show.
         """
-        pieces = [_pieces(mesh, str(k)) for k, mesh in enumerate(meshes)]
+        pieces = [mesh_pieces(mesh, str(k)) for k, mesh in enumerate(meshes)]
         joined = join([piece for own in pieces for piece, _ in own], notes)
         normals = np.concatenate([n for own in pieces for _, n in own])
         counts = [sum(len(piece.faces) for piece, _ in own) for own in pieces]
@@ -62,6 +63,7 @@ class SceneOfObjects:
             vertex_colors=joined.vertex_colors, texture=joined.texture,
             corner_uv=joined.corner_uv, face_textured=joined.face_textured,
             corner_tint=joined.corner_tint, texture_tiles=joined.texture_tiles,
+            texture_cutout=joined.texture_cutout,
         )  # fmt: skip
         owners = np.repeat(np.arange(len(meshes)), counts)
         shapes = tuple(mesh.vertices[np.unique(mesh.faces)] for mesh in meshes)
@@ -285,31 +287,3 @@ class SceneMeshes(MeshSource):
         name = f"{LABEL}-{index:06d}"
         made = f"{self.kind}:{self.seed}:{index}" if path is None else path
         return MeshEntry(LABEL, name, "val" if held_out else "train", made)
-
-
-def _pieces(mesh: Mesh, key: str) -> list[tuple[SurfacePiece, NDArray[np.float32]]]:
-    """A mesh as pieces of one source of color each, and the normals of their corners."""
-    textured = np.zeros(len(mesh.faces), np.bool_)
-    if mesh.texture is not None:
-        textured[:] = True if mesh.face_textured is None else mesh.face_textured
-    found = []
-    for taken in (False, True):
-        own = textured == taken
-        if not own.any():
-            continue
-        corners = mesh.vertices[mesh.faces[own]].reshape(-1, 3)
-        piece = SurfacePiece(corners, np.arange(len(corners), dtype=np.int32).reshape(-1, 3))
-        if taken and mesh.corner_uv is not None:
-            tint = mesh.corner_tint
-            uv = np.nan_to_num(mesh.corner_uv[own], nan=0.0, posinf=0.0, neginf=0.0)
-            piece = replace(
-                piece, image=mesh.texture, image_key=key, uv=uv.reshape(-1, 2),
-                tint=None if tint is None else tint[own].reshape(-1, 3).astype(np.float64),
-            )  # fmt: skip
-        elif mesh.texture is None and mesh.vertex_colors is not None:
-            colors = mesh.vertex_colors[mesh.faces[own]].reshape(-1, 3)
-            piece = replace(piece, vertex_colors=colors)
-        elif mesh.face_colors is not None:
-            piece = replace(piece, face_colors=mesh.face_colors[own])
-        found.append((piece, mesh.corner_normals[own]))
-    return found

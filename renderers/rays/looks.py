@@ -56,7 +56,7 @@ def surface_of(mesh: Mesh, vertices: NDArray[np.float64]) -> Surface:
         uv = np.where(np.isfinite(mesh.corner_uv), mesh.corner_uv, np.float32(0.0))
         averages = pyramid(mesh.texture, mesh.texture_tiles)
         slope = slopes(corners, uv, mesh.texture.shape[:2])
-        tile = tile_of_faces(averages, uv, textured)
+        tile = tile_of_faces(mesh.texture_tiles, uv, mesh.texture.shape[:2])
     return Surface(
         faces=np.ascontiguousarray(mesh.faces),
         normals=normals,

@@ -118,22 +118,22 @@ def halved(light: Singles) -> Singles:
 
 
 def tile_of_faces(
-    pyramid: Pyramid, uv: NDArray[np.float32], textured: NDArray[np.bool_]
+    tiles: NDArray[np.int32] | None, uv: NDArray[np.float32], size: tuple[int, int]
 ) -> NDArray[np.int32]:
     """Number of the tile in which a face's middle lies; 0 for faces outside of all.
 
     Args:
-        pyramid: Of the mesh's texture.
+        tiles: Left, top, width and height, shape (T, 4); None for one that repeats.
         uv: Coordinates per corner, shape (F, 3, 2).
-        textured: Which faces take the texture, shape (F,).
+        size: Height and width of the texture.
     """
-    found = np.zeros(len(textured), np.int32)
-    if pyramid.repeats or len(pyramid.tiles) == 1:
+    found = np.zeros(len(uv), np.int32)
+    if tiles is None or len(tiles) == 1:
         return found
-    height, width = pyramid.texture.shape[:2]
+    height, width = size
     middle = uv.astype(np.float64).mean(1)
     x, y = middle[:, 0] * width, (1.0 - middle[:, 1]) * height
-    for number, (left, top, wide, high, _) in enumerate(pyramid.tiles.tolist()):
+    for number, (left, top, wide, high) in enumerate(tiles.tolist()):
         inside = (x >= left) & (x < left + wide) & (y >= top) & (y < top + high)
         found[inside] = number
     return found

@@ -32,7 +32,8 @@ class Patch:
     """A texture and the coordinates of the faces that take it.
 
     Args:
-        image: sRGB, shape (height, width, 3), uint8, row 0 on top.
+        image: sRGB, shape (height, width, 3), uint8, row 0 on top; or four channels, see
+            :class:`~datasets3d.meshes.surfaces.pieces.SurfacePiece`.
         uv: Shape (faces, 3, 2), origin at the lower left.
         wrap: How it goes on to the sides, and up and down.
     """
@@ -66,8 +67,9 @@ class Patch:
 class Atlas(NamedTuple):
     """Textures laid out in one picture.
 
-    ``picture`` is sRGB, shape (height, width, 3), uint8; ``uv`` holds coordinates in it per patch,
-    shape (faces, 3, 2), float32, origin at the lower left; ``tiles`` a row (left, top, width,
+    ``picture`` is sRGB, shape (height, width, 3), uint8, with a fourth channel where a patch has
+    one, which is 255 for the others; ``uv`` holds coordinates in it per patch, shape
+    (faces, 3, 2), float32, origin at the lower left; ``tiles`` a row (left, top, width,
     height) per patch, in texels, shape (patches, 4), int32.
     """
 
@@ -100,11 +102,14 @@ def atlas(patches: list[Patch]) -> Atlas:
         share *= min(0.95, 0.99 * math.sqrt(TEXELS / total))
         tiles = [_tile(patch, share) for patch in patches]
     corners, size = _packed([tile.size for tile in tiles])
-    picture = np.zeros((size[1], size[0], 3), np.uint8)
+    channels = max(tile.image.shape[2] for tile in tiles)
+    picture = np.zeros((size[1], size[0], channels), np.uint8)
     uv = []
     for tile, (left, top) in zip(tiles, corners, strict=True):
         width, height = tile.size
-        picture[top : top + height, left : left + width] = tile.cut()
+        part = picture[top : top + height, left : left + width]
+        part[..., 3:] = 255
+        part[..., : tile.image.shape[2]] = tile.cut()
         where = (tile.places + np.array((left, top))) / size
         uv.append(np.stack([where[..., 0], 1.0 - where[..., 1]], -1).astype(np.float32))
     places = [(*corner, *tile.size) for corner, tile in zip(corners, tiles, strict=True)]

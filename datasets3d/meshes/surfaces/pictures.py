@@ -1,4 +1,5 @@
-"""Textures as sRGB bytes: of any depth, at most so large, multiplied by a color in linear light."""
+"""Textures as sRGB bytes: of any depth, at most so large, times a color in linear light, with
+holes."""
 
 from __future__ import annotations
 
@@ -9,6 +10,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from scipy.ndimage import distance_transform_edt
 
 TEXTURE_PX: Final = 1024  # larger textures are averaged down: images here have 64 to 512 pixels
 MOST_PX: Final = 2**27  # a picture of more is refused before it is decoded
@@ -16,19 +18,26 @@ WIDE: Final = ("I;16", "I;16L", "I;16B", "I;16N", "I")
 
 
 def texels(
-    image: Image.Image, factor: NDArray[np.float64] | None = None
+    image: Image.Image,
+    factor: NDArray[np.float64] | None = None,
+    *,
+    cutoff: float | None = None,
 ) -> tuple[NDArray[np.uint8], str]:
     """A picture as a texture, and a key that is equal for equal textures.
 
-    Pictures larger than 1024 pixels are averaged down to that, in linear light; transparency is
-    dropped; greys of 16 bits are taken as shares of their range.
+    Pictures larger than 1024 pixels are averaged down to that, in linear light; greys of 16 bits
+    are taken as shares of their range. With a cutoff, colors are averaged with their opacity as
+    weight, and texels of opacity 0 take the color of the nearest one that has some.
 
     Args:
         image: As Pillow opened it.
         factor: Linear color in [0, 1] that multiplies it, shape (3,); None for white.
+        cutoff: Opacity in (0, 255] below which there is a hole; up to 1, all that has some counts
+            as opaque. None drops transparency.
 
     Returns:
-        sRGB, shape (height, width, 3), uint8, row 0 on top; 64 hexadecimal digits.
+        sRGB, shape (height, width, 3), uint8, row 0 on top, or of four channels where some of the
+        picture is below the cutoff (:func:`solidity`); 64 hexadecimal digits.
 
     Raises:
         ValueError: It has more than 2²⁷ pixels, or is damaged.
@@ -43,21 +52,70 @@ def texels(
     if image.mode in WIDE:
         grey = np.asarray(image).astype(np.float64) / 257.0
         image = Image.fromarray(np.rint(np.clip(grey, 0.0, 255.0)).astype(np.uint8))
+    share, alpha = TEXTURE_PX / max(image.size), None
+    if cutoff is not None and is_see_through(image):
+        alpha = np.asarray(image.convert("RGBA"), np.uint8)[..., 3]
+        if cutoff <= 1.0:
+            alpha, cutoff = np.where(alpha > 0, 255, 0).astype(np.uint8), 127.5
     found = np.asarray(image.convert("RGB"), np.uint8).copy()
-    if max(image.size) > TEXTURE_PX:
-        found = averaged_down(found, TEXTURE_PX / max(image.size))
+    if alpha is not None and cutoff is not None and alpha.min() < cutoff:
+        if share < 1.0:
+            found, alpha = (
+                averaged_down(found, share, alpha),
+                averaged_down(alpha[..., None], share),
+            )
+            alpha = alpha[..., 0]
+        found = np.dstack([_filled(found, alpha), solidity(alpha, cutoff)])
+    elif share < 1.0:
+        found = averaged_down(found, share)
     if factor is not None and not np.all(factor == 1.0):
-        found = to_srgb(to_linear(found) * factor)
+        found[..., :3] = to_srgb(to_linear(found[..., :3]) * factor)
     shape = f"{found.shape[0]} {found.shape[1]} ".encode()
     return found, hashlib.sha256(shape + found.tobytes()).hexdigest()
 
 
-def averaged_down(texture: NDArray[np.uint8], share: float) -> NDArray[np.uint8]:
+def solidity(alpha: NDArray[np.uint8], cutoff: float) -> NDArray[np.uint8]:
+    """Opacities mapped linearly so that a cutoff becomes one half.
+
+        127.5 + k (alpha - cutoff),   k = min(127.5 / cutoff, 127.5 / (255 - cutoff))
+
+    So what is bilinear between them is below 127.5 where it was below the cutoff.
+
+    Args:
+        alpha: Opacities.
+        cutoff: In (0, 255].
+
+    Example:
+        >>> solidity(np.array([0, 50, 51, 255], np.uint8), 51.0).tolist()
+        [95, 126, 128, 255]
+    """
+    scale = 127.5 / max(cutoff, 255.0 - cutoff)
+    mapped = 127.5 + scale * (alpha.astype(np.float64) - cutoff)
+    # a level that is at the cutoff is solid; one just below it is not rounded up to it
+    levels = np.where(alpha >= cutoff, np.ceil(mapped), np.floor(mapped))
+    return np.clip(levels, 0.0, 255.0).astype(np.uint8)
+
+
+def _filled(colors: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Colors with those of opacity 0 replaced by the nearest others."""
+    unseen = alpha == 0
+    if not unseen.any() or unseen.all():
+        return colors
+    rows, columns = distance_transform_edt(unseen, return_distances=False, return_indices=True)
+    filled: NDArray[np.uint8] = colors[rows, columns]
+    return filled
+
+
+def averaged_down(
+    texture: NDArray[np.uint8], share: float, weights: NDArray[np.uint8] | None = None
+) -> NDArray[np.uint8]:
     """A smaller texture, each texel of which has the mean light of the area that it covers.
 
     Args:
-        texture: sRGB, shape (height, width, 3).
+        texture: sRGB, shape (height, width, 3); a fourth channel is averaged as it is, and so is
+            one that is alone.
         share: Of the sides that is left, in (0, 1].
+        weights: Of the colors in their mean, shape (height, width); None for equal ones.
 
     Returns:
         sRGB, of at least one texel a side.
@@ -67,12 +125,24 @@ def averaged_down(texture: NDArray[np.uint8], share: float) -> NDArray[np.uint8]
         [[[188, 188, 188]]]
     """
     height, width = (max(1, round(side * share)) for side in texture.shape[:2])
+
+    def means(channel: NDArray[np.float32]) -> NDArray[np.float64]:
+        small = Image.fromarray(channel).resize((width, height), Image.Resampling.BOX)
+        return np.asarray(small, np.float64)
+
+    colors = 3 if texture.shape[2] >= 3 else 0
+    rest = [means(texture[..., k].astype(np.float32)) for k in range(colors, texture.shape[2])]
+    levels = np.rint(np.array(rest).reshape(-1, height, width)).astype(np.uint8)
+    if not colors:
+        return np.moveaxis(levels, 0, -1)
     table = to_linear(np.arange(256, dtype=np.uint8)).astype(np.float32)
-    channels = [
-        Image.fromarray(table[texture[..., k]]).resize((width, height), Image.Resampling.BOX)
+    share_of = None if weights is None else weights.astype(np.float32) / np.float32(255.0)
+    light = [
+        means(table[texture[..., k]] if share_of is None else table[texture[..., k]] * share_of)
         for k in range(3)
     ]
-    return to_srgb(np.stack([np.asarray(channel, np.float64) for channel in channels], 2))
+    total = 1.0 if share_of is None else np.maximum(means(share_of), 1e-6)
+    return np.dstack([to_srgb(np.stack(light, 2) / np.expand_dims(total, -1)), *levels])
 
 
 def _decode(image: Image.Image) -> None:
@@ -108,6 +178,14 @@ def is_see_through(image: Image.Image) -> bool:
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La"):
         return bool(np.asarray(image.getchannel("A")).min() < 255)
     return image.mode in ("P", "L", "RGB") and "transparency" in image.info
+
+
+def is_partly_seen(image: Image.Image) -> bool:
+    """Whether any pixel of a picture is neither opaque nor invisible."""
+    if not is_see_through(image):
+        return False
+    alpha = np.asarray(image.convert("RGBA"), np.uint8)[..., 3]
+    return bool(((alpha > 0) & (alpha < 255)).any())
 
 
 def to_linear(srgb: NDArray[np.uint8]) -> NDArray[np.float64]:

@@ -36,7 +36,8 @@ class SurfacePiece:
         faces: Shape (F, 3), int32.
         face_colors: sRGB, shape (F, 3), uint8, or None.
         vertex_colors: sRGB, shape (V, 3), uint8, or None.
-        image: sRGB texture, shape (height, width, 3), uint8, or None.
+        image: sRGB texture, shape (height, width, 3), uint8, or None; a fourth channel leaves
+            holes where it is below 127.5, as ``Mesh.texture_cutout`` does.
         image_key: Equal for pieces that share the image; empty without one.
         uv: Per vertex, shape (V, 2), float32, origin at the lower left; needed with an image.
         wrap: How the image goes on to the sides, and up and down.
@@ -106,7 +107,7 @@ def face_colors(piece: SurfacePiece) -> NDArray[np.uint8]:
     """
     if piece.image is not None and piece.uv is not None:
         points = np.einsum("sk,fki->fsi", SAMPLES, piece.uv[piece.faces].astype(np.float64))
-        colors = _mean(sample(piece.image, points, piece.wrap))
+        colors = _mean(sample(piece.image[..., :3], points, piece.wrap))
         if piece.tint is None:
             return colors
         return to_srgb(to_linear(colors) * piece.tint[piece.faces].mean(1))
@@ -180,6 +181,9 @@ def _textured(pieces: list[SurfacePiece]) -> Triangles:
         uv.append(np.zeros((count, 3, 2), np.float32) if place is None else place)
         textured.append(np.full(count, place is not None))
         tints.append(np.ones((count, 3, 3)) if tint is None else tint)
+    cutout = None
+    if image is not None and image.shape[2] == 4:
+        image, cutout = np.ascontiguousarray(image[..., :3]), np.ascontiguousarray(image[..., 3])
     taken, tint_of_all = np.concatenate(textured), np.concatenate(tints).astype(np.float32)
     return Triangles(
         vertices,
@@ -190,6 +194,7 @@ def _textured(pieces: list[SurfacePiece]) -> Triangles:
         face_textured=None if taken.all() else taken,
         corner_tint=tint_of_all if (tint_of_all != 1.0).any() else None,
         texture_tiles=tiles,
+        texture_cutout=cutout,
     )
 
 

@@ -195,8 +195,8 @@ def test_textures_of_objs_may_be_clamped(tmp_path):
 @pytest.mark.parametrize(
     ("change", "note"),
     [
-        ({"alphaMode": "BLEND"}, "transparency is ignored"),
-        ({"alphaMode": "MASK"}, "transparency is ignored"),
+        ({"alphaMode": "BLEND"}, "partial transparency is ignored"),
+        ({"alphaMode": "MASK", "alphaCutoff": 0.02}, None),
         ({"emissiveFactor": [1, 1, 0]}, "emitted light is ignored"),
         ({}, None),
     ],

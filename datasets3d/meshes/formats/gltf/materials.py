@@ -13,11 +13,12 @@ from PIL import Image
 from datasets3d.meshes.formats.absent_files import OUTSIDE, OutsideError
 from datasets3d.meshes.formats.gltf.document import Document, Json
 from datasets3d.meshes.surfaces.atlas import Wrap
-from datasets3d.meshes.surfaces.pictures import is_see_through, texels
+from datasets3d.meshes.surfaces.pictures import is_partly_seen, texels
 
 WRAPS: Final[dict[int, Wrap]] = {10497: "repeat", 33071: "clamp", 33648: "mirror"}
 GLOSSY: Final = "KHR_materials_pbrSpecularGlossiness"
 TRANSPARENT: Final = "transparency is ignored"
+PARTLY: Final = "partial transparency is ignored"
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +33,7 @@ class Look:
         coordinates: Which TEXCOORD it takes.
         transform: Of the coordinates, homogeneous, shape (3, 3), v downwards.
         blends: Whether colors of vertices may be transparent too.
+        invisible: Whether nothing of it is seen.
     """
 
     factor: NDArray[np.float64]
@@ -41,6 +43,7 @@ class Look:
     coordinates: int = 0
     transform: NDArray[np.float64] | None = None
     blends: bool = False
+    invisible: bool = False
 
 
 class Materials:
@@ -74,22 +77,45 @@ class Materials:
         if color.shape != (4,) or not np.isfinite(color).all():
             raise ValueError(f"a {names[0]} that is not four numbers")
         factor = np.clip(color[:3], 0.0, 1.0)
-        blends = material.get("alphaMode", "OPAQUE") != "OPAQUE"
         if any(np.array(material.get("emissiveFactor", (0.0,))) > 0.0):
             self._note("emitted light is ignored")
         place = base.get(names[1])
         picture = None if place is None else self._picture(place["index"])
-        if blends and (color[3] < 1.0 or (picture is not None and is_see_through(picture[0]))):
-            self._note(TRANSPARENT)
+        blends = material.get("alphaMode", "OPAQUE") != "OPAQUE"
+        cutoff = self._cutoff(material, float(color[3]), None if picture is None else picture[0])
+        if cutoff is not None and cutoff > 255.0:
+            return Look(factor, invisible=True)
         if place is None or picture is None:
             return Look(factor, blends=blends)
-        image, key = texels(picture[0], factor)
+        image, key = texels(picture[0], factor, cutoff=cutoff)
         transform = place.get("extensions", {}).get("KHR_texture_transform", {})
         return Look(
             factor, image, key, picture[1],
             coordinates=transform.get("texCoord", place.get("texCoord", 0)),
             transform=_matrix(transform) if transform else None, blends=blends,
         )  # fmt: skip
+
+    def _cutoff(self, material: Json, opacity: float, picture: Image.Image | None) -> float | None:
+        """The opacity of the picture, in [0, 255], from which on there is something; None for 0.
+
+        With the mode MASK it is 255 alphaCutoff / opacity; with BLEND what is not seen at all is a
+        hole, and what is seen partly is noted.
+        """
+        mode = material.get("alphaMode", "OPAQUE")
+        if mode == "MASK":
+            least = float(material.get("alphaCutoff", 0.5))
+            if not np.isfinite(least):
+                raise ValueError("an alphaCutoff that is not a number")
+            if least <= 0.0:
+                return None
+            return 255.0 * least / opacity if opacity > 0.0 else np.inf
+        if mode != "BLEND":
+            return None
+        if opacity <= 0.0:
+            return np.inf
+        if opacity < 1.0 or (picture is not None and is_partly_seen(picture)):
+            self._note(PARTLY)
+        return 1.0
 
     def _picture(self, number: int) -> tuple[Image.Image, tuple[Wrap, Wrap]] | None:
         """A texture's picture and wrapping; None where its file is missing."""

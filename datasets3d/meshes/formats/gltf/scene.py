@@ -26,7 +26,8 @@ def read_gltf(data: bytes, read: Read, notes: list[str]) -> list[SurfacePiece]:
     Read are accessors of every kind (normalized, sparse, strided, Draco), lists, strips and fans,
     node transforms, EXT_mesh_gpu_instancing, skins and morph weights at rest, base colors of
     metallic-roughness and specular-glossiness materials with transformed coordinates of any
-    number, wrapping, and COLOR_0. Not read, and noted: transparency, emitted light, lines, points.
+    number, wrapping, COLOR_0, and the holes that alpha leaves. Not read, and noted: what is partly
+    transparent, emitted light, lines, points.
 
     Args:
         data: Contents of a glTF or GLB file.
@@ -165,9 +166,12 @@ class _Scene:
         faces: NDArray[np.int64],
         numbers: dict[str, NDArray[Any]],
         primitive: Json,
-    ) -> SurfacePiece:
+    ) -> SurfacePiece | None:
         known = "material" in primitive
         look = self.materials.look(primitive["material"]) if known else Look(np.ones(3))
+        if look.invisible:
+            self._note("an invisible surface is left out")
+            return None
         tint = self._tint(numbers.get("COLOR_0"), len(points), look)
         bare = SurfacePiece(points, faces.astype(np.int32))
         if look.image is not None:
@@ -177,7 +181,7 @@ class _Scene:
                     bare, image=look.image, image_key=look.image_key, uv=uv, wrap=look.wrap,
                     tint=tint,
                 )  # fmt: skip
-            mean = look.image.reshape(-1, 3).mean(0)
+            mean = look.image[..., :3].reshape(-1, 3).mean(0)
             return replace(bare, face_colors=_all(len(faces), np.rint(mean)))
         if tint is not None:
             return replace(bare, vertex_colors=to_srgb(tint * look.factor))
