@@ -3,7 +3,6 @@ and sums of a given width."""
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -11,7 +10,7 @@ from equivariant.actions.base import Action, DirectSum
 from equivariant.actions.intertwiners import algebra_matrices, common_group
 from equivariant.errors import ConventionError
 from equivariant.groups import Group
-from equivariant.groups.numerics import numbers
+from equivariant.groups.algebra import has_orthogonal_matrices
 from equivariant.shapes import Float, Matrix, Vector
 
 
@@ -121,23 +120,6 @@ class Tensors(Action):
 
     def extra_repr(self) -> str:
         return f"{self.of}, p={self.p}, q={self.q}, channels={self.channels}"
-
-
-def has_orthogonal_matrices(group: Group) -> bool:
-    """Whether all elements are orthogonal: the algebra skew, discrete elements orthogonal.
-
-    Args:
-        group: Any group.
-
-    Example:
-        >>> from equivariant.groups import SE3, SO3
-        >>> has_orthogonal_matrices(SO3()), has_orthogonal_matrices(SE3())
-        (True, False)
-    """
-    basis, discrete = numbers(group.basis), numbers(group.discrete_generators)
-    skew = (abs(basis + basis.swapaxes(1, 2)) < 1e-12).all()
-    eye = np.eye(group.matrix_size)
-    return bool(skew and (abs(discrete @ discrete.swapaxes(1, 2) - eye) < 1e-9).all())
 
 
 class Dual(Action):

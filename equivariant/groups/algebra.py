@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from equivariant.groups.base import Group
+from equivariant.groups.numerics import numbers
 from equivariant.shapes import Coordinates, Float, Scalar
 
 
@@ -63,3 +65,20 @@ def haar_density(group: Group, coordinates: Coordinates) -> Scalar:
     phi: Tensor = torch.linalg.matrix_exp(block)[..., : group.dim, group.dim :]
     density: Tensor = torch.linalg.det(phi).abs()
     return density
+
+
+def has_orthogonal_matrices(group: Group) -> bool:
+    """Whether all elements are orthogonal: the algebra skew, discrete generators orthogonal.
+
+    Args:
+        group: Any group.
+
+    Example:
+        >>> from equivariant.groups import SE3, SO3
+        >>> has_orthogonal_matrices(SO3()), has_orthogonal_matrices(SE3())
+        (True, False)
+    """
+    basis, discrete = numbers(group.basis), numbers(group.discrete_generators)
+    skew = (abs(basis + basis.swapaxes(1, 2)) < 1e-12).all()
+    eye = np.eye(group.matrix_size)
+    return bool(skew and (abs(discrete @ discrete.swapaxes(1, 2) - eye) < 1e-9).all())

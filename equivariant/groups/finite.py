@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from equivariant.errors import ConventionError, ShapeError
+from equivariant.groups.algebra import has_orthogonal_matrices
 from equivariant.groups.base import Group
 from equivariant.groups.membership import numbers_are_known
-from equivariant.groups.numerics import numbers
+from equivariant.groups.numerics import inverse_matrix, numbers
 from equivariant.shapes import Coordinates, Float, Matrix, Scalar
 
 _MOST = 20_000  # elements that are listed
@@ -48,8 +49,7 @@ class Finite(Group):
     @property
     def preserves_lengths(self) -> bool:
         """Whether the generators are orthogonal."""
-        g = numbers(self.discrete_generators)
-        return bool((abs(g @ g.swapaxes(1, 2) - np.eye(self.matrix_size)) < 1e-9).all())
+        return has_orthogonal_matrices(self)
 
     @property
     def orthogonal_dim(self) -> int | None:
@@ -104,10 +104,7 @@ class Finite(Group):
 
     def inverse(self, g: Matrix) -> Matrix:
         self.check_element(g)
-        if self.preserves_lengths:
-            return g.transpose(-1, -2)
-        inverse: Tensor = torch.linalg.inv(g)
-        return inverse
+        return inverse_matrix(g, orthogonal=self.preserves_lengths)
 
     def draw(
         self, batch: tuple[int, ...], *, generator: torch.Generator, scale: float = 1.0

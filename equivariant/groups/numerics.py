@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import _disable_current_modes
 
 from equivariant.errors import ConventionError
-from equivariant.shapes import Coordinates, Scalar
+from equivariant.shapes import Coordinates, Matrix, Scalar
 
 
 def safe_norm(x: Coordinates) -> Scalar:
@@ -67,6 +67,21 @@ def at_least_single(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
         torch.bfloat16
     """
     return function(x.to(torch.promote_types(x.dtype, torch.float32))).to(x.dtype)
+
+
+def inverse_matrix(g: Matrix, *, orthogonal: bool) -> Matrix:
+    """The inverse of matrices: transposed where they are orthogonal, solved for where not.
+
+    Args:
+        g: Shape (..., n, n).
+        orthogonal: Whether all of them are.
+
+    Example:
+        >>> inverse_matrix(torch.tensor([[0.0, 2.0], [1.0, 0.0]]), orthogonal=False)
+        tensor([[0.0000, 1.0000],
+                [0.5000, 0.0000]])
+    """
+    return g.transpose(-1, -2) if orthogonal else at_least_single(torch.linalg.inv, g)
 
 
 def random_normal(

@@ -11,9 +11,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from equivariant.errors import ConventionError
+from equivariant.groups.algebra import has_orthogonal_matrices
 from equivariant.groups.base import Group
 from equivariant.groups.logarithm import principal_log
-from equivariant.groups.numerics import numbers
+from equivariant.groups.membership import numbers_are_known
+from equivariant.groups.numerics import at_least_single, inverse_matrix, numbers
+from equivariant.groups.special_orthogonal import SO
 from equivariant.shapes import Coordinates, Float, Matrix, Scalar
 
 _SAME = 1e-9  # of a matrix of norm 1: what is left beside a span and counts as rounding
@@ -75,7 +78,7 @@ class Union(Group):
     def compact(self) -> bool:  # type: ignore[override]
         """Whether all elements are orthogonal matrices: two compact groups that are not
         orthogonal in one basis may generate one that is not compact."""
-        return all(_orthogonal(group) for group in self.groups)
+        return all(has_orthogonal_matrices(group) for group in self.groups)
 
     @property
     def dim(self) -> int:
@@ -120,7 +123,7 @@ class Union(Group):
         return moved
 
     def log(self, g: Matrix) -> Coordinates:
-        """Coordinates of the principal logarithm.
+        """Coordinates of the principal logarithm, of orthogonal matrices also at half turns.
 
         Raises:
             ShapeError: The last two axes are not (n, n).
@@ -128,10 +131,17 @@ class Union(Group):
                 component, or no element.
         """
         self.check_element(g)
-        logarithm = principal_log(g)
+        if self.compact:  # rotations, whose logarithm reaches half turns
+            turns = SO(self.matrix_size)
+            logarithm = turns.hat(turns.log(g))
+        else:
+            logarithm = at_least_single(principal_log, g)
         found = self.vee(logarithm)
-        left = (logarithm - self.hat(found)).detach().abs()
-        if bool((left > 1e-4 * (1.0 + logarithm.detach().abs().amax())).any()):
+        if not numbers_are_known(g):
+            return found
+        size = torch.linalg.matrix_norm(logarithm.detach())
+        left = torch.linalg.matrix_norm((logarithm - self.hat(found)).detach())
+        if bool((left > 1e-4 * (1.0 + size)).any()):
             raise ConventionError(
                 expected="elements whose principal logarithm is in the algebra",
                 got=f"one that is {float(left.max()):.1e} beside it", argument="g",
@@ -141,10 +151,7 @@ class Union(Group):
 
     def inverse(self, g: Matrix) -> Matrix:
         self.check_element(g)
-        if self.compact:
-            return g.transpose(-1, -2)
-        inverse: Tensor = torch.linalg.inv(g)
-        return inverse
+        return inverse_matrix(g, orthogonal=self.compact)
 
     def draw(
         self, batch: tuple[int, ...], *, generator: torch.Generator, scale: float = 1.0
@@ -202,13 +209,6 @@ class Union(Group):
             argument=argument,
             advice="Name the group if it has a class; Generated(matrices) lists a finite one.",
         )  # fmt: skip
-
-
-def _orthogonal(group: Group) -> bool:
-    basis, discrete = numbers(group.basis), numbers(group.discrete_generators)
-    skew = bool((abs(basis + basis.swapaxes(1, 2)) < 1e-12).all())
-    eye = np.eye(group.matrix_size)
-    return skew and bool((abs(discrete @ discrete.swapaxes(1, 2) - eye) < 1e-9).all())
 
 
 def _generated_algebra(union: Union) -> NDArray[np.float64]:

@@ -10,14 +10,18 @@ from equivariant.groups import (
     O3,
     SE2,
     SE3,
+    SL,
     SO2,
     SO3,
+    Embedded,
     Lorentz,
+    Octahedral,
     Product,
     Sim,
     Spin3,
     Torus,
     Translation,
+    Union,
 )  # fmt: skip
 from equivariant.testing import GroupContract
 
@@ -82,6 +86,38 @@ class TestTranslation(GroupContract):
 
 class TestProduct(GroupContract):
     group = Product(SO3(), Translation(1), Translation(1))
+
+
+class _Known(Union):
+    """A union that is told which matrices are its elements, so that all of it can be tested."""
+
+    def __init__(self, known, *groups):
+        super().__init__(*groups)
+        self.known = known
+
+    def project(self, matrix):
+        return self.known.project(matrix)
+
+    def defect(self, g):
+        return self.known.defect(g)
+
+
+class TestUnionOfTurns(GroupContract):
+    group = _Known(SO3(), Embedded(SO2(), 3, (0, 1)), Embedded(SO2(), 3, (1, 2)))
+
+
+class TestUnionWithMirrors(GroupContract):
+    group = _Known(O3(), Embedded(O2(), 3, (0, 1)), Octahedral())
+
+
+class TestUnionOfShears(GroupContract):
+    group = _Known(SL(3), Embedded(SL(2), 3, (0, 1)), Embedded(SL(2), 3, (1, 2)))
+    tolerance = 1e-9
+
+    def draw(self, *batch, generator):
+        """Coordinates small enough that products stay where the logarithm is."""
+        shape = (*batch, self.group.dim)
+        return self.group.exp(0.2 * torch.randn(shape, generator=generator, dtype=torch.float64))
 
 
 class _TransposedExp(SO3):

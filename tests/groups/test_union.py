@@ -127,8 +127,13 @@ def test_exp_and_log():
     torch.testing.assert_close(union.log(union.exp(x)), x)
     assert bool(SO3().contains(union.exp(x)).all())
     assert float(union.distance(union.exp(x), union.exp(x)).max()) < 1e-12
-    with pytest.raises(ConventionError, match="principal logarithm"):
+    with pytest.raises(ConventionError, match="elements of SO"):
         union.log(torch.diag(torch.tensor([1.0, 2.0, 3.0])).double())
+    with pytest.raises(ConventionError, match="principal logarithm"):
+        Union(Z).log(Embedded(SO2(), 3, (1, 2)).exp(torch.ones(1).double()))
+    with pytest.raises(ConventionError, match="principal logarithm"):
+        Union(BOOST).log(torch.diag(torch.tensor([1.0, 2.0, 0.5])).double())
+    assert union.log(union.identity(0)).shape == (0, 3)
 
 
 def test_what_a_union_says_of_itself():
