@@ -5,6 +5,11 @@ from equivariant.actions.cartesian import CartesianTensors
 from equivariant.actions.declaration import Declaration, Declares
 from equivariant.actions.equivariant_maps import EquivariantMaps, equivariant_basis
 from equivariant.actions.fields import Fields
+from equivariant.actions.irreducible_coordinates import (
+    IrreducibleCoordinates,
+    IrreducibleType,
+    SpectralMaps,
+)
 from equivariant.actions.irreps import IrrepsAction
 from equivariant.actions.permute import Permute, PermutePairs
 from equivariant.actions.piecewise import Piecewise
@@ -27,11 +32,14 @@ __all__ = [
     "Factor",
     "Fields",
     "ImageWarp",
+    "IrreducibleCoordinates",
+    "IrreducibleType",
     "IrrepsAction",
     "Permute",
     "PermutePairs",
     "Piecewise",
     "Points",
+    "SpectralMaps",
     "TensorProduct",
     "Tensors",
     "Trivial",
