@@ -261,17 +261,20 @@ def ambient_light(view: View, normal: Position) -> float:
 
 
 @kernel
-def spot_strength(view: View, point: Position) -> float:
-    """Irradiance at a point facing the light: cone and inverse square; negative beyond the cone."""
-    ray = between(view.light, point)
-    square = max(dot(ray, ray), 1e-12)
-    cosine = dot(ray, view.axis) / math.sqrt(square)
+def spot_strength(view: View, to_light: Position) -> tuple[float, float]:
+    """Irradiance on a point facing the light, by cone and inverse square, and 1 / distance.
+
+    ``to_light`` goes from the point to the light. Beyond the cone the irradiance is -1.
+    """
+    inverse = 1.0 / math.sqrt(max(dot(to_light, to_light), 1e-12))
+    cosine = -dot(to_light, view.axis) * inverse
     if cosine <= view.cos_outer:
-        return -1.0
+        return -1.0, inverse
+    strength = view.energy * inverse * inverse
     if cosine >= view.cos_inner:
-        return view.energy / square
+        return strength, inverse
     x = (cosine - view.cos_outer) / (view.cos_inner - view.cos_outer)
-    return view.energy / square * x * x * (3.0 - 2.0 * x)
+    return strength * x * x * (3.0 - 2.0 * x), inverse
 
 
 class FloorCone(NamedTuple):
@@ -312,14 +315,24 @@ def beyond_cone(view: View, cone: FloorCone, x: float, y: float) -> bool:
     rise = cone.rise[0] + x * cone.rise[1] + y * cone.rise[2]
     place = along(along(cone.place[0], x, cone.place[1]), y, cone.place[2])
     depth = dot(place, view.axis)
-    seen = rise * cone.height > 0.0 and abs(cone.height) < math.inf
-    wide = depth * rise < 0.0 or depth * depth < cone.square * dot(place, place)
-    return bool(seen and wide)
+    seen = (rise * cone.height > 0.0) & (abs(cone.height) < math.inf)
+    wide = (depth * rise < 0.0) | (depth * depth < cone.square * dot(place, place))
+    return bool(seen & wide)
 
 
 @kernel
 def may_be_shaded(view: View, point: Position, to_light: Position) -> bool:
-    """Whether the way from a point to the light meets the bounding sphere."""
-    share = -dot(point, to_light) / max(dot(to_light, to_light), 1e-30)
-    nearest = along(point, min(max(share, 0.0), 1.0), to_light)
-    return bool(dot(nearest, nearest) <= view.radius * view.radius)
+    """Whether the way from a point p along w to the light meets the bounding sphere.
+
+    The line does where (p · p - r²)(w · w) ≤ (p · w)²; its nearest place to the center is on the
+    way where -(p · w) is from 0 to w · w. Otherwise an end of the way is nearest.
+    """
+    outside = dot(point, point) - view.radius * view.radius
+    length, closing = dot(to_light, to_light), -dot(point, to_light)
+    if outside <= 0.0:
+        return True
+    if closing <= 0.0:
+        return False
+    if closing >= length:
+        return bool(dot(view.light, view.light) <= view.radius * view.radius)
+    return bool(outside * length <= closing * closing)

@@ -132,16 +132,16 @@ def see_object(
             depths[sample] = depth
             put(sides, sample, normal)
         ambient[sample] = ambient_light(view, normal)
-        strength = spot_strength(view, point)
+        to_light = between(point, view.light)
+        strength, inverse = spot_strength(view, to_light)
         if strength < 0.0:
             continue
-        to_light = between(point, view.light)
         above = dot(point, view.zenith) >= view.floor_height
         if above != light_above or dot(to_light, flat) <= 0.0:
             state[sample] = TURNED_AWAY if above == light_above else HIDDEN
             continue
         state[sample] = LIT
-        cosine = dot(to_light, normal) / math.sqrt(dot(to_light, to_light))
+        cosine = dot(to_light, normal) * inverse
         spot[sample] = strength * max(cosine, 0.0)
         put(shadow.origins, count, point)
         put(shadow.directions, count, to_light)
@@ -172,11 +172,12 @@ def see_floor(
     kind, state, spot = samples.kind, samples.state, samples.spot
     x, y, depths, sides = grid.x, grid.y, samples.depth, samples.normal
     normal, cone, passes = floor_side(view), floor_cone(view), depths.size > 0
+    if not passes:
+        for sample in range(kind.size):
+            if beyond_cone(view, cone, x[sample], y[sample]):
+                kind[sample] = max(kind[sample], np.uint8(FLOOR))
     for sample in grid.order:
-        if kind[sample] == OBJECT:
-            continue
-        if not passes and beyond_cone(view, cone, x[sample], y[sample]):
-            kind[sample] = FLOOR
+        if kind[sample] != NOTHING:
             continue
         ray = direction(view, x[sample], y[sample])
         depth = floor_depth(view, ray)
@@ -187,11 +188,11 @@ def see_floor(
             continue
         point = along(view.origin, depth, ray)
         kind[sample] = FLOOR
-        strength = spot_strength(view, point)
+        to_light = between(point, view.light)
+        strength, inverse = spot_strength(view, to_light)
         if strength < 0.0:
             continue
-        to_light = between(point, view.light)
-        cosine = dot(to_light, normal) / math.sqrt(max(dot(to_light, to_light), 1e-30))
+        cosine = dot(to_light, normal) * inverse
         if cosine <= 0.0:
             state[sample] = TURNED_AWAY
             continue
@@ -326,24 +327,25 @@ def edges(
     kind, state = samples.kind, samples.state
     size = round(math.sqrt(kind.size))
     marked = np.zeros(size * size, np.bool_)
-    for here in range(size * size):
-        last_column = (here + 1) % size == 0
-        plain = kind[here] == FLOOR and state[here] == BEYOND_CONE
-        for step in (1, size):
-            there = here + step
-            if there >= size * size or (step == 1 and last_column):
-                continue
-            if plain and kind[there] == FLOOR and state[there] == BEYOND_CONE:
-                continue
-            lit = state[here] == LIT or state[there] == LIT
-            hidden = state[here] == HIDDEN or state[there] == HIDDEN
-            unlike = kind[here] != kind[there] or (lit and hidden)
-            for channel in range(3):
-                difference = np.int64(image[here, channel]) - np.int64(image[there, channel])
-                unlike = unlike or abs(difference) > threshold
-            if unlike:
-                marked[here] = True
-                marked[there] = True
+    for y in range(size):
+        for x in range(size):
+            here = y * size + x
+            plain = kind[here] == FLOOR and state[here] == BEYOND_CONE
+            for step in (1, size):
+                if (x if step == 1 else y) == size - 1:
+                    continue
+                there = here + step
+                if plain and kind[there] == FLOOR and state[there] == BEYOND_CONE:
+                    continue
+                lit = state[here] == LIT or state[there] == LIT
+                hidden = state[here] == HIDDEN or state[there] == HIDDEN
+                red = np.int64(image[here, 0]) - np.int64(image[there, 0])
+                green = np.int64(image[here, 1]) - np.int64(image[there, 1])
+                blue = np.int64(image[here, 2]) - np.int64(image[there, 2])
+                far = max(abs(red), abs(green), abs(blue)) > threshold
+                if far or kind[here] != kind[there] or (lit and hidden):
+                    marked[here] = True
+                    marked[there] = True
     found = np.empty(marked.sum(), np.int64)
     count = 0
     for pixel in order:
