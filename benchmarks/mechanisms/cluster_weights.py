@@ -10,7 +10,7 @@ from torch import Tensor
 from benchmarks.mechanisms.experiment import Arm, Condition, Experiment, Numbers
 from benchmarks.mechanisms.shapes import shapes, view
 from benchmarks.mechanisms.training import CloudEncoder, Run, batch, fresh, knn_accuracy, train
-from equivariant.losses import Pairs, Side, contrast, preset
+from equivariant.losses import Pairs, Side, contrast, k_means, preset
 
 BATCH, TAU = 64, 0.1
 SIZES = (8, 12, 16, 24)  # clusters of each run of k-means
@@ -70,14 +70,4 @@ def clusterings(seed: int) -> Tensor:
     """Cluster of every training object in each run of k-means on depth maps, (objects, runs)."""
     objects, _ = shapes(seed)
     draws = torch.Generator().manual_seed(seed)
-    return torch.stack([k_means(objects.depth, k, draws) for k in SIZES], 1)
-
-
-def k_means(x: Tensor, clusters: int, draws: torch.Generator, rounds: int = 20) -> Tensor:
-    """Lloyd's rounds from random rows; an emptied cluster keeps its centre."""
-    centers = x[torch.randperm(len(x), generator=draws)[:clusters]].clone()
-    for _ in range(rounds):
-        nearest = torch.cdist(x, centers).argmin(1)
-        for c in nearest.unique().tolist():
-            centers[c] = x[nearest == c].mean(0)
-    return torch.cdist(x, centers).argmin(1)
+    return torch.stack([k_means(objects.depth, k, generator=draws) for k in SIZES], 1)

@@ -12,12 +12,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from benchmarks.mechanisms.cluster_weights import k_means
 from benchmarks.mechanisms.experiment import Arm, Condition, Experiment, Numbers
 from benchmarks.mechanisms.shapes import shapes, view
 from benchmarks.mechanisms.soft_targets import DIM, teacher
 from benchmarks.mechanisms.training import CloudEncoder, Run, batch, fresh, knn_accuracy, train
-from equivariant.losses import Pairs, Side, back_translated_centroids, contrast
+from equivariant.losses import Pairs, Side, back_translated_centroids, contrast, k_means
 from equivariant.losses.prototypes.centroids import centroids
 
 BATCH, TAU = 64, 0.1
@@ -42,7 +41,7 @@ def measure(condition: Condition, arm: Arm, run: Run) -> Numbers:
     objects, held_out = shapes(run.seed)
     draws, turns = run.generator(), run.generator()
     frozen = teacher(run.seed)
-    cluster = k_means(frozen, CLUSTERS, torch.Generator().manual_seed(run.seed))
+    cluster = k_means(frozen, CLUSTERS, generator=torch.Generator().manual_seed(run.seed))
     if condition == "planted":
         away = torch.randn(DIM, generator=torch.Generator().manual_seed(run.seed))
         frozen = frozen + OFFSET * normalize(away, dim=0)

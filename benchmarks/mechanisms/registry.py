@@ -29,6 +29,11 @@ from benchmarks.mechanisms import (
 )
 from benchmarks.mechanisms.experiment import Experiment
 from benchmarks.mechanisms.graphs import certified_nodes, communities_of_nodes, faces_of_nodes
+from benchmarks.mechanisms.stages import (
+    episodes_of_clusters,
+    online_words,
+    stages_of_learning,
+)
 
 MODULES = (
     decoupled,
@@ -56,6 +61,9 @@ MODULES = (
     certified_nodes,
     communities_of_nodes,
     faces_of_nodes,
+    stages_of_learning,
+    episodes_of_clusters,
+    online_words,
 )
 EXPERIMENTS: dict[str, Experiment] = {
     made.name: made

@@ -118,6 +118,7 @@ from equivariant.losses.prototypes.class_vectors import (
     equiangular_basis,
     welch_bound,
 )
+from equivariant.losses.prototypes.k_means import k_means
 from equivariant.losses.prototypes.targets import (
     Centre,
     centred_softmax,
@@ -268,6 +269,7 @@ __all__ = [
     "interpolate_negatives",
     "inverse_root",
     "isotropy",
+    "k_means",
     "mean_squared_difference",
     "mochi",
     "modality_gap",

@@ -4,7 +4,9 @@ from equivariant.training.averaging import WeightAverage
 from equivariant.training.config import FitConfig
 from equivariant.training.launch import launch, leave
 from equivariant.training.learners.averaged_teacher import AveragedTeacherLearner
+from equivariant.training.learners.bags_of_words import BagOfWordsLearner
 from equivariant.training.learners.cached import CachedStep, cached_step
+from equivariant.training.learners.episodes import EpisodeLearner
 from equivariant.training.learners.harmonized import HarmonizedLearner
 from equivariant.training.learners.node_contrast import NodeContrastLearner
 from equivariant.training.learners.noisy_head import EmbeddingNoise, NoisyHeadLearner
@@ -16,15 +18,18 @@ from equivariant.training.recorder import Recorder, read_metrics
 from equivariant.training.resume.checkpoint import load_weights, read_header, save_weights
 from equivariant.training.resume.interruption import TrainingStopped
 from equivariant.training.rows import Rows, RowStream
+from equivariant.training.stages import StagedModel, composed, fit_stages
 from equivariant.training.surgery import conflict, harmonized
 
 __all__ = [
     "AveragedTeacherLearner",
+    "BagOfWordsLearner",
     "Batch",
     "BatchStream",
     "CachedStep",
     "DistillationLearner",
     "EmbeddingNoise",
+    "EpisodeLearner",
     "FitConfig",
     "HarmonizedLearner",
     "Learner",
@@ -36,12 +41,15 @@ __all__ = [
     "Recorder",
     "RowStream",
     "Rows",
+    "StagedModel",
     "SupervisedLearner",
     "TrainingStopped",
     "WeightAverage",
     "cached_step",
+    "composed",
     "conflict",
     "fit",
+    "fit_stages",
     "harmonized",
     "launch",
     "leave",

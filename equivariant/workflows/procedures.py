@@ -92,4 +92,19 @@ PROCEDURES: tuple[Procedure, ...] = (
         "What paths over nodes of other kinds join, and what they pass.",
         "Yu et al. 2023 (MEOW)",
     ),
+    Procedure(
+        ("EpisodeLearner",), _TRAINING,
+        "Looks at all data anew at the start of each episode, and learns from what it found.",
+        "Chen et al. 2023 (ProtoCLIP)",
+    ),
+    Procedure(
+        ("BagOfWordsLearner",), _TRAINING,
+        "Names the words that an average of the network sees, over a vocabulary that is a queue.",
+        "Gidaris et al. 2021 (OBoW)",
+    ),
+    Procedure(
+        ("fit_stages", "StagedModel", "composed", "RowStream"), _TRAINING,
+        "One model after the other, each contrasting what those before find alike.",
+        "Zhang et al. 2024 (MCL)",
+    ),
 )  # fmt: skip

@@ -7,7 +7,6 @@ import torch
 from torch import nn
 
 from benchmarks.mechanisms.canonical import TURN_RAD, tilted
-from benchmarks.mechanisms.cluster_weights import k_means
 from benchmarks.mechanisms.foreground import profile
 from benchmarks.mechanisms.geodesic import shortest_paths
 from benchmarks.mechanisms.label_distance import rank_correlation, separation
@@ -97,14 +96,6 @@ def test_training_takes_the_steps_it_is_given() -> None:
 
     train([layer], loss, run)
     assert len(calls) == 5 and not layer.training
-
-
-def test_k_means_finds_far_groups() -> None:
-    draws = torch.Generator().manual_seed(0)
-    x = torch.cat([torch.randn(20, 2, generator=draws) + 50 * i for i in range(2)])
-    cluster = k_means(x, 2, draws)
-    assert len(cluster[:20].unique()) == len(cluster[20:].unique()) == 1
-    assert cluster[0] != cluster[-1]
 
 
 def test_look_is_zero_where_all_neighbours_agree() -> None:

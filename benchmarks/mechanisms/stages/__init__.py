@@ -1,0 +1,1 @@
+"""Mechanisms that train in stages or episodes."""
