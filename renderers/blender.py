@@ -76,6 +76,8 @@ class BlenderRenderer(Renderer):
         samples: Paths per pixel of the picture, at least 1.
         bounces: How often light goes on from a surface, at least 0.
         denoise: Whether Intel's Open Image Denoise smooths the picture.
+        noise_threshold: Pixels take no more paths once Cycles estimates their noise below this, at
+            least 0; 0 gives all pixels all paths. Blender's own default is 0.01.
 
     Raises:
         RendererError: A setting is out of its range.
@@ -84,10 +86,20 @@ class BlenderRenderer(Renderer):
 
     name: ClassVar[str] = "blender"
 
-    def __init__(self, samples: int = 64, *, bounces: int = 3, denoise: bool = False) -> None:
+    def __init__(
+        self,
+        samples: int = 64,
+        *,
+        bounces: int = 3,
+        denoise: bool = False,
+        noise_threshold: float = 0.0,
+    ) -> None:
         expect(samples >= 1, "samples", "at least 1", str(samples))
         expect(bounces >= 0, "bounces", "at least 0", str(bounces))
+        fine = 0.0 <= noise_threshold < math.inf
+        expect(fine, "noise_threshold", "at least 0", str(noise_threshold))
         self.samples, self.bounces, self.denoise = samples, bounces, denoise
+        self.noise_threshold = noise_threshold
         self._bpy, self._images = _import_engine()
         self._scene = _new_scene(self._bpy, bounces)
         self._camera = _add(self._bpy, self._scene, self._bpy.data.cameras.new("camera"))
@@ -101,7 +113,7 @@ class BlenderRenderer(Renderer):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Travel between processes as settings, without Blender's data."""
-        return _rebuild, (self.samples, self.bounces, self.denoise)
+        return _rebuild, (self.samples, self.bounces, self.denoise, self.noise_threshold)
 
     def render_rgb(self, scene: Scene, size_px: int) -> NDArray[np.uint8]:
         """Only the picture, without the time for the other passes.
@@ -156,6 +168,8 @@ class BlenderRenderer(Renderer):
         cycles = self._scene.cycles
         cycles.samples, cycles.pixel_filter_type = self.samples, "BOX"
         cycles.use_denoising = self.denoise
+        cycles.use_adaptive_sampling = self.noise_threshold > 0.0
+        cycles.adaptive_threshold = self.noise_threshold
         self._scene.world = self._sky
         if scene.spot is not None:
             light = self._light.data
@@ -169,7 +183,7 @@ class BlenderRenderer(Renderer):
     def _passes(self, scene: Scene) -> dict[str, NDArray[np.float32]]:
         """One ray through each pixel's center, under a white spot alone."""
         cycles = self._scene.cycles
-        cycles.samples, cycles.use_denoising = 1, False
+        cycles.samples, cycles.use_denoising, cycles.use_adaptive_sampling = 1, False, False
         cycles.pixel_filter_type, cycles.filter_width = "BLACKMAN_HARRIS", 0.01
         self._scene.world = self._night
         light = self._light.data
@@ -252,8 +266,8 @@ class BlenderRenderer(Renderer):
         self._thing = None
 
 
-def _rebuild(samples: int, bounces: int, denoise: bool) -> BlenderRenderer:
-    return BlenderRenderer(samples, bounces=bounces, denoise=denoise)
+def _rebuild(samples: int, bounces: int, denoise: bool, noise: float) -> BlenderRenderer:
+    return BlenderRenderer(samples, bounces=bounces, denoise=denoise, noise_threshold=noise)
 
 
 def _import_engine() -> tuple[Any, Any]:

@@ -96,6 +96,18 @@ def test_renders_the_same_bytes_again(blender: Renderer) -> None:
     assert image(box(), 32) == first
 
 
+def test_pixels_without_noise_take_fewer_paths_at_the_same_brightness(blender: Renderer) -> None:
+    scene = Scene(box(), rotation(1))
+    full, fewer = (
+        get("blender", samples=64, bounces=0, noise_threshold=noise).render_rgb(scene, SIZE)
+        for noise in (0.0, 0.05)
+    )
+    assert not np.array_equal(full, fewer)
+    assert np.abs(full.astype(float) - fewer).mean() < 1.0
+    with pytest.raises(RendererError, match="noise_threshold"):
+        get("blender", noise_threshold=-1.0)
+
+
 def test_light_bounces(blender: Renderer) -> None:
     scene = Scene(folded_sheet(), rotation(0))
     direct = blender.render_rgb(scene, 32).mean()

@@ -1,0 +1,1 @@
+"""How fast pictures are, where the time goes, and how like Blender's they are."""
