@@ -19,14 +19,13 @@ from renderers.rays.kernels import (
     Grid,
     Hits,
     Samples,
-    ShadowRays,
     View,
     aim,
     centers,
     refined,
 )
 from renderers.rays.looks import Surface, surface_of
-from renderers.rays.memory import Memories, Memory
+from renderers.rays.memory import Memories, Memory, Room
 from renderers.rays.object_frame import view_of
 from renderers.rays.shading import average, develop, edges, glow, hide, paint, see_floor, see_object
 from renderers.scene import Mesh, Rendering, Scene
@@ -51,11 +50,13 @@ class _Eye(NamedTuple):
     prepared: _Prepared
     view: View
 
-    def see(self, grid: Grid, samples: Samples, shadow: ShadowRays) -> tuple[Samples, Hits]:
+    def see(self, grid: Grid, room: Room) -> tuple[Samples, Hits]:
         """Trace samples: primary rays, then shadow rays; returns what the first hit, too."""
         view, surface, tracer = self.view, self.prepared.surface, self.prepared.tracer
-        origins, directions, numbers = aim(view, grid)
-        hit = tracer.first(origins, directions)
+        samples, primary, shadow, found = room
+        count = aim(view, grid, primary)
+        hit = tracer.first(primary.origins[:count], primary.directions[:count], room=found)
+        numbers = primary.sample[:count]
         hits = Hits(numbers, hit["primID"], hit["tfar"], hit["u"], hit["v"], hit["Ng"])
         rays = see_object(view, surface.normals, hits, grid, samples, shadow)
         paint(surface, view, hits, grid, samples)
@@ -217,12 +218,12 @@ class EmbreeRenderer(Renderer):
         with self._memories.borrowed() as (memory, finer):
             eye = self._eye(replace(scene, floor=None))
             grid = centers(size_px)
-            first, _ = eye.see(grid, *memory.of(grid.x.size))
+            first, _ = eye.see(grid, memory.of(grid.x.size))
             develop(eye.view, first, self._encode, image)
             sums = _on_object(first, glow(eye.view, first, pixels), pixels.size)
             for batch in self._refined(first, image, size_px):
                 grid = refined(batch, self.samples_per_side, size_px)
-                samples, _ = eye.see(grid, *finer.of(grid.x.size))
+                samples, _ = eye.see(grid, finer.of(grid.x.size))
                 sums[batch] *= self.samples_per_side % 2  # of an odd grid the middle is there
                 sums[batch] += _on_object(samples, glow(eye.view, samples, grid.order), batch.size)
                 shares[batch] = self.samples_per_side**2
@@ -238,11 +239,11 @@ class EmbreeRenderer(Renderer):
         check_size(size_px)
         eye, grid = self._eye(scene), centers(size_px)
         image = np.empty((size_px * size_px, 3), np.uint8)
-        first, hits = eye.see(grid, *memories[0].of(grid.x.size, passes=passes))
+        first, hits = eye.see(grid, memories[0].of(grid.x.size, passes=passes))
         develop(eye.view, first, self._encode, image)
         for batch in self._refined(first, image, size_px):
             grid = refined(batch, self.samples_per_side, size_px)
-            samples, _ = eye.see(grid, *memories[1].of(grid.x.size))
+            samples, _ = eye.see(grid, memories[1].of(grid.x.size))
             average(eye.view, samples, first, batch, self._encode, image)
         return image.reshape(size_px, size_px, 3), first, hits
 

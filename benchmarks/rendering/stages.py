@@ -21,7 +21,7 @@ import simplejpeg
 from numpy.typing import NDArray
 
 from renderers import Mesh, Scene, embree
-from renderers.rays.hierarchy import Hierarchy
+from renderers.rays.hierarchy import Found, Hierarchy
 
 STAGES = {
     "view_of": "setting up",
@@ -53,10 +53,11 @@ def _nothing(lanes: Any, scene: Any, packet: Any, arguments: Any) -> None:
 
 def cast(hierarchy: Hierarchy, casts: list[Cast]) -> float:
     """Processor seconds of some casts."""
+    room = Found.of(max(len(one.origins) for one in casts))
     start = time.thread_time()
     for origins, directions, reach in casts:
         if reach is None:
-            hierarchy.first(origins, directions)
+            hierarchy.first(origins, directions, room=room)
         else:
             hierarchy.hidden(origins, directions, reach)
     return time.thread_time() - start
@@ -67,9 +68,9 @@ def recorded(casts: list[Cast]) -> Iterator[None]:
     """Note all rays that hierarchies are asked for."""
     first, hidden = Hierarchy.first, Hierarchy.hidden
 
-    def noted_first(self: Hierarchy, o: Any, d: Any, reach: Any = None) -> Any:
+    def noted_first(self: Hierarchy, o: Any, d: Any, reach: Any = None, **room: Any) -> Any:
         casts.append(Cast(o.copy(), d.copy(), None))
-        return first(self, o, d, reach)
+        return first(self, o, d, reach, **room)
 
     def noted_hidden(self: Hierarchy, o: Any, d: Any, reach: Any) -> Any:
         casts.append(Cast(o.copy(), d.copy(), reach.copy()))

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from renderers.rays.compiled import kernel
-from renderers.rays.hierarchy import Hierarchy
+from renderers.rays.hierarchy import Found, Hierarchy
 from renderers.rays.kernels import Singles
 from renderers.scene import Mesh
 from renderers.surface import textured_faces
@@ -147,7 +147,12 @@ class Tracer:
         return Tracer(hierarchy, holes_of(mesh), STEP * radius)
 
     def first(
-        self, origins: Singles, directions: Singles, reach: Singles | None = None
+        self,
+        origins: Singles,
+        directions: Singles,
+        reach: Singles | None = None,
+        *,
+        room: Found | None = None,
     ) -> dict[str, NDArray[Any]]:
         """What rays o + t d meet first.
 
@@ -155,11 +160,12 @@ class Tracer:
             origins: o, shape (N, 3), float32.
             directions: d, of any length, shape (N, 3), float32.
             reach: Largest t of all rays, shape (1,), float32; None for no limit.
+            room: At least N rows in which to return what is found; None makes new ones.
 
         Returns:
             As of :meth:`~renderers.rays.hierarchy.Hierarchy.first`.
         """
-        hit = self.hierarchy.first(origins, directions, reach)
+        hit = self.hierarchy.first(origins, directions, reach, room=room)
         holes = self.holes
         if holes is None:
             return hit

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from embreex.mesh_construction import TriangleMesh
@@ -23,6 +23,22 @@ FLAT, BARYCENTRIC, FACE, GEOMETRY, ROWS = 12, 15, 17, 18, 22
 COHERENT: Final = 1 << 16  # RTC_RAY_QUERY_FLAG_COHERENT
 FAR: Final = 1e37
 ALIGNMENT: Final = 64
+
+
+class Found(NamedTuple):
+    """First hits, by the names that Embree gives them."""
+
+    primID: NDArray[np.int32]
+    tfar: Singles
+    u: Singles
+    v: Singles
+    Ng: Singles
+
+    @staticmethod
+    def of(count: int) -> Found:
+        """Room for some hits."""
+        depth, u, v = (np.empty(count, np.float32) for _ in range(3))
+        return Found(np.empty(count, np.int32), depth, u, v, np.empty((count, 3), np.float32))
 
 
 def _cast(typing: Any, address: Any, lanes: Any, scene: Any, packet: Any, arguments: Any) -> Any:
@@ -84,12 +100,11 @@ def intersect(
     origins: Singles,
     directions: Singles,
     reach: Singles,
-) -> tuple[NDArray[np.int32], Singles, Singles, Singles, Singles]:
-    """Face, t, both barycentric coordinates and normal of the first hit of every ray."""
+    found: Found,
+) -> None:
+    """Write the first hit of every ray."""
+    face, depth, u, v, flat = found.primID, found.tfar, found.u, found.v, found.Ng
     size = origins.shape[0]
-    face = np.empty(size, np.int32)
-    depth, u, v = np.empty(size, np.float32), np.empty(size, np.float32), np.empty(size, np.float32)
-    flat = np.empty((size, 3), np.float32)
     start = 0
     while start < size:
         count = load(packet, bits, lanes, start, origins, directions, reach)
@@ -103,7 +118,6 @@ def intersect(
             for axis in range(3):
                 flat[ray, axis] = packet[FLAT + axis, lane]
         start += count
-    return face, depth, u, v, flat
 
 
 @kernel
@@ -176,7 +190,12 @@ class Hierarchy:
         self._release = weakref.finalize(self, library.calls.rtcReleaseScene, scene)
 
     def first(
-        self, origins: Singles, directions: Singles, reach: Singles | None = None
+        self,
+        origins: Singles,
+        directions: Singles,
+        reach: Singles | None = None,
+        *,
+        room: Found | None = None,
     ) -> dict[str, NDArray[Any]]:
         """What rays o + t d meet first, for 0 ≤ t ≤ reach.
 
@@ -184,6 +203,7 @@ class Hierarchy:
             origins: o, shape (N, 3), float32.
             directions: d, of any length, shape (N, 3), float32.
             reach: Largest t, shape (N,), or (1,) for all rays, float32; None for no limit.
+            room: At least N rows in which to return what is found; None makes new ones.
 
         Returns:
             Arrays of N rows: ``primID``, the face, -1 for nothing; ``tfar``, t; ``u``, ``v``,
@@ -196,8 +216,10 @@ class Hierarchy:
                 origins, directions, limit, query="INTERSECT", output=True
             )
             return answer
-        found = intersect(self.intersect, *workspace(self.lanes), origins, directions, limit)
-        return dict(zip(("primID", "tfar", "u", "v", "Ng"), found, strict=True))
+        count = len(origins)
+        found = Found.of(count) if room is None else Found._make(rows[:count] for rows in room)
+        intersect(self.intersect, *workspace(self.lanes), origins, directions, limit, found)
+        return found._asdict()
 
     def hidden(self, origins: Singles, directions: Singles, reach: Singles) -> NDArray[np.int32]:
         """Whether rays o + t d meet anything, for 0 ≤ t ≤ reach.

@@ -95,8 +95,8 @@ class Samples(NamedTuple):
     normal: Singles
 
 
-class ShadowRays(NamedTuple):
-    """Rays from a surface to the light, and the samples they belong to."""
+class Rays(NamedTuple):
+    """Rays, and the samples they belong to."""
 
     origins: Singles
     directions: Singles
@@ -220,16 +220,14 @@ def span(view: View, axis: Position) -> tuple[float, float]:
 
 
 @kernel
-def aim(view: View, grid: Grid) -> tuple[Singles, Singles, NDArray[np.int64]]:
-    """Origins, directions and sample numbers of the rays that meet the bounding sphere."""
+def aim(view: View, grid: Grid, rays: Rays) -> int:
+    """Write the rays that meet the bounding sphere; returns how many there are."""
     x, y, order = grid.x, grid.y, grid.order
-    origins = np.empty((x.size, 3), np.float32)
-    directions = np.empty((x.size, 3), np.float32)
-    numbers = np.empty(x.size, np.int64)
+    origins, directions, numbers = rays.origins, rays.directions, rays.sample
     outside = dot(view.origin, view.origin) - view.radius * view.radius
     left, right = span(view, view.right)
     bottom, top = span(view, view.up)
-    rays = 0
+    count = 0
     for sample in order:
         if not (left <= x[sample] <= right and bottom <= y[sample] <= top):
             continue
@@ -237,11 +235,11 @@ def aim(view: View, grid: Grid) -> tuple[Singles, Singles, NDArray[np.int64]]:
         closing = -dot(view.origin, ray)
         ahead = closing > 0.0 and closing * closing >= dot(ray, ray) * outside
         if outside <= 0.0 or ahead:
-            put(origins, rays, view.origin)
-            put(directions, rays, ray)
-            numbers[rays] = sample
-            rays += 1
-    return origins[:rays], directions[:rays], numbers[:rays]
+            put(origins, count, view.origin)
+            put(directions, count, ray)
+            numbers[count] = sample
+            count += 1
+    return count
 
 
 @kernel

@@ -4,19 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NamedTuple
 
 import numpy as np
 
-from renderers.rays.kernels import Samples, ShadowRays, Singles
+from renderers.rays.hierarchy import Found
+from renderers.rays.kernels import Rays, Samples, Singles
+
+
+class Room(NamedTuple):
+    """Where one pass is written.
+
+    Shadow rays take the place of the primary rays, which are done with by then; only the numbers of
+    their samples are kept apart.
+    """
+
+    samples: Samples
+    primary: Rays
+    shadow: Rays
+    found: Found
 
 
 class Memory:
-    """Samples and shadow rays of one pass; grows to the largest that it was asked for.
+    """Room for one pass; grows to the largest that it was asked for.
 
     Example:
-        >>> memory = Memory()
-        >>> samples, shadow = memory.of(5, passes=False)
-        >>> samples.kind.size, len(samples.depth), len(shadow.origins)
+        >>> room = Memory().of(5)
+        >>> room.samples.kind.size, len(room.samples.depth), len(room.shadow.origins)
         (5, 0, 5)
     """
 
@@ -31,9 +45,11 @@ class Memory:
             np.empty(count, np.uint8), np.empty(count, np.uint8),
             singles(3), singles(), singles(), singles(), singles(3),
         )  # fmt: skip
-        self._shadow = ShadowRays(singles(3), singles(3), np.empty(count, np.int64))
+        self._primary = Rays(singles(3), singles(3), np.empty(count, np.int64))
+        self._shadow = self._primary._replace(sample=np.empty(count, np.int64))
+        self._found = Found.of(count)
 
-    def of(self, count: int, *, passes: bool = False) -> tuple[Samples, ShadowRays]:
+    def of(self, count: int, *, passes: bool = False) -> Room:
         """Room for some samples, which see nothing yet; what was there before is lost.
 
         Args:
@@ -47,7 +63,7 @@ class Memory:
         samples.state[:] = 0
         if not passes:
             samples = samples._replace(depth=samples.depth[:0], normal=samples.normal[:0])
-        return samples, ShadowRays._make(values[:count] for values in self._shadow)
+        return Room(samples, self._primary, self._shadow, self._found)
 
 
 class Memories:

@@ -20,8 +20,8 @@ from renderers.rays.kernels import (
     Grid,
     Hits,
     Position,
+    Rays,
     Samples,
-    ShadowRays,
     Singles,
     View,
     along,
@@ -97,7 +97,7 @@ def see_object(
     hits: Hits,
     grid: Grid,
     samples: Samples,
-    shadow: ShadowRays,
+    shadow: Rays,
 ) -> int:
     """Record the samples that see the object, and their shadow rays; returns how many of these."""
     ray_face, ray_depth, ray_u, ray_v, ray_flat = (
@@ -162,7 +162,7 @@ def see_floor(
     view: View,
     grid: Grid,
     samples: Samples,
-    shadow: ShadowRays,
+    shadow: Rays,
     count: int,
 ) -> int:
     """Record the samples that see the floor, and add their shadow rays after the first ``count``.
@@ -207,7 +207,7 @@ def see_floor(
 
 
 @kernel
-def hide(samples: Samples, shadow: ShadowRays, occluded: NDArray[np.int32]) -> None:
+def hide(samples: Samples, shadow: Rays, occluded: NDArray[np.int32]) -> None:
     """Take the light from the samples whose shadow ray met the object (answer 0, not -1)."""
     for ray in range(occluded.size):
         if occluded[ray] == 0:
