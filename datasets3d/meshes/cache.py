@@ -9,7 +9,6 @@ import json
 import os
 import re
 import tempfile
-import urllib.parse
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -125,10 +124,12 @@ def _referred(path: Path, data: bytes) -> list[str]:
     """Names of further files, relative to the mesh file's folder, in order of appearance."""
     suffix = path.suffix.lower()
     if suffix == ".gltf":
-        found = [
-            uri.decode("utf-8", "replace") for uri in re.findall(rb'"uri"\s*:\s*"([^"]*)"', data)
-        ]
-        return [urllib.parse.unquote(uri) for uri in found if not uri.startswith("data:")]
+        with contextlib.suppress(ValueError, AttributeError, TypeError, RecursionError):
+            document = json.loads(data)
+            entries = [*document.get("buffers", ()), *document.get("images", ())]
+            found = [str(entry["uri"]) for entry in entries if "uri" in entry]
+            return [uri for uri in found if not uri.startswith("data:")]
+        return []
     if suffix == ".ply":
         header = data[:4096].partition(b"end_header")[0]
         return _texts(re.findall(rb"(?i)texturefile\s+([^\r\n]+)", header))

@@ -90,7 +90,7 @@ def decode(path: Path, *, name: str, notes: list[str] | None = None) -> Triangle
     if joined is None:
         raise DataFormatError(
             expected="a mesh with faces",
-            got="a file without triangles",
+            got=", ".join(["a file without triangles", *found]),
             argument=name,
             advice="Repair the mesh or leave it out.",
         )
@@ -146,8 +146,9 @@ class Companions(trimesh.resolvers.Resolver):
         """Contents of a file, named relative to the folder, with either kind of slash."""
         if key in self.made:
             return self.made[key]
-        name = key.strip().replace("\\", "/")
-        for spelling in (name, urllib.parse.unquote(name)):
+        name = key.replace("\\", "/")
+        bare = name.strip()
+        for spelling in dict.fromkeys((name, urllib.parse.unquote(name), bare)):
             place = Path(os.path.normpath(self.folder / spelling))
             if not place.is_relative_to(self.folder.parent):
                 raise OutsideError(key)

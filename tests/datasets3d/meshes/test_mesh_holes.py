@@ -127,7 +127,7 @@ def test_what_blends_is_cut_where_nothing_is_seen(tmp_path, alphas, notes):
 )
 def test_a_surface_that_cannot_be_seen_is_left_out(tmp_path, alphas, factor, material):
     path = saved(tmp_path, alphas, factor=factor, **material)
-    with collected() as notes, pytest.raises(DataFormatError):
+    with pytest.raises(DataFormatError, match="an invisible surface is left out"):
         read_mesh(path)
     document = json.loads(path.read_text())
     del document["meshes"][0]["primitives"][0]["material"]

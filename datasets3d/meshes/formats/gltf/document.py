@@ -50,6 +50,9 @@ class Document:
         version = str(self.json.get("asset", {}).get("version", ""))
         if not version.startswith("2"):
             raise ValueError(f"glTF {version or 'of no version'}; version 2 is read")
+        least = str(self.json["asset"].get("minVersion", "2.0"))
+        if least != "2.0":
+            raise ValueError(f"a file that only readers of glTF {least} may show; 2.0 is read")
         unknown = [
             name for name in self.json.get("extensionsRequired", [])
             if name not in READ and not name.startswith(HARMLESS)
