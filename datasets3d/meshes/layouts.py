@@ -34,7 +34,9 @@ def scan(root: Path, *, kept: Mapping[str, str] | None = None) -> list[MeshEntry
     - one folder per model, ShapeNetCore's ``03001627/<model>/models/model_normalized.obj``
       (version 2) or ``03001627/<model>/model.obj`` (version 1), Sketchfab's and Objaverse's
       ``chair/<uid>/scene.gltf``, or one mesh file of the folder's name,
-      ``chair/<model>/<model>.glb``; the model's folder is its name.
+      ``chair/<model>/<model>.glb``; the model's folder is its name. A class that holds neither
+      mesh files nor split folders itself may have two or more model folders with one mesh file of
+      any name.
 
     ``train``, ``val`` and ``test`` folders of the root that hold no mesh themselves are split
     folders around the same layouts, unless all that they hold are such folders with meshes: then
@@ -67,12 +69,13 @@ def scan(root: Path, *, kept: Mapping[str, str] | None = None) -> list[MeshEntry
     return sorted(named(find(root), kept or {}))
 
 
-def find(root: Path) -> list[Found]:
+def find(root: Path, *, any_name: bool = True) -> list[Found]:
     """What :func:`scan` lists, before it has names: class folder, stem, split and path from the
     root of each object.
 
     Args:
         root: The folder.
+        any_name: Whether the one mesh file of a model's folder may have any name.
 
     Raises:
         DataFormatError: As :func:`scan`.
@@ -82,10 +85,10 @@ def find(root: Path) -> list[Found]:
     if not root.is_dir():
         raise _refuse(root, "a folder of meshes", "no such folder", "Check the path.")
     try:
-        found = _classes(root, root)
+        found = _classes(root, root, any_name)
         for folder, split in ((root / name, split) for name, split in SPLITS.items()):
             if folder.is_dir() and _is_split(folder):
-                found += [(c, stem, split, p) for c, stem, _, p in _classes(folder, root)]
+                found += [(c, stem, split, p) for c, stem, _, p in _classes(folder, root, any_name)]
         if not found:
             found = [(root.resolve().name, p.stem, None, p.name) for p in _meshes(root)]
     except OSError as error:
@@ -114,7 +117,8 @@ def _where_else(root: Path) -> str:
 
 def top_of(root: Path) -> Path:
     """The folder that holds classes: the root, or where it holds nothing but one folder and no
-    object, that one, and so on; as archives often are.
+    object, that one, and so on; as archives often are. Model folders whose one file has another
+    name count where none of them holds an object otherwise.
 
     Args:
         root: The folder.
@@ -122,16 +126,18 @@ def top_of(root: Path) -> Path:
     Raises:
         DataFormatError: None of them holds an object.
     """
+    top = root
     while True:
         try:
-            find(root)
+            find(top, any_name=False)
         except DataFormatError:
-            inner = [folder for folder in _folders(root) if folder.name != "__MACOSX"]
-            if len(inner) != 1 or not root.is_dir():
-                raise
-            root = inner[0]
+            inner = [folder for folder in _folders(top) if folder.name != "__MACOSX"]
+            if len(inner) != 1 or not top.is_dir():
+                find(root)
+                return root
+            top = inner[0]
         else:
-            return root
+            return top
 
 
 def ignored(root: Path, entries: Sequence[MeshEntry]) -> list[str]:
@@ -206,12 +212,12 @@ def _only_companions(folder: Path) -> bool:
     )  # fmt: skip
 
 
-def _classes(folder: Path, root: Path) -> list[Found]:
+def _classes(folder: Path, root: Path, any_name: bool) -> list[Found]:
     found: list[Found] = []
     for path in _folders(folder):
         if folder == root and path.name in SPLITS and _is_split(path):
             continue
-        found += _class(path, root)
+        found += _class(path, root, any_name)
     return found
 
 
@@ -222,16 +228,20 @@ def _is_split(folder: Path) -> bool:
     return not _meshes(folder) and not (splits and len(splits) == len(inner))
 
 
-def _class(folder: Path, root: Path) -> list[Found]:
-    name = folder.name
+def _class(folder: Path, root: Path, any_name: bool) -> list[Found]:
+    name, inner = folder.name, _folders(folder)
     found: list[Found] = [(name, p.stem, None, _from(root, p)) for p in _meshes(folder)]
-    for path in _folders(folder):
+    models = [path for path in inner if len(_meshes(path)) == 1]
+    bare = not found and not any(path.name in SPLITS for path in inner)
+    of_models = any_name and bare and len(models) > 1
+    for path in inner:
         split = SPLITS.get(path.name)
         if split is not None:
             found += [(name, p.stem, split, _from(root, p)) for p in _meshes(path)]
             continue
         known = [path / inner for inner in MODEL_FILES if (path / inner).is_file()]
-        known += [p for p in _meshes(path) if p.stem == path.name]
+        alone = of_models and path in models
+        known += [p for p in _meshes(path) if p.stem == path.name or alone]
         if known:
             found.append((name, path.name, None, _from(root, known[0])))
     return found
