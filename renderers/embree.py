@@ -53,7 +53,7 @@ class _Eye(NamedTuple):
     def see(self, grid: Grid, room: Room) -> tuple[Samples, Hits]:
         """Trace samples: primary rays, then shadow rays; returns what the first hit, too."""
         view, surface, tracer = self.view, self.prepared.surface, self.prepared.tracer
-        samples, primary, shadow, found = room
+        samples, primary, shadow, found, _ = room
         count = aim(view, grid, primary)
         hit = tracer.first(primary.origins[:count], primary.directions[:count], room=found)
         numbers = primary.sample[:count]
@@ -218,10 +218,11 @@ class EmbreeRenderer(Renderer):
         with self._memories.borrowed() as (memory, finer):
             eye = self._eye(replace(scene, floor=None))
             grid = centers(size_px)
-            first, _ = eye.see(grid, memory.of(grid.x.size))
-            develop(eye.view, first, self._encode, image)
+            room = memory.of(grid.x.size)
+            first, _ = eye.see(grid, room)
+            develop(eye.view, first, self._encode, image, room.marks)
             sums = _on_object(first, glow(eye.view, first, pixels), pixels.size)
-            for batch in self._refined(first, image, size_px):
+            for batch in self._refined(room.marks, size_px):
                 grid = refined(batch, self.samples_per_side, size_px)
                 samples, _ = eye.see(grid, finer.of(grid.x.size))
                 sums[batch] *= self.samples_per_side % 2  # of an odd grid the middle is there
@@ -239,23 +240,22 @@ class EmbreeRenderer(Renderer):
         check_size(size_px)
         eye, grid = self._eye(scene), centers(size_px)
         image = np.empty((size_px * size_px, 3), np.uint8)
-        first, hits = eye.see(grid, memories[0].of(grid.x.size, passes=passes))
-        develop(eye.view, first, self._encode, image)
-        for batch in self._refined(first, image, size_px):
+        room = memories[0].of(grid.x.size, passes=passes)
+        first, hits = eye.see(grid, room)
+        develop(eye.view, first, self._encode, image, room.marks)
+        for batch in self._refined(room.marks, size_px):
             grid = refined(batch, self.samples_per_side, size_px)
             samples, _ = eye.see(grid, memories[1].of(grid.x.size))
             average(eye.view, samples, first, batch, self._encode, image)
         return image.reshape(size_px, size_px, 3), first, hits
 
-    def _refined(
-        self, first: Samples, image: NDArray[np.uint8], size_px: int
-    ) -> list[NDArray[np.int64]]:
+    def _refined(self, marks: NDArray[np.int32], size_px: int) -> list[NDArray[np.int64]]:
         """The pixels that take more samples, in batches."""
         if self.samples_per_side == 1:
             return []
         pixels = centers(size_px).order
         if self.adaptive:
-            pixels = edges(first, image, centers(size_px).order, self.edge_threshold)
+            pixels = edges(marks, pixels, self.edge_threshold)
         step = max(BATCH_SAMPLES // self.samples_per_side**2, 1)
         return [pixels[start : start + step] for start in range(0, pixels.size, step)]
 

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from renderers import Mesh, Scene, Spot
+from renderers import Floor, Mesh, Scene, Spot
+from renderers.color import rgb_from_hsv
 
 
 def torus(center: float, *, major: float, minor: float, steps: int) -> tuple[NDArray, ...]:
@@ -50,7 +51,7 @@ def two_tori() -> Mesh:
 
 
 def views(mesh: Mesh, count: int) -> list[Scene]:
-    """The same rotations and lights for everyone, in the default scene."""
+    """The same rotations, lights and colors for everyone, by 3DIEBench's ranges."""
     random = np.random.default_rng(1)
     scenes = []
     for _ in range(count):
@@ -61,8 +62,13 @@ def views(mesh: Mesh, count: int) -> list[Scene]:
             4 * np.sin(polar) * np.sin(turn),
             4 * np.cos(polar),
         )
+        ground, light = random.uniform(size=2)
+        spot = Spot(
+            position=(float(x), float(y), float(z)), color=rgb_from_hsv(float(light), 1.0, 0.8)
+        )
+        floor = Floor(color=rgb_from_hsv(float(ground), 0.6, 0.6))
         rotation = matrix * np.sign(np.linalg.det(matrix))
-        scenes.append(Scene(mesh, rotation, spot=Spot(position=(float(x), float(y), float(z)))))
+        scenes.append(Scene(mesh, rotation, floor=floor, spot=spot))
     return scenes
 
 

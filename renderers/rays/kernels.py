@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from renderers.rays.compiled import kernel
 
 NOTHING, FLOOR, OBJECT = 0, 1, 2
-BEYOND_CONE, LIT, HIDDEN, TURNED_AWAY = 0, 1, 2, 3
+BEYOND_CONE, LIT, HIDDEN, TURNED_AWAY, UNDECIDED = 0, 1, 2, 3, 4
 
 Floats = NDArray[np.float64]
 Singles = NDArray[np.float32]
@@ -266,56 +266,10 @@ def spot_strength(view: View, to_light: Position) -> tuple[float, float]:
     """
     inverse = 1.0 / math.sqrt(max(dot(to_light, to_light), 1e-12))
     cosine = -dot(to_light, view.axis) * inverse
-    if cosine <= view.cos_outer:
-        return -1.0, inverse
-    strength = view.energy * inverse * inverse
-    if cosine >= view.cos_inner:
-        return strength, inverse
     x = (cosine - view.cos_outer) / (view.cos_inner - view.cos_outer)
-    return strength * x * x * (3.0 - 2.0 * x), inverse
-
-
-class FloorCone(NamedTuple):
-    """What tells floor beyond the spot's cone without a division: see :func:`beyond_cone`."""
-
-    height: float
-    rise: Position
-    place: tuple[Position, Position, Position]
-    square: float
-
-
-@kernel
-def floor_cone(view: View) -> FloorCone:
-    """The vectors of :func:`beyond_cone`, which are the same for a whole picture."""
-    zenith, light = view.zenith, between(view.light, view.origin)
-    height = view.floor_height - dot(view.origin, zenith)
-    rise = dot(view.forward, zenith), dot(view.right, zenith), dot(view.up, zenith)
-    nothing = (0.0, 0.0, 0.0)
-    place = (
-        along(along(nothing, rise[0], light), height, view.forward),
-        along(along(nothing, rise[1], light), height, view.right),
-        along(along(nothing, rise[2], light), height, view.up),
-    )
-    return FloorCone(height, rise, place, (1.0 - 1e-6) * view.cos_outer * view.cos_outer)
-
-
-@kernel
-def beyond_cone(view: View, cone: FloorCone, x: float, y: float) -> bool:
-    """Whether a sample sees floor that is beyond the spot's cone for certain.
-
-    A ray d = f + x r + y u from o meets the floor at t = h / (d · z). From the light l it is
-
-        o + t d - l = ((d · z)(o - l) + h d) / (d · z),
-
-    whose numerator p is linear in x and y. With the cone's axis a, the point is beyond the cone
-    where p · a / (d · z) is negative or (p · a)² < cos² (p · p).
-    """
-    rise = cone.rise[0] + x * cone.rise[1] + y * cone.rise[2]
-    place = along(along(cone.place[0], x, cone.place[1]), y, cone.place[2])
-    depth = dot(place, view.axis)
-    seen = (rise * cone.height > 0.0) & (abs(cone.height) < math.inf)
-    wide = (depth * rise < 0.0) | (depth * depth < cone.square * dot(place, place))
-    return bool(seen & wide)
+    x = x if x < 1.0 else 1.0
+    strength = view.energy * inverse * inverse * x * x * (3.0 - 2.0 * x)
+    return strength if cosine > view.cos_outer else -1.0, inverse
 
 
 @kernel
@@ -325,12 +279,9 @@ def may_be_shaded(view: View, point: Position, to_light: Position) -> bool:
     The line does where (p · p - r²)(w · w) ≤ (p · w)²; its nearest place to the center is on the
     way where -(p · w) is from 0 to w · w. Otherwise an end of the way is nearest.
     """
-    outside = dot(point, point) - view.radius * view.radius
+    square = view.radius * view.radius
+    outside = dot(point, point) - square
     length, closing = dot(to_light, to_light), -dot(point, to_light)
-    if outside <= 0.0:
-        return True
-    if closing <= 0.0:
-        return False
-    if closing >= length:
-        return bool(dot(view.light, view.light) <= view.radius * view.radius)
-    return bool(outside * length <= closing * closing)
+    between_ends = (closing > 0.0) & (closing < length) & (outside * length <= closing * closing)
+    light_inside = (closing >= length) & (dot(view.light, view.light) <= square)
+    return bool((outside <= 0.0) | between_ends | light_inside)

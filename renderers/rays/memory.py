@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from renderers.rays.hierarchy import Found
 from renderers.rays.kernels import Rays, Samples, Singles
@@ -23,6 +24,7 @@ class Room(NamedTuple):
     primary: Rays
     shadow: Rays
     found: Found
+    marks: NDArray[np.int32]
 
 
 class Memory:
@@ -48,6 +50,7 @@ class Memory:
         self._primary = Rays(singles(3), singles(3), np.empty(count, np.int64))
         self._shadow = self._primary._replace(sample=np.empty(count, np.int64))
         self._found = Found.of(count)
+        self._marks = np.empty(count, np.int32)
 
     def of(self, count: int, *, passes: bool = False) -> Room:
         """Room for some samples, which see nothing yet; what was there before is lost.
@@ -63,7 +66,7 @@ class Memory:
         samples.state[:] = 0
         if not passes:
             samples = samples._replace(depth=samples.depth[:0], normal=samples.normal[:0])
-        return Room(samples, self._primary, self._shadow, self._found)
+        return Room(samples, self._primary, self._shadow, self._found, self._marks[:count])
 
 
 class Memories:

@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 from renderers.color import ENCODING_STEPS
 from renderers.rays.compiled import kernel
 from renderers.rays.kernels import (
-    BEYOND_CONE,
     FLOOR,
     HIDDEN,
     LIT,
     NOTHING,
     OBJECT,
     TURNED_AWAY,
+    UNDECIDED,
     Grid,
     Hits,
     Position,
@@ -27,11 +27,9 @@ from renderers.rays.kernels import (
     along,
     ambient_light,
     between,
-    beyond_cone,
     direction,
     dot,
     facing,
-    floor_cone,
     floor_depth,
     may_be_shaded,
     put,
@@ -158,52 +156,66 @@ def floor_side(view: View) -> Position:
 
 
 @kernel
-def see_floor(
-    view: View,
-    grid: Grid,
-    samples: Samples,
-    shadow: Rays,
-    count: int,
-) -> int:
+def light_floor(view: View, grid: Grid, samples: Samples) -> None:
+    """Say of every sample that does not see the object whether it sees the floor, and its light.
+
+    Where the way to the light meets the bounding sphere the state is UNDECIDED. No branches: the
+    compiler makes this loop take several samples at once.
+    """
+    kind, state, spot, x, y = samples.kind, samples.state, samples.spot, grid.x, grid.y
+    normal = floor_side(view)
+    height = view.floor_height - dot(view.origin, view.zenith)
+    for sample in range(kind.size):
+        ray = direction(view, x[sample], y[sample])
+        depth = height / dot(ray, view.zenith)
+        point = along(view.origin, depth, ray)
+        to_light = between(point, view.light)
+        strength, inverse = spot_strength(view, to_light)
+        cosine = dot(to_light, normal) * inverse
+        free = kind[sample] != OBJECT
+        seen = free & (depth > 0.0) & (depth < math.inf)
+        within = seen & (strength >= 0.0)
+        lit = within & (cosine > 0.0)
+        doubt = lit & may_be_shaded(view, point, to_light)
+        away = within & (cosine <= 0.0)
+        there = UNDECIDED * doubt + LIT * (lit & (not doubt)) + TURNED_AWAY * away
+        kind[sample] = np.uint8(FLOOR) if seen else kind[sample]
+        state[sample] = np.uint8(there) if seen else state[sample]
+        spot[sample] = np.float32(strength * cosine) if lit else spot[sample]
+
+
+@kernel
+def see_floor(view: View, grid: Grid, samples: Samples, shadow: Rays, count: int) -> int:
     """Record the samples that see the floor, and add their shadow rays after the first ``count``.
 
     Runs after :func:`see_object`, whose samples it leaves alone. Returns the new count.
     """
-    kind, state, spot = samples.kind, samples.state, samples.spot
-    x, y, depths, sides = grid.x, grid.y, samples.depth, samples.normal
-    normal, cone, passes = floor_side(view), floor_cone(view), depths.size > 0
-    if not passes:
-        for sample in range(kind.size):
-            if beyond_cone(view, cone, x[sample], y[sample]):
-                kind[sample] = max(kind[sample], np.uint8(FLOOR))
+    light_floor(view, grid, samples)
+    state, x, y = samples.state, grid.x, grid.y
+    if samples.depth.size > 0:
+        measure_floor(view, grid, samples)
     for sample in grid.order:
-        if kind[sample] != NOTHING:
-            continue
-        ray = direction(view, x[sample], y[sample])
-        depth = floor_depth(view, ray)
-        if passes:
-            depths[sample] = depth
-            put(sides, sample, normal if depth < math.inf else (0.0, 0.0, 0.0))
-        if depth == math.inf:
-            continue
-        point = along(view.origin, depth, ray)
-        kind[sample] = FLOOR
-        to_light = between(point, view.light)
-        strength, inverse = spot_strength(view, to_light)
-        if strength < 0.0:
-            continue
-        cosine = dot(to_light, normal) * inverse
-        if cosine <= 0.0:
-            state[sample] = TURNED_AWAY
-            continue
-        state[sample] = LIT
-        spot[sample] = strength * cosine
-        if may_be_shaded(view, point, to_light):
+        if state[sample] == UNDECIDED:
+            ray = direction(view, x[sample], y[sample])
+            point = along(view.origin, floor_depth(view, ray), ray)
             put(shadow.origins, count, point)
-            put(shadow.directions, count, to_light)
+            put(shadow.directions, count, between(point, view.light))
             shadow.sample[count] = sample
+            state[sample] = LIT
             count += 1
     return count
+
+
+@kernel
+def measure_floor(view: View, grid: Grid, samples: Samples) -> None:
+    """Write depth and normal of the samples that do not see the object."""
+    normal = floor_side(view)
+    for sample in range(samples.kind.size):
+        if samples.kind[sample] != OBJECT:
+            ray = direction(view, grid.x[sample], grid.y[sample])
+            depth = floor_depth(view, ray)
+            samples.depth[sample] = depth
+            put(samples.normal, sample, normal if depth < math.inf else (0.0, 0.0, 0.0))
 
 
 @kernel
@@ -252,9 +264,17 @@ def glow(view: View, samples: Samples, numbers: NDArray[np.int64]) -> Singles:
 
 @kernel
 def develop(
-    view: View, samples: Samples, encode: NDArray[np.uint8], image: NDArray[np.uint8]
+    view: View,
+    samples: Samples,
+    encode: NDArray[np.uint8],
+    image: NDArray[np.uint8],
+    marks: NDArray[np.int32],
 ) -> None:
-    """Write the color of every sample, which is that of its pixel, as sRGB."""
+    """Write the color of every sample, which is that of its pixel, as sRGB.
+
+    ``marks`` receives the color in 24 bits and, above them, kind, lit and hidden: what
+    :func:`edges` compares.
+    """
     kind, state, spot = samples.kind, samples.state, samples.spot
     albedo, ambient = samples.albedo, samples.ambient
     floor, floor_ambient = floor_looks(view)
@@ -272,6 +292,10 @@ def develop(
             strength = float(spot[pixel]) if lit else 0.0
             color = encoded(radiance(own, level, strength, view.spot_color), encode)
         image[pixel, 0], image[pixel, 1], image[pixel, 2] = color
+        shown = np.int64(color[0]) | (np.int64(color[1]) << 8) | (np.int64(color[2]) << 16)
+        hidden = state[pixel] == HIDDEN
+        sort = np.int64(kind[pixel]) | (np.int64(lit) << 2) | (np.int64(hidden) << 3)
+        marks[pixel] = np.int32(shown | (sort << 24))
 
 
 @kernel
@@ -317,39 +341,38 @@ def average(
 
 
 @kernel
-def edges(
-    samples: Samples, image: NDArray[np.uint8], order: NDArray[np.int64], threshold: int
-) -> NDArray[np.int64]:
+def edges(marks: NDArray[np.int32], order: NDArray[np.int64], threshold: int) -> NDArray[np.int64]:
     """Pixels at the edge of a thing, of a shadow, or of a color, in the order given.
 
     The rims of cone and of self-shadow fade to nothing by themselves: there only color counts.
     """
-    kind, state = samples.kind, samples.state
-    size = round(math.sqrt(kind.size))
-    marked = np.zeros(size * size, np.bool_)
-    for y in range(size):
-        for x in range(size):
-            here = y * size + x
-            plain = kind[here] == FLOOR and state[here] == BEYOND_CONE
-            for step in (1, size):
-                if (x if step == 1 else y) == size - 1:
-                    continue
-                there = here + step
-                if plain and kind[there] == FLOOR and state[there] == BEYOND_CONE:
-                    continue
-                lit = state[here] == LIT or state[there] == LIT
-                hidden = state[here] == HIDDEN or state[there] == HIDDEN
-                red = np.int64(image[here, 0]) - np.int64(image[there, 0])
-                green = np.int64(image[here, 1]) - np.int64(image[there, 1])
-                blue = np.int64(image[here, 2]) - np.int64(image[there, 2])
-                far = max(abs(red), abs(green), abs(blue)) > threshold
-                if far or kind[here] != kind[there] or (lit and hidden):
-                    marked[here] = True
-                    marked[there] = True
+    size = round(math.sqrt(marks.size))
+    right, below = unlike(marks, 1, threshold), unlike(marks, size, threshold)
+    right[size - 1 :: size] = 0  # the neighbor is on the next row
+    marked = right | below
+    marked[1:] |= right[:-1]
+    marked[size:] |= below[:-size]
     found = np.empty(marked.sum(), np.int64)
     count = 0
     for pixel in order:
         if marked[pixel]:
             found[count] = pixel
             count += 1
+    return found
+
+
+@kernel
+def unlike(marks: NDArray[np.int32], apart: int, threshold: int) -> NDArray[np.uint8]:
+    """1 for pixels that differ from the one so many places on; without branches, as above."""
+    found = np.zeros(marks.size, np.uint8)
+    byte, limit = np.int32(255), np.int32(threshold)
+    for pixel in range(marks.size - apart):
+        one, other = marks[pixel], marks[pixel + apart]
+        red = abs(np.int32((one & byte) - (other & byte)))
+        green = abs(np.int32(((one >> 8) & byte) - ((other >> 8) & byte)))
+        blue = abs(np.int32(((one >> 16) & byte) - ((other >> 16) & byte)))
+        kinds = ((one ^ other) >> 24) & 3
+        light = ((one | other) >> 26) & 3  # 3: one of them is lit, one of them hidden
+        far = (red > limit) | (green > limit) | (blue > limit)
+        found[pixel] = far | (kinds != 0) | (light == 3)
     return found
