@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import cached_property
 from threading import Lock
@@ -267,6 +268,7 @@ def _pieces(action: Action, group: Group, discrete: Tensor) -> list[_Piece]:
                 advice="Split the action into a sum of smaller ones, or take fewer indices.",
             )
             _check_identity(piece, group)
+            _check_linear(piece, group, discrete)
             parts = [algebra_matrices(piece, group), element_matrices(piece, discrete)]
             matrices = np.concatenate(parts)
             _check_finite(piece, matrices)
@@ -297,6 +299,24 @@ def _check_identity(action: Action, group: Group) -> None:
             argument="act_in or act_out",
             advice="A learned action need not be one; its distance from one is measured instead.",
         )
+
+
+def _check_linear(action: Action, group: Group, discrete: Tensor) -> None:
+    """Refuse an action that is not linear: looked at for one element and two vectors."""
+    action = deepcopy(action).double().cpu()
+    generator = torch.Generator().manual_seed(0)
+    u, v = torch.randn(2, 1, action.dim, generator=generator, dtype=torch.float64)  # one point
+    drawn = group.sample(generator=generator, scale=0.3)
+    for g in [*discrete[:1].cpu().double(), drawn]:
+        with torch.no_grad():
+            expected = 2.0 * action(g, u) - 3.0 * action(g, v)
+            found = action(g, 2.0 * u - 3.0 * v)
+        if not torch.allclose(found, expected, rtol=1e-6, atol=1e-6):
+            raise ConventionError(
+                expected="an action that is linear", got=f"{type(action).__name__}, which is not",
+                argument="act_in or act_out",
+                advice="Maps of a nonlinear action are measured, not solved for.",
+            )  # fmt: skip
 
 
 def _check_finite(action: Action, matrices: NDArray[np.float64]) -> None:

@@ -113,8 +113,14 @@ def common_group(act_in: Action, act_out: Action) -> Group:
     """The one group of two actions.
 
     Raises:
-        ConventionError: They have none, or two.
+        ConventionError: They have none, or two, or are no actions.
     """
+    for action, argument in ((act_in, "act_in"), (act_out, "act_out")):
+        if not isinstance(action, Action):
+            raise ConventionError(
+                expected="an action of a group", got=repr(action), argument=argument,
+                advice="For example Tensors(SO3(), 1), the vectors of space.",
+            )  # fmt: skip
     groups = [a.group for a in (act_in, act_out) if a.group is not None]
     if not groups or groups[0] != groups[-1]:
         raise ConventionError(

@@ -43,9 +43,15 @@ class Tensors(Action):
     """
 
     def __init__(self, group: Group, p: int, q: int = 0, *, channels: int = 1) -> None:
+        if not isinstance(group, Group):
+            raise ConventionError(
+                expected="a group", got=repr(group), argument="group",
+                advice="For example Tensors(SO3(), 1).",
+            )  # fmt: skip
+        p, q, channels = (int(n) if n == int(n) else -1 for n in (p, q, channels))
         if min(p, q) < 0 or channels < 1:
             raise ConventionError(
-                expected="p and q of at least 0 and at least 1 channel",
+                expected="whole p and q of at least 0 and at least 1 channel",
                 got=f"p={p}, q={q}, channels={channels}", argument="p",
                 advice="Tensors(group, 0) are scalars.",
             )  # fmt: skip

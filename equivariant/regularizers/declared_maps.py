@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,16 +24,36 @@ class DeclaredMap:
 
     Args:
         layer: Name of the layer that it belongs to.
-        read: Gives the numbers as matrices, shape (maps, outputs, inputs): one for a linear
+        module: The layer; its weights are looked up at every reading, so that it may be moved,
+            loaded, reparametrized or copied together with what holds this map.
+        reader: Gives the numbers as matrices, shape (maps, outputs, inputs): one for a linear
             layer, one per tap of a convolution's kernel.
         act_in: Action on inputs.
         act_out: Action on outputs.
     """
 
     layer: str
-    read: Callable[[], Tensor]
+    module: nn.Module
+    reader: Callable[[nn.Module], Tensor]
     act_in: Action
     act_out: Action
+
+    def read(self) -> Tensor:
+        """The numbers as they are now, shape (maps, outputs, inputs).
+
+        Raises:
+            ConventionError: They have no values (a model on the device "meta"), or are no real
+                floating-point numbers.
+        """
+        found = self.reader(self.module)
+        if found.is_meta or not found.is_floating_point() or found.element_size() < 2:
+            raise ConventionError(
+                expected="weights of real numbers, of half, single or double precision",
+                got="none yet (device meta)" if found.is_meta else str(found.dtype),
+                argument=self.layer or "model",
+                advice="Materialize the model first." if found.is_meta else "Convert the layer.",
+            )  # fmt: skip
+        return found
 
     def under(self, group: Group) -> tuple[Action, Action]:
         """Both actions, of another group."""
@@ -41,6 +62,9 @@ class DeclaredMap:
 
 def declared_maps(model: nn.Module, representations: Representations | None) -> list[DeclaredMap]:
     """All linear maps of a model that have representations, in the model's order.
+
+    A layer that stands in the model under several names counts once, unless it is given different
+    representations under them.
 
     Args:
         model: Any model.
@@ -52,7 +76,8 @@ def declared_maps(model: nn.Module, representations: Representations | None) -> 
             is of a kind whose weights cannot be read as matrices.
         ShapeError: A representation does not fit its layer.
     """
-    modules = dict(model.named_modules())
+    _check_kinds(model, representations)
+    modules = dict(model.named_modules(remove_duplicate=False))
     if representations is None:
         representations = {
             name: (module.act_in, module.act_out)
@@ -68,11 +93,37 @@ def declared_maps(model: nn.Module, representations: Representations | None) -> 
             got=", ".join(map(repr, unknown)) or "none", argument="representations",
             advice="Name layers as model.named_modules() does, or give them act_in and act_out.",
         )  # fmt: skip
-    found = []
+    found, seen = [], set()
     for name in modules:
         if name in representations:
-            found += _maps_of(name, modules[name], *representations[name])
+            act_in, act_out = representations[name]
+            key = id(modules[name]), repr(act_in), repr(act_out)
+            if key not in seen:
+                found += _maps_of(name, modules[name], act_in, act_out)
+            seen.add(key)
     return found
+
+
+def _check_kinds(model: object, representations: Any) -> None:
+    """Refuse what is no model, and representations that are no pairs of actions by name."""
+    if not isinstance(model, nn.Module):
+        raise ConventionError(
+            expected="a torch.nn.Module", got=type(model).__name__, argument="model",
+            advice="Pass the model whose layers are meant.",
+        )  # fmt: skip
+    if representations is None:
+        return
+    named = isinstance(representations, Mapping)
+    pairs: list[tuple[Any, Any]] = list(representations.items()) if named else [("", None)]
+    for name, pair in pairs:
+        fits = isinstance(pair, tuple | list) and len(pair) == 2
+        if not fits or not all(isinstance(action, Action) for action in pair):
+            raise ConventionError(
+                expected="two actions for each layer's name, on its inputs and on its outputs",
+                got=f"{type(pair if fits or pair is not None else representations).__name__} "
+                f"for {name!r}", argument="representations",
+                advice='For example {"0": (vectors, hidden)}.',
+            )  # fmt: skip
 
 
 def _readable(module: nn.Module) -> bool:
@@ -81,28 +132,57 @@ def _readable(module: nn.Module) -> bool:
     )
 
 
+_OTHERWISE = (nn.Embedding, nn.EmbeddingBag, nn.Bilinear)  # whose weights are no such matrices
+
+
 def _maps_of(name: str, module: nn.Module, act_in: Action, act_out: Action) -> list[DeclaredMap]:
     """The maps of one layer: its weight, and its bias as a map from scalars."""
     if isinstance(module, nn.MultiheadAttention):
         return _attention(name, module, act_in, act_out)
     weight = getattr(module, "weight", None)
-    if not isinstance(weight, Tensor) or weight.ndim < 2 or getattr(module, "groups", 1) != 1:
+    uninitialized = isinstance(weight, nn.UninitializedParameter)
+    if not isinstance(weight, Tensor) or isinstance(module, _OTHERWISE) or uninitialized or (
+        weight.ndim < 2 or getattr(module, "groups", 1) != 1
+    ):  # fmt: skip
         raise ConventionError(
             expected="a linear layer, a convolution without channel groups, attention or a "
             "hypernetwork",
             got=type(module).__name__, argument=name,
-            advice="Declare the layers inside of it.",
+            advice="Run the model once so that it has weights." if uninitialized else
+            "Declare the layers inside of it.",
         )  # fmt: skip
     if isinstance(module, Action):  # Σ_k c_k(g) W_k z: linear in the features c of the element
-        found = [_checked(name, lambda: weight.permute(1, 2, 0).flatten(1)[None],
-                          act_in * module.dim, act_out)]  # fmt: skip
+        found = [_checked(name, module, _of_hypernetwork, act_in * module.dim, act_out)]
     elif isinstance(module, nn.modules.conv._ConvTransposeNd):
-        found = [_checked(name, lambda: weight.flatten(2).permute(2, 1, 0), act_in, act_out)]
+        found = [_checked(name, module, _of_transposed_convolution, act_in, act_out)]
     else:
-        found = [_checked(name, lambda: weight.flatten(2).permute(2, 0, 1)
-                          if weight.ndim > 2 else weight[None], act_in, act_out)]  # fmt: skip
-    bias = getattr(module, "bias", None)
-    return [*found, *_bias(name, bias, act_out)]
+        found = [_checked(name, module, _of_linear_or_convolution, act_in, act_out)]
+    return [*found, *_bias(name, module, _bias_of, act_out)]
+
+
+def _parameter(module: nn.Module, name: str) -> Tensor:
+    found: Tensor = getattr(module, name)
+    return found
+
+
+def _of_hypernetwork(module: nn.Module) -> Tensor:
+    weight = _parameter(module, "weight")
+    return weight.permute(1, 2, 0).flatten(1)[None]
+
+
+def _of_transposed_convolution(module: nn.Module) -> Tensor:
+    weight = _parameter(module, "weight")
+    return weight.flatten(2).permute(2, 1, 0)
+
+
+def _of_linear_or_convolution(module: nn.Module) -> Tensor:
+    weight = _parameter(module, "weight")
+    return weight.flatten(2).permute(2, 0, 1) if weight.ndim > 2 else weight[None]
+
+
+def _bias_of(module: nn.Module) -> Tensor:
+    bias = _parameter(module, "bias")
+    return bias[None, :, None]
 
 
 def _attention(
@@ -113,9 +193,7 @@ def _attention(
     Inner tokens carry act_in too, so that products of queries and keys are invariant where it is
     orthogonal and its pieces do not cross heads.
     """
-    width = module.embed_dim
-    weight = module.in_proj_weight
-    if weight is None:
+    if module.in_proj_weight is None:
         raise ConventionError(
             expected="attention with one width for queries, keys and values",
             got="kdim or vdim of its own", argument=name,
@@ -123,37 +201,48 @@ def _attention(
         )  # fmt: skip
     found = []
     for k in range(3):
-        rows = slice(k * width, (k + 1) * width)
-        found.append(_checked(name, partial(_rows, weight, rows), act_in, act_in))
+        found.append(_checked(name, module, partial(_projection_of, which=k), act_in, act_in))
         if module.in_proj_bias is not None:
-            bias = partial(_entries, module.in_proj_bias, rows)
-            found.append(DeclaredMap(name, bias, Trivial(1), act_in))
+            bias = partial(_projection_bias_of, which=k)
+            found.append(DeclaredMap(name, module, bias, Trivial(1), act_in))
     out = module.out_proj
-    found.append(_checked(name, lambda: out.weight[None], act_in, act_out))
-    return [*found, *_bias(name, out.bias, act_out)]
+    found.append(_checked(name, out, _of_linear_or_convolution, act_in, act_out))
+    return [*found, *_bias(name, out, _bias_of, act_out)]
 
 
-def _rows(weight: Tensor, rows: slice) -> Tensor:
-    return weight[rows][None]
+def _projection_of(module: nn.Module, which: int) -> Tensor:
+    weight = _parameter(module, "in_proj_weight")
+    width = weight.shape[1]
+    return weight[which * width : (which + 1) * width][None]
 
 
-def _entries(bias: Tensor, rows: slice) -> Tensor:
-    return bias[rows, None][None]
+def _projection_bias_of(module: nn.Module, which: int) -> Tensor:
+    bias = _parameter(module, "in_proj_bias")
+    width = len(bias) // 3
+    return bias[which * width : (which + 1) * width, None][None]
 
 
-def _bias(name: str, bias: object, act_out: Action) -> list[DeclaredMap]:
-    if not isinstance(bias, Tensor):
+def _bias(
+    name: str, module: nn.Module, reader: Callable[[nn.Module], Tensor], act_out: Action
+) -> list[DeclaredMap]:
+    if not isinstance(getattr(module, "bias", None), Tensor):
         return []
-    return [DeclaredMap(name, lambda: bias[None, :, None], Trivial(1), act_out)]
+    return [DeclaredMap(name, module, reader, Trivial(1), act_out)]
 
 
-def _checked(name: str, read: Callable[[], Tensor], act_in: Action, act_out: Action) -> DeclaredMap:
+def _checked(
+    name: str,
+    module: nn.Module,
+    reader: Callable[[nn.Module], Tensor],
+    act_in: Action,
+    act_out: Action,
+) -> DeclaredMap:
     with torch.no_grad():
-        shape = tuple(read().shape[-2:])
+        shape = tuple(reader(module).shape[-2:])
     if shape != (act_out.dim, act_in.dim):
         raise ShapeError(
             expected=f"representations of {shape[1]} inputs and {shape[0]} outputs",
             got=f"{act_in.dim} and {act_out.dim}", argument=name,
             advice="The dims of both actions are the widths of the layer.",
         )  # fmt: skip
-    return DeclaredMap(name, read, act_in, act_out)
+    return DeclaredMap(name, module, reader, act_in, act_out)

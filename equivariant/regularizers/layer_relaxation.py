@@ -71,16 +71,22 @@ class LayerRelaxation:
         self._projections = [EquivariantMaps(*one.under(group)) for one in self._maps]
         self.layers = tuple(dict.fromkeys(one.layer for one in self._maps))
         self._owner = [self.layers.index(one.layer) for one in self._maps]
-        self._parameters: dict[int, Tensor] = {p.data_ptr(): p for p in model.parameters()}
+        self._model = model
         self._means = [torch.zeros_like(one.read().detach()) for one in self._maps]
         self._squares = torch.zeros(len(self.layers), dtype=torch.float64)
         self._steps = 0
         self.shares = torch.ones(len(self.layers), dtype=torch.float64)
 
     @property
+    def _parameters(self) -> dict[int, Tensor]:
+        """By where their numbers are now; models may be moved and loaded between steps."""
+        return {p.data_ptr(): p for p in self._model.parameters()}
+
+    @property
     def ready(self) -> bool:
         """Whether all declared weights have gradients."""
-        return all(_has_gradient(one.read(), self._parameters) for one in self._maps)
+        parameters = self._parameters
+        return all(_has_gradient(one.read(), parameters) for one in self._maps)
 
     @torch.no_grad()
     def step(self) -> None:
@@ -90,11 +96,13 @@ class LayerRelaxation:
             ConventionError: A weight has no gradient.
         """
         self._steps += 1
+        parameters = self._parameters
         norms = torch.zeros(len(self.layers), dtype=torch.float64)
         squares = torch.zeros(len(self.layers), dtype=torch.float64)
         for k, (one, maps) in enumerate(zip(self._maps, self._projections, strict=True)):
-            slope = _gradient_like(one.read(), self._parameters)
+            slope = _gradient_like(one.read(), parameters)
             broken = slope - maps.projection(slope)
+            self._means[k] = self._means[k].to(broken)
             self._means[k].mul_(self.decay).add_(broken, alpha=1 - self.decay)
             squares[self._owner[k]] += float(broken.square().sum())
             norms[self._owner[k]] += float(self._means[k].square().sum())

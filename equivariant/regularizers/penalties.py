@@ -13,7 +13,7 @@ from torch import Tensor
 
 from equivariant.actions import EquivariantMaps
 from equivariant.errors import ConventionError, check_option
-from equivariant.regularizers.stacked_projection import StackedProjection
+from equivariant.regularizers.stacked_projection import StackedProjection, at_least_single
 from equivariant.shapes import Float
 
 Kind = Literal["projection", "scale_free", "frobenius", "spectral", "sampled", "generators"]
@@ -81,7 +81,7 @@ class Penalty:
             return self._norms(stack)
         rows = []
         for one, solved in zip(stack.maps, stack.equivariant, strict=True):
-            W = one.read()
+            W = at_least_single(one.read())
             if self.kind == "sampled":
                 rows.append([_sampled(W, found, self.samples, generator) for found in solved])
             else:
@@ -104,7 +104,7 @@ class Penalty:
             return found
         rows, rests = [], []
         for one, solved in zip(stack.maps, stack.equivariant, strict=True):
-            W = one.read()
+            W = at_least_single(one.read())
             nearest = [maps.projection(W) for maps in solved]
             rows.append([_largest(W - P) for P in nearest])
             rests.append([_largest(P) if self.equivariant_share else rows[-1][0] for P in nearest])
@@ -115,9 +115,18 @@ class Penalty:
 
 
 def relative_levels(stack: StackedProjection) -> Float[Tensor, "layers groups"]:
-    """The scale-free penalty in float64 without gradients; NaN where a group demands nothing."""
+    """The scale-free penalty in float64 without gradients; NaN where a group demands nothing.
+
+    Raises:
+        ConventionError: Weights are not finite.
+    """
     with torch.no_grad():
         weights = stack.weights().double()
+        if not bool(weights.isfinite().all()):
+            raise ConventionError(
+                expected="finite weights", got="infinite or undefined ones", argument="model",
+                advice="Levels of weights that have diverged mean nothing.",
+            )  # fmt: skip
         found = _relative(stack, weights, stack.broken(weights))
         return torch.where(stack.codims.to(found) > 0, found, torch.nan)
 

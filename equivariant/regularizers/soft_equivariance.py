@@ -45,7 +45,7 @@ class SoftEquivariance:
         seed: Of sampled penalties.
 
     Raises:
-        ConventionError: No candidates, two of one name, or layers cannot be read.
+        ConventionError: No candidates, what is no group, two of one name, or layers cannot be read.
         ShapeError: A representation does not fit its layer.
 
     Example:
@@ -72,12 +72,7 @@ class SoftEquivariance:
         strengths: Strengths | float | Sequence[float] = 1.0,
         seed: int = 0,
     ) -> None:
-        named = dict(candidates) if isinstance(candidates, Mapping) else _named(candidates)
-        if not named:
-            raise ConventionError(
-                expected="at least one group", got="none", argument="candidates",
-                advice='Pass groups by name: {"O(3)": O3()}.',
-            )  # fmt: skip
+        named = _named(candidates)
         if len(set(named.values())) != len(named):
             raise ConventionError(
                 expected="different groups", got=", ".join(map(str, named.values())),
@@ -98,7 +93,7 @@ class SoftEquivariance:
         return tuple(self.stack.layers)
 
     def __call__(self) -> Scalar:
-        """The term, a scalar in the dtype and on the device of the weights.
+        """The term, a scalar in the dtype of the weights, at least float32, and on their device.
 
         While gradients are recorded the rule of the strengths takes notice of the penalties;
         under ``torch.no_grad()`` it does not.
@@ -169,9 +164,22 @@ class SoftEquivariance:
         return {**self.strengths.state(), "generator": self.generator.get_state()}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Go on from :meth:`state_dict`."""
+        """Go on from :meth:`state_dict`.
+
+        Raises:
+            ConventionError: It is that of another rule, or of other candidates or layers.
+        """
+        own = self.state_dict()
+        if {k: tuple(v.shape) for k, v in state.items()} != {
+            k: tuple(v.shape) for k, v in own.items()
+        }:
+            raise ConventionError(
+                expected=f"the state of a term like this one: {', '.join(sorted(own))}",
+                got=", ".join(f"{k} {tuple(v.shape)}" for k, v in sorted(state.items())),
+                argument="state", advice="Rule, candidates and layers must be the same.",
+            )  # fmt: skip
         rest = dict(state)
-        self.generator.set_state(rest.pop("generator"))
+        self.generator.set_state(rest.pop("generator").cpu())
         self.strengths.restore(rest)
 
 
@@ -188,8 +196,8 @@ def discovered_levels(
     Raises:
         ConventionError: No terms, of different candidates, or a number out of range.
     """
-    names = {tuple(term.candidates) for term in terms}
-    if len(names) != 1:
+    names = {tuple(getattr(term, "candidates", ())) for term in terms}
+    if len(names) != 1 or () in names:
         raise ConventionError(
             expected="at least one term, all of the same candidates", got=str(sorted(names)),
             argument="terms", advice="Make the same table of candidates for every seed.",
@@ -200,14 +208,29 @@ def discovered_levels(
     )  # fmt: skip
 
 
-def _named(candidates: Sequence[Group]) -> dict[str, Group]:
-    names = [str(group) for group in candidates]
+def _named(candidates: object) -> dict[str, Group]:
+    """Groups by name, from a table or a list."""
+    if isinstance(candidates, Mapping):
+        pairs = list(candidates.items())
+    elif isinstance(candidates, Sequence) and not isinstance(candidates, str):
+        pairs = [(str(group), group) for group in candidates]
+    else:
+        pairs = [("", candidates)]
+    wrong = [group for _, group in pairs if not isinstance(group, Group)]
+    listed = isinstance(candidates, Sequence | Mapping) and not isinstance(candidates, str)
+    if not pairs or wrong or not listed:
+        raise ConventionError(
+            expected="at least one group, in a list or by name",
+            got=repr(wrong[0]) if wrong else "none" if listed else f"{candidates!r} alone",
+            argument="candidates", advice='For example {"O(3)": O3()}.',
+        )  # fmt: skip
+    names = [name for name, _ in pairs]
     if len(set(names)) != len(names):
         raise ConventionError(
             expected="different groups", got=", ".join(names), argument="candidates",
             advice="A group that stands twice makes their comparison meaningless; or name them.",
         )  # fmt: skip
-    return dict(zip(names, candidates, strict=True))
+    return dict(pairs)
 
 
 def _flat_gradient(value: Tensor, weights: Sequence[Tensor]) -> Tensor:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from equivariant.actions import EquivariantMaps
+from equivariant.errors import ConventionError
 from equivariant.groups import Group
 from equivariant.regularizers.declared_maps import DeclaredMap
 from equivariant.shapes import Float
@@ -47,6 +48,11 @@ class _Kind:
     layer_of_pair: Tensor | None = None
 
 
+def at_least_single(W: Tensor) -> Tensor:
+    """Half precision as float32, in which sums of squares do not overflow; others as they are."""
+    return W.to(torch.promote_types(W.dtype, torch.float32))
+
+
 class StackedProjection:
     """Squared distances |W_l - P_g W_l|² of every layer l from every group's equivariant maps.
 
@@ -70,7 +76,7 @@ class StackedProjection:
         self._sizes: list[int] = []
         for one in self.maps:
             with torch.no_grad():
-                shape = one.read().shape
+                shape = one.reader(one.module).shape
             solved = [EquivariantMaps(*one.under(group), merged=False) for group in self.groups]
             self.equivariant.append(solved)
             layer = self.layers.index(one.layer)
@@ -93,8 +99,19 @@ class StackedProjection:
         )
 
     def weights(self) -> Float[Tensor, " weights"]:
-        """All weights as one vector, in the order of the maps."""
-        return torch.cat([one.read().reshape(-1) for one in self.maps])
+        """All weights as one vector, in the order of the maps, at least in single precision.
+
+        Raises:
+            ConventionError: A layer has no numbers, or another number of them than it had.
+        """
+        found = [one.read().reshape(-1) for one in self.maps]
+        for one, own, size in zip(self.maps, found, self._sizes, strict=True):
+            if len(own) != size:
+                raise ConventionError(
+                    expected=f"{size} weights, as many as when it was declared", got=str(len(own)),
+                    argument=one.layer, advice="Make a new term for a model that has changed.",
+                )  # fmt: skip
+        return at_least_single(torch.cat(found))
 
     def broken(self, weights: Float[Tensor, " weights"]) -> Float[Tensor, "layers groups"]:
         """|W_l - P_g W_l|², biases with their layer, shape (layers, groups)."""

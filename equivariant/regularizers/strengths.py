@@ -286,12 +286,14 @@ def start_values(given: float | Sequence[float], groups: int) -> Tensor:
     Raises:
         ConventionError: A strength is negative, or there are more or fewer than groups.
     """
-    values = torch.as_tensor(given, dtype=torch.float64)
+    raw: object = given
+    known = raw is not None and not isinstance(raw, str)
+    values = torch.as_tensor(given if known else torch.nan, dtype=torch.float64)
     if values.ndim == 0:
         values = values.expand(groups).clone()
-    if tuple(values.shape) != (groups,) or bool((values < 0).any()):
+    if tuple(values.shape) != (groups,) or not bool(((values >= 0) & values.isfinite()).all()):
         raise ConventionError(
-            expected=f"one strength, or {groups}, of at least 0", got=str(values.tolist()),
+            expected=f"a rule, one strength, or {groups}, finite and at least 0", got=repr(given),
             argument="value", advice="Strengths stand in the order of the candidates.",
         )  # fmt: skip
     return values
