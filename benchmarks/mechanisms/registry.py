@@ -34,6 +34,12 @@ from benchmarks.mechanisms.stages import (
     online_words,
     stages_of_learning,
 )
+from benchmarks.mechanisms.tokens import (
+    messages_of_views,
+    regions_of_objects,
+    rules_of_bodies,
+    subjects_at_scales,
+)
 
 MODULES = (
     decoupled,
@@ -64,6 +70,10 @@ MODULES = (
     stages_of_learning,
     episodes_of_clusters,
     online_words,
+    messages_of_views,
+    rules_of_bodies,
+    regions_of_objects,
+    subjects_at_scales,
 )
 EXPERIMENTS: dict[str, Experiment] = {
     made.name: made

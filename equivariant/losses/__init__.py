@@ -131,6 +131,7 @@ from equivariant.losses.sorting import (
     in_order,
     soft_sort,
 )
+from equivariant.losses.synthesis.corresponding_crops import corresponding_crops
 from equivariant.losses.synthesis.feature_mixtures import (
     ExtrapolatedPairs,
     Hallucinator,
@@ -251,6 +252,7 @@ __all__ = [
     "community_strength",
     "contrast",
     "contrast_both",
+    "corresponding_crops",
     "covariance",
     "cross_correlation",
     "cross_uniformity",

@@ -81,6 +81,13 @@ from equivariant.nn.points.segmenter import PointSegmenter
 from equivariant.nn.predictor import MLPPredictor
 from equivariant.nn.projector import Projector, SharedProjector, SplitProjector
 from equivariant.nn.split_model import SplitModel
+from equivariant.nn.tokens import (
+    CrossAttention,
+    MessageEncoder,
+    MessageLayer,
+    ProductionSystem,
+    RuleChoice,
+)
 from equivariant.nn.vectors.encoder import (
     VectorEdgeConvolution,
     VectorNeuronEncoder,
@@ -106,6 +113,7 @@ __all__ = [
     "Classifier",
     "ConvNet",
     "ConvNetConfig",
+    "CrossAttention",
     "DescentConfig",
     "DynamicGraphNetwork",
     "EdgeConvolution",
@@ -132,6 +140,8 @@ __all__ = [
     "LieSamples",
     "LiftConv",
     "MLPPredictor",
+    "MessageEncoder",
+    "MessageLayer",
     "MetaPath",
     "MetaPathEncoder",
     "MixturePartition",
@@ -143,12 +153,14 @@ __all__ = [
     "PointSegmenter",
     "PoseEnergy",
     "PoseEnergyConfig",
+    "ProductionSystem",
     "ProjectConv",
     "Projector",
     "Relation",
     "RelativeSamples",
     "RotationConvNet",
     "RotationConvNetConfig",
+    "RuleChoice",
     "SharedProjector",
     "SpatialTransformer",
     "SpatialTransformerConfig",

@@ -107,4 +107,19 @@ PROCEDURES: tuple[Procedure, ...] = (
         "One model after the other, each contrasting what those before find alike.",
         "Zhang et al. 2024 (MCL)",
     ),
+    Procedure(
+        ("MessageEncoder", "MessageLayer", "CrossAttention"), _NN,
+        "Tokens of several views exchange one message each; prompts read what is seen.",
+        "Ni et al. 2022 (X-CLIP)",
+    ),
+    Procedure(
+        ("ProductionSystem",), _NN,
+        "A few rules, each of which changes one slot as another one asks.",
+        "Goyal et al. 2021 (neural production systems)",
+    ),
+    Procedure(
+        ("corresponding_crops",), _LOSSES,
+        "Crops of one region in different objects, which are positives.",
+        "Jiang et al. 2023 (Alice)",
+    ),
 )  # fmt: skip

@@ -34,6 +34,7 @@ from benchmarks.mechanisms.experiment import (
 from benchmarks.mechanisms.graphs import node_scene
 from benchmarks.mechanisms.registry import EXPERIMENTS
 from benchmarks.mechanisms.report import table
+from benchmarks.mechanisms.tokens import messages_of_views, regions_of_objects
 from benchmarks.mechanisms.training import Run
 from equivariant.runs import read_json, write_json
 
@@ -158,9 +159,12 @@ def few_objects(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(shapes, "TRAIN", 3)
     monkeypatch.setattr(shapes, "HELD_OUT", 2)
     monkeypatch.setattr(soft_targets, "TEACHING", 2)
+    monkeypatch.setattr(messages_of_views, "TEACHING", 2)
+    monkeypatch.setattr(regions_of_objects, "INSTANCES", 6)
     cached = (
         shapes.shapes, soft_targets.teacher, cluster_weights.clusterings, geodesic.geodesics,
         redundant_views.pool, node_scene.node_scene,
+        messages_of_views.frame_encoder, regions_of_objects.things,
     )  # fmt: skip
     for function in cached:
         function.cache_clear()

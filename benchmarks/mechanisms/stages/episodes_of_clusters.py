@@ -3,6 +3,9 @@
 Hypothesis: two networks that are trained together soon see more than at first; clusters found
 anew in every episode know it, those found once do not. Where the other modality is frozen,
 clusters found anew are no better ones.
+
+A first trial of 100 steps with half the width gained 0.009 ± 0.009: networks hardly moved, hence
+300 steps and a wider network.
 """
 
 from __future__ import annotations
@@ -41,7 +44,7 @@ def experiment() -> Experiment:
         control="frozen embeddings of depth maps",
         metric="knn_accuracy",
         higher=True,
-        steps=100,
+        steps=300,
         measure=measure,
     )
 
@@ -51,7 +54,7 @@ class Both(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.cloud, self.depth = CloudEncoder(DIM, 16), perceptron(SIDE * SIDE, 128, DIM)
+        self.cloud, self.depth = CloudEncoder(DIM), perceptron(SIDE * SIDE, 128, DIM)
 
 
 def measure(condition: Condition, arm: Arm, run: Run) -> Numbers:

@@ -4,8 +4,9 @@ Hypothesis: a student that repeats the embedding of its own average may call all
 one that names the words which the average sees in them may not, since words differ. If the
 average sees another object, neither has anything to learn.
 
-A first trial compared the queue with its first words alone, and found those as good: fresh
-networks on points have useful local features from the start.
+A first trial of 100 steps with half the width gained -0.048 ± 0.019: both arms stayed near a fresh
+network's accuracy, hence 300 steps and a wider network. (A trial before that compared the queue
+with its first words, which were as good: fresh networks on points have useful local features.)
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from benchmarks.mechanisms.shapes import shapes, view
 from benchmarks.mechanisms.training import CloudEncoder, Run, batch, fresh, knn_accuracy, train
 from equivariant.training import BagOfWordsLearner, DistillationLearner, Learner
 
-BATCH, WORDS, DIM, WIDTH = 48, 256, 32, 64
+BATCH, WORDS, DIM, WIDTH = 48, 256, 32, 128
 SHOWN = 24  # points of a partial view, those nearest to a random one
 
 
@@ -30,14 +31,14 @@ def experiment() -> Experiment:
         control="the average sees another object",
         metric="knn_accuracy",
         higher=True,
-        steps=100,
+        steps=300,
         measure=measure,
     )
 
 
 def measure(condition: Condition, arm: Arm, run: Run) -> Numbers:
     objects, held_out = shapes(run.seed)
-    (encoder,) = fresh(run, lambda: CloudEncoder(DIM, 16))
+    (encoder,) = fresh(run, lambda: CloudEncoder(DIM))
     learner: Learner
     if arm == "baseline":
         learner = DistillationLearner(encoder, decay=0.98, teacher_sees="whole")

@@ -3,6 +3,9 @@
 Hypothesis: where a color tells most objects apart, a network trained to do so hardly looks at
 shapes; one that meets only objects which the first found alike must. Cells of other objects hold
 all colors, and the later stages learn what the first did.
+
+A first trial of 100 steps with half the width gained 0.002 ± 0.013 (accuracy 0.20 in both arms):
+too short to learn shapes at all, hence 300 steps and a wider network.
 """
 
 from __future__ import annotations
@@ -28,7 +31,7 @@ def experiment() -> Experiment:
         control="cells of other objects",
         metric="knn_accuracy",
         higher=True,
-        steps=100,
+        steps=300,
         measure=measure,
         shared_baseline=True,
     )
@@ -39,7 +42,7 @@ class Colored(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.clouds, self.color = CloudEncoder(DIM, 16), nn.Linear(3, DIM)
+        self.clouds, self.color = CloudEncoder(DIM), nn.Linear(3, DIM)
 
     def forward(self, x: Tensor) -> Tensor:
         z: Tensor = self.clouds(x[:, 1:]) + self.color(STRENGTH * x[:, 0])

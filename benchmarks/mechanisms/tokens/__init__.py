@@ -1,0 +1,1 @@
+"""Mechanisms of tokens, slots and correspondences."""
