@@ -306,17 +306,17 @@ def _check_linear(action: Action, group: Group, discrete: Tensor) -> None:
     action = deepcopy(action).double().cpu()
     generator = torch.Generator().manual_seed(0)
     u, v = torch.randn(2, 1, action.dim, generator=generator, dtype=torch.float64)  # one point
-    drawn = group.sample(generator=generator, scale=0.3)
-    for g in [*discrete[:1].cpu().double(), drawn]:
-        with torch.no_grad():
-            expected = 2.0 * action(g, u) - 3.0 * action(g, v)
-            found = action(g, 2.0 * u - 3.0 * v)
-        if not torch.allclose(found, expected, rtol=1e-6, atol=1e-6):
-            raise ConventionError(
-                expected="an action that is linear", got=f"{type(action).__name__}, which is not",
-                argument="act_in or act_out",
-                advice="Maps of a nonlinear action are measured, not solved for.",
-            )  # fmt: skip
+    some = discrete[0] if len(discrete) else group.sample(generator=generator, scale=0.3)
+    g = some.cpu().double()
+    with torch.no_grad():
+        expected = 2.0 * action(g, u) - 3.0 * action(g, v)
+        found = action(g, 2.0 * u - 3.0 * v)
+    if not torch.allclose(found, expected, rtol=1e-6, atol=1e-6):
+        raise ConventionError(
+            expected="an action that is linear", got=f"{type(action).__name__}, which is not",
+            argument="act_in or act_out",
+            advice="Maps of a nonlinear action are measured, not solved for.",
+        )  # fmt: skip
 
 
 def _check_finite(action: Action, matrices: NDArray[np.float64]) -> None:

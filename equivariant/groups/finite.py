@@ -61,15 +61,17 @@ class Finite(Group):
         Raises:
             ConventionError: There are more than 20 000.
         """
-        g = numbers(self.discrete_generators)
-        listed = _products(g.tobytes(), len(g), self.matrix_size)
-        found: Tensor = torch.tensor(listed.tolist(), dtype=torch.float64)
+        found: Tensor = torch.tensor(self._listed().tolist(), dtype=torch.float64)
         return found
 
     @property
     def order(self) -> int:
         """Number of elements."""
-        return len(self.elements())
+        return len(self._listed())
+
+    def _listed(self) -> NDArray[np.float64]:
+        g = numbers(self.discrete_generators)
+        return _products(g.tobytes(), len(g), self.matrix_size)
 
     def basis(self) -> Float[Tensor, "d n n"]:
         return torch.zeros(0, self.matrix_size, self.matrix_size, dtype=torch.float64)
