@@ -260,7 +260,9 @@ def _share_logits(
             return None
         left, right = similarity.maps(q, k)
         both = SweepBothWays(ListedSoftmax(there, form), ListedSoftmax(back, form))
-        first, second = dense_losses(q, k, pairs, form), dense_losses(k, q, pairs, form)
+        q_alone, k_alone = q.detach(), k.detach()
+        first = dense_losses(q_alone, k_alone, pairs, form)
+        second = dense_losses(k_alone, q_alone, pairs, form)
 
         def dense(u: Tensor, v: Tensor) -> Tensor:
             return torch.cat([first(u, v), second(v, u)])

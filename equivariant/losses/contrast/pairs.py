@@ -46,6 +46,8 @@ class Entries:
         attraction: P, shape (E,), floating point.
         log_repulsion: log W, shape (E,), instead of the bias.
         bias: log W of all pairs not listed, by candidate, shape (M,); None is 0.
+        one_each: Whether it is known that there is one pair for each anchor, positive, with
+            P = W = 1, and no bias.
     """
 
     row: Int[Tensor, e]
@@ -54,6 +56,7 @@ class Entries:
     attraction: Float[Tensor, e]
     log_repulsion: Float[Tensor, e]
     bias: Float[Tensor, m] | None = None
+    one_each: bool = False
 
 
 @dataclass(frozen=True)
@@ -170,8 +173,12 @@ class Same(Pairs):
         found = matches(self.keys(q), self.keys(k), most)
         if found is None:
             return None
-        one = torch.ones(found[0].shape, device=found[0].device)
-        return Entries(*found, one > 0, one, torch.zeros_like(one))
+        row, column = found
+        one = torch.ones(row.shape, device=row.device)
+        # ascending rows, as many as there are anchors: one each if they end with the last anchor
+        # and none is there twice
+        each = len(row) == len(q) and bool((row[1:] > row[:-1]).all())
+        return Entries(row, column, one > 0, one, torch.zeros_like(one), one_each=each)
 
     def classes(self, q: Side, k: Side, most: int) -> Classes | None:
         return Classes(self.keys(q), self.keys(k), _nothing(q))

@@ -177,6 +177,8 @@ class Side:
 
     def replace(self, z: Tensor | None = None, **names: Tensor | str | None) -> Side:
         """The same rows with other embeddings or names; None drops a name."""
+        if not names and (z is None or z is self.z):
+            return self
         new = {**self.names(), "irreps": self.irreps, **names}
         index = new.pop("index")
         if not isinstance(index, Tensor):
@@ -185,7 +187,7 @@ class Side:
 
     def detach(self) -> Side:
         """The same rows; nothing flows back through the embeddings."""
-        return self.replace(self.z.detach())
+        return self.replace(self.z.detach()) if self.z.requires_grad else self
 
     def collect(self) -> Side:
         """The rows of all processes, in the order of ranks, with gradient; see ``collect``."""

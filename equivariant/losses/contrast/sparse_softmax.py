@@ -27,6 +27,9 @@ from equivariant.losses.contrast.pairs import Entries
 from equivariant.losses.contrast.statistics import Form, Values, softplus
 from equivariant.losses.contrast.tiles import Sweep, Swept, blocks, keep_values, room_for_values
 
+_VANISHES = 1e-30
+"""Shares above keep all digits of their logarithm in float32."""
+
 
 @dataclass(frozen=True)
 class ListedSoftmax:
@@ -49,6 +52,8 @@ class ListedSoftmax:
             rows: Which rows they are.
         """
         entries, form = self.entries, self.form
+        if entries.one_each and form.keep == 1.0 and form.pull != "none":
+            return self._weigh_one_each(s, share, rows)
         ends = torch.tensor([rows.start, rows.stop], device=entries.row.device)
         first, last = (int(i) for i in torch.searchsorted(entries.row, ends))
         listed = slice(first, last)
@@ -77,6 +82,18 @@ class ListedSoftmax:
         entropy = torch.where(some, lse - offset, 0.0)
         values = Values(loss, counted, gap, mass.clamp(min=0.0), entropy)
         return SelectedPairs(values, slope, share, row, column, entry_share, offset)
+
+    def _weigh_one_each(self, s: Tensor, share: Tensor, rows: slice) -> SelectedPairs:
+        """The same where every anchor has one positive, of weight 1 in pull and push."""
+        row, column = self.entries.row[: len(s)], self.entries.column[rows]
+        place = column[:, None]
+        logit = s.gather(1, place)[:, 0]
+        some, lse = _softmax(s, share, logit, place)
+        one = torch.ones_like(lse)
+        valid, gap, loss, slope = link_of(lse, logit, some, one > 0, self.form)
+        mass = (some.to(s) - share.gather(1, place)[:, 0]).clamp(min=0.0)
+        values = Values(loss, valid, gap, mass, lse)
+        return SelectedPairs(values, slope, share, row, column, one, torch.zeros_like(lse))
 
     def _pull(
         self, logit: Tensor, row: Tensor, listed: slice, s: Tensor
@@ -203,8 +220,9 @@ class SweepBothWays(Sweep):
         """Values, and the factor of each row of ``share``, which becomes dL_i / dlogits."""
         block = rows.weigh(s, share, slice(0, len(s)))
         # Σ_j share (ℓ + log W), less what weigh has taken of log W already; 0 · -inf counts as 0.
-        listed = s[block.row, block.column]
-        s[block.row, block.column] = torch.where(listed > -math.inf, listed, 0.0)
+        if not rows.entries.one_each:
+            listed = s[block.row, block.column]
+            s[block.row, block.column] = torch.where(listed > -math.inf, listed, 0.0)
         if rows.entries.bias is not None:
             s[:, rows.entries.bias == -math.inf] = 0.0
         mean = s.mul_(share).sum(1) - block.offset
@@ -213,8 +231,19 @@ class SweepBothWays(Sweep):
         return values, block.slope * upstream
 
 
-def _softmax(s: Tensor, out: Tensor) -> tuple[Tensor, Tensor]:
-    """Softmax of each row into ``out`` (0 in rows of -inf), whether a row has any, and its lse."""
+def _softmax(
+    s: Tensor, out: Tensor, logit: Tensor | None = None, place: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Softmax of each row into ``out`` (0 in rows of -inf), whether a row has any, and its lse.
+
+    A logit of each row, shape (R,), and its place, shape (R, 1), spare two searches for the
+    greatest: lse = logit - log share, unless a share vanishes.
+    """
+    if logit is not None and place is not None and s.shape[1]:
+        _into(s, out)
+        share = out.gather(1, place)[:, 0]
+        if bool((share > _VANISHES).all()):
+            return share > 0.0, logit - share.log()
     if s.shape[1] == 0:
         none = s.new_zeros(s.shape[0])
         return none > 0, none
@@ -222,14 +251,19 @@ def _softmax(s: Tensor, out: Tensor) -> tuple[Tensor, Tensor]:
     some = top != -math.inf  # NaN is some, and goes through
     if not bool(some.all()):
         s[~some] = 0.0
-    if s.is_contiguous():
-        torch.softmax(s, 1, out=out)
-    else:
-        torch.softmax(s.T, 0, out=out.T)
+    _into(s, out)
     lse = torch.where(some, top - out.amax(1).log(), 0.0)
     if not bool(some.all()):
         out[~some] = 0.0
     return some, lse
+
+
+def _into(s: Tensor, out: Tensor) -> None:
+    """Softmax of each row, of a matrix or of the transposed view of one."""
+    if s.is_contiguous():
+        torch.softmax(s, 1, out=out)
+    else:
+        torch.softmax(s.T, 0, out=out.T)
 
 
 def link_of(
