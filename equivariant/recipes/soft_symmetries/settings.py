@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
@@ -103,6 +104,12 @@ class SoftExperiment:
                 expected="width, layers and count of at least 1, seed and tune_at of at least 0",
                 got=f"{self.width}, {self.layers}, {self.count}, {self.seed}, {self.tune_at}",
                 argument="experiment", advice="Leave them out for 96, 3, 1000, 0 and 0.",
+            )  # fmt: skip
+        if not all(map(math.isfinite, (self.breaking, self.shift, self.strength or 0.0))):
+            raise ConventionError(
+                expected="a finite breaking, shift and strength",
+                got=f"{self.breaking}, {self.shift}, {self.strength}", argument="experiment",
+                advice="0 breaks nothing, and a strength of None is the method's own.",
             )  # fmt: skip
         if self.fit.batch_size > self.count:
             raise ConventionError(

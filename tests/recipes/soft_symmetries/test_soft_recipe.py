@@ -131,7 +131,8 @@ def test_streams_depend_on_steps_alone_and_are_shared():
 
 def test_refusals_of_experiments():
     for change in ({"broken": "scale"}, {"task": "cosine", "broken": "none", "method": "frames"},
-                   {"width": 0}, {"count": 8}):  # fmt: skip
+                   {"width": 0}, {"count": 8}, {"breaking": float("nan")},
+                   {"shift": float("inf")}, {"strength": float("nan")}):  # fmt: skip
         with pytest.raises(ConventionError, match="expected"):
             replace(SMALL, **change)
     with pytest.raises(ConventionError, match="expected"):
