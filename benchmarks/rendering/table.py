@@ -90,7 +90,7 @@ def engine_rows(
 def embree_rows(found: dict[str, Mesh], *, rounds: int, count: int) -> list[dict[str, Any]]:
     """Stages and bound of Embree for every mesh, size and number of samples."""
     rows = []
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(dir=RESULTS.parent) as folder:  # a disk, not memory
         for name, mesh in found.items():
             building = 1e3 * commit_seconds(mesh, rounds)
             for size_px in SIZES:
@@ -114,17 +114,26 @@ def show(results: dict[str, Any]) -> None:
         hours = rates[engine, "tori", 256]["hours_of_3diebench"]
         texts = [f"{value:.0f}" if value >= 10 else f"{value:.2g}" for value in cells]
         print(f"| {engine} | {' | '.join(texts)} | {hours:,.0f} |")
-    print("\n| mesh | px | samples | picture ms | casts ms | of picture | inside Embree | single |")
-    print("|---|---|---|---|---|---|---|---|")
+    print(
+        "\n| mesh | px | samples | picture ms | casts ms | share | inside Embree | single | files |"
+    )
+    print("|---|---|---|---|---|---|---|---|---|")
     for r in results["embree"]:
         print(
             f"| {r['mesh']} | {r['size_px']} | {r['samples_per_side']}² | {r['picture_ms']:.2f} "
             f"| {r['casts_ms']:.2f} | {r['casts_share']:.0%} | {r['inside_embree_share']:.0%} "
-            f"| {r['single_ray_casts_ms']:.2f} |"
+            f"| {r['single_ray_casts_ms']:.2f} | {r['jpeg_and_file_share']:.1%} |"
         )
-    print("\n| mesh | px | samples | " + " | ".join(results["embree"][0]["stages_ms"]) + " |")
+    stages = list(dict.fromkeys(name for r in results["embree"] for name in r["stages_ms"]))
+    print(
+        "\n| mesh | px | samples | "
+        + " | ".join(stages)
+        + " |\n"
+        + "|---" * (3 + len(stages))
+        + "|"
+    )
     for r in results["embree"]:
-        times = " | ".join(f"{value:.2f}" for value in r["stages_ms"].values())
+        times = " | ".join(f"{r['stages_ms'].get(name, 0.0):.2f}" for name in stages)
         print(f"| {r['mesh']} | {r['size_px']} | {r['samples_per_side']}² | {times} |")
 
 

@@ -35,7 +35,7 @@ def alike(measures: dict[str, float]) -> bool:
         and max(measures["silhouette_px"], measures["shadow_px"]) < 0.1
         and max(measures["silhouette_px_max"], measures["shadow_px_max"]) < 1.5
         and measures["depth"] < 1e-3
-        and measures["lit_floor_levels"] <= 4.0
+        and measures["lit_floor_levels"] <= 6.0
     )
 
 
