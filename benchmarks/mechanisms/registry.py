@@ -27,6 +27,13 @@ from benchmarks.mechanisms import (
     symile,
     taught_equivariance,
 )
+from benchmarks.mechanisms.augmenters import (
+    learned_masks,
+    learned_positives,
+    learned_turns,
+    other_bias,
+    shared_light,
+)
 from benchmarks.mechanisms.experiment import Experiment
 from benchmarks.mechanisms.graphs import certified_nodes, communities_of_nodes, faces_of_nodes
 from benchmarks.mechanisms.stages import (
@@ -74,6 +81,11 @@ MODULES = (
     rules_of_bodies,
     regions_of_objects,
     subjects_at_scales,
+    learned_turns,
+    learned_positives,
+    learned_masks,
+    other_bias,
+    shared_light,
 )
 EXPERIMENTS: dict[str, Experiment] = {
     made.name: made

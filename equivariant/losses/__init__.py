@@ -1,5 +1,6 @@
 """One core for invariant and equivariant objectives; papers are settings of it."""
 
+from equivariant.losses.augmenter_terms import kernel_discrepancy, triviality
 from equivariant.losses.columns.inverse_roots import (
     inverse_root,
     newton_root,
@@ -154,6 +155,7 @@ from equivariant.losses.synthesis.label_mixtures import (
     nearest_on_geodesic,
     slerp,
 )
+from equivariant.losses.synthesis.low_frequencies import share_low_frequencies
 from equivariant.losses.synthesis.perturbation import (
     Perturbed,
     hard_negative,
@@ -272,6 +274,7 @@ __all__ = [
     "inverse_root",
     "isotropy",
     "k_means",
+    "kernel_discrepancy",
     "mean_squared_difference",
     "mochi",
     "modality_gap",
@@ -281,12 +284,14 @@ __all__ = [
     "product",
     "repelling",
     "score_histogram",
+    "share_low_frequencies",
     "shuffled_whitenings",
     "similarity_divergence",
     "sinkhorn",
     "slerp",
     "soft_sort",
     "tolerance",
+    "triviality",
     "uniformity",
     "variance",
     "w_mse",

@@ -14,6 +14,7 @@ from equivariant.nn.apen import (
     layer_loss,
     voronoi_partition,
 )
+from equivariant.nn.augmenters import GroupAugmenter, MaskAndScale
 from equivariant.nn.canonical.canonicalizer import (
     CanonicalizedNetwork,
     CanonicalizerConfig,
@@ -129,6 +130,7 @@ __all__ = [
     "Graph",
     "GraphConvolution",
     "GraphEncoder",
+    "GroupAugmenter",
     "GroupConv",
     "GroupPool",
     "Hypernetwork",
@@ -140,6 +142,7 @@ __all__ = [
     "LieSamples",
     "LiftConv",
     "MLPPredictor",
+    "MaskAndScale",
     "MessageEncoder",
     "MessageLayer",
     "MetaPath",

@@ -3,6 +3,7 @@
 from equivariant.training.averaging import WeightAverage
 from equivariant.training.config import FitConfig
 from equivariant.training.launch import launch, leave
+from equivariant.training.learners.alternating import AlternatingLearner
 from equivariant.training.learners.averaged_teacher import AveragedTeacherLearner
 from equivariant.training.learners.bags_of_words import BagOfWordsLearner
 from equivariant.training.learners.cached import CachedStep, cached_step
@@ -22,6 +23,7 @@ from equivariant.training.stages import StagedModel, composed, fit_stages
 from equivariant.training.surgery import conflict, harmonized
 
 __all__ = [
+    "AlternatingLearner",
     "AveragedTeacherLearner",
     "BagOfWordsLearner",
     "Batch",

@@ -122,4 +122,19 @@ PROCEDURES: tuple[Procedure, ...] = (
         "Crops of one region in different objects, which are positives.",
         "Jiang et al. 2023 (Alice)",
     ),
+    Procedure(
+        ("AlternatingLearner",), _TRAINING,
+        "A model and its augmenter in turns, first-order or through one step of the model.",
+        "Qin et al. 2023 (MCLRec); HARD 2023; Zheng et al. 2024 (AutoTCL)",
+    ),
+    Procedure(
+        ("GroupAugmenter", "MaskAndScale"), _NN,
+        "Augmentations that are trained: elements of a group; masks and scales over times.",
+        "HARD 2023; Zheng et al. 2024 (AutoTCL)",
+    ),
+    Procedure(
+        ("triviality", "kernel_discrepancy", "share_low_frequencies"), _LOSSES,
+        "What trained views are held by; the light of one picture for a batch.",
+        "Qin et al. 2023 (MCLRec); Zheng et al. 2024 (AutoTCL); BSS 2024",
+    ),
 )  # fmt: skip

@@ -1,0 +1,1 @@
+"""Mechanisms that make views, trained or exact."""
