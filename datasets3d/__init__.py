@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from datasets3d.scenes.scene_meshes import SceneMeshes
     from datasets3d.scenes.scene_pairs import SceneInstances, ScenePairs
     from datasets3d.scenes.scene_views import SceneViews
+    from datasets3d.sequences.view_sequences import SequenceBatch, ViewSequences
     from datasets3d.suites.suite import build_suite, estimate_suite, suite_laws
     from datasets3d.views.build import BuildReport, build
     from datasets3d.views.config import BuildConfig
@@ -129,6 +130,7 @@ _MODULES = {
     "SceneMeshes": "scenes.scene_meshes",
     "ScenePairs": "scenes.scene_pairs",
     "SceneViews": "scenes.scene_views",
+    "SequenceBatch": "sequences.view_sequences",
     "ShapePairs": "pairs.shape_pairs",
     "ShardReader": "views.shards.read",
     "ShardSize": "views.shards.write",
@@ -148,6 +150,7 @@ _MODULES = {
     "ViewClouds": "modalities.view_clouds",
     "ViewFlow": "views.passes.flow",
     "ViewLaw": "views.latents",
+    "ViewSequences": "sequences.view_sequences",
     "ViewStream": "pairs.view_stream",
     "ViewTriples": "modalities.view_triples",
     "WideAffineLaw": "digits.laws",
@@ -239,6 +242,7 @@ __all__ = [
     "SceneMeshes",
     "ScenePairs",
     "SceneViews",
+    "SequenceBatch",
     "ShapePairs",
     "ShardReader",
     "ShardSize",
@@ -258,6 +262,7 @@ __all__ = [
     "ViewClouds",
     "ViewFlow",
     "ViewLaw",
+    "ViewSequences",
     "ViewStream",
     "ViewTriples",
     "WideAffineLaw",

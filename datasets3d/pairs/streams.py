@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import count
-from typing import Any, Protocol, cast, runtime_checkable
+from typing import Any, Generic, Protocol, TypeVar, cast, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,10 +16,13 @@ from torch.utils.data import DataLoader, Dataset
 from equivariant.errors import ConventionError
 from equivariant.pairs import PairBatch
 
+Batch = TypeVar("Batch")
+Made = TypeVar("Made", covariant=True)
+
 
 @runtime_checkable
-class Epochs(Protocol):
-    """Pairs in epochs: which pairs an epoch shows in which order, and what a pair holds."""
+class Epochs(Protocol[Made]):
+    """Pairs in epochs: which pairs an epoch shows in which order, and what a batch of them is."""
 
     @property
     def pairs_per_epoch(self) -> int:
@@ -28,7 +31,7 @@ class Epochs(Protocol):
     def rows(self, epoch: int) -> NDArray[np.int64]:
         """All pairs of an epoch in their order, one row each; a function of the epoch alone."""
 
-    def batch(self, rows: NDArray[np.int64]) -> PairBatch:
+    def batch(self, rows: NDArray[np.int64]) -> Made:
         """Given pairs; a function of the rows alone."""
 
 
@@ -109,14 +112,14 @@ class PairsOfObjects(ABC):
 
 
 def stream_batches(
-    pairs: Epochs,
+    pairs: Epochs[Batch],
     batch_size: int,
     *,
     start: int = 0,
     rank: int = 0,
     world: int = 1,
     workers: int = 0,
-) -> Iterator[PairBatch]:
+) -> Iterator[Batch]:
     """Batches of steps start, start + 1, ... without end, in whole batches of each epoch.
 
     Args:
@@ -219,15 +222,15 @@ def epoch_order(seed: int, epoch: int, objects: int, pairs_per_object: int) -> N
 
 
 @dataclass(frozen=True)
-class _Steps:
+class _Steps(Generic[Batch]):
     """The batch of every step, by its number."""
 
-    pairs: Epochs
+    pairs: Epochs[Batch]
     batch_size: int
     rank: int
     world: int
 
-    def __getitem__(self, step: int) -> PairBatch:
+    def __getitem__(self, step: int) -> Batch:
         size = self.batch_size
         epoch, position = divmod(step, self.pairs.pairs_per_epoch // size)
         rows = self.pairs.rows(epoch)[position * size : (position + 1) * size]
@@ -235,7 +238,7 @@ class _Steps:
         return self.pairs.batch(rows[share])
 
 
-def _one_ahead(steps: _Steps, step: int) -> Iterator[PairBatch]:
+def _one_ahead(steps: _Steps[Batch], step: int) -> Iterator[Batch]:
     with ThreadPoolExecutor(1) as ahead:
         upcoming = ahead.submit(steps.__getitem__, step)
         while True:
@@ -245,9 +248,9 @@ def _one_ahead(steps: _Steps, step: int) -> Iterator[PairBatch]:
             yield batch
 
 
-def _by_workers(steps: _Steps, start: int, workers: int) -> Iterator[PairBatch]:
-    loader: DataLoader[PairBatch] = DataLoader(
-        cast("Dataset[PairBatch]", steps),
+def _by_workers(steps: _Steps[Batch], start: int, workers: int) -> Iterator[Batch]:
+    loader: DataLoader[Batch] = DataLoader(
+        cast("Dataset[Batch]", steps),
         batch_size=None,
         sampler=count(start),
         num_workers=workers,

@@ -159,8 +159,8 @@ class TransformPairs:
             self._poses[o, i], self._poses[o, j], shift, relative_xyzw=relative
         )
         return PairBatch(
-            a=self._views(rows[:, 0], rows[:, 1]),
-            b=self._views(rows[:, 0], rows[:, 2]),
+            a=self.pictures(rows[:, 0], rows[:, 1]),
+            b=self.pictures(rows[:, 0], rows[:, 2]),
             g=g.float(),
             object_id=o,
             label=self._labels[o],
@@ -196,7 +196,16 @@ class TransformPairs:
             self, batch_size, start=start, rank=rank, world=world, workers=workers
         )
 
-    def _views(self, objects: NDArray[np.int64], views: NDArray[np.int64]) -> Tensor:
+    def pictures(self, objects: NDArray[np.int64], views: NDArray[np.int64]) -> Tensor:
+        """Given views, normalized by channel.
+
+        Args:
+            objects: Indices, shape (N,).
+            views: Of each object one, shape (N,).
+
+        Returns:
+            Shape (N, 3, height, width), float32, channels last in memory.
+        """
         if self._flat is not None:
             pixels = self._flat[objects * self.dataset.views + views]
         else:

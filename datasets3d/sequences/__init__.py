@@ -1,0 +1,1 @@
+"""Sequences of views of one object, with the element of every step."""
