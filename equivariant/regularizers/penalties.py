@@ -79,13 +79,14 @@ class Penalty:
             return 0.5 * broken if self.kind == "projection" else _relative(stack, weights, broken)
         if self.kind in ("frobenius", "spectral"):
             return self._norms(stack)
-        rows = []
+        rows: list[Tensor] = []
         for one, solved in zip(stack.maps, stack.equivariant, strict=True):
             W = at_least_single(one.read())
             if self.kind == "sampled":
-                rows.append([_sampled(W, found, self.samples, generator) for found in solved])
+                each = [_sampled(W, found, self.samples, generator) for found in solved]
             else:
-                rows.append([_at_generators(W, found) for found in solved])
+                each = [_at_generators(W, found) for found in solved]
+            rows.append(torch.stack(each))
         return _by_layer(stack, rows)
 
     def _norms(self, stack: StackedProjection) -> Tensor:
@@ -102,15 +103,13 @@ class Penalty:
                 kept = (stack.sizes(weights).unsqueeze(-1) - broken).clamp(min=0.0)
                 found = found + self.equivariant_share * _root(kept)
             return found
-        rows, rests = [], []
-        for one, solved in zip(stack.maps, stack.equivariant, strict=True):
-            W = at_least_single(one.read())
-            nearest = [maps.projection(W) for maps in solved]
-            rows.append([_largest(W - P) for P in nearest])
-            rests.append([_largest(P) if self.equivariant_share else rows[-1][0] for P in nearest])
-        found = _by_layer(stack, rows, largest=True)
+        rests = stack.rests(stack.weights())
+        found = _by_layer(stack, [_largest(rest) for rest in rests], largest=True)
         if self.equivariant_share:
-            found = found + self.equivariant_share * _by_layer(stack, rests, largest=True)
+            pairs = zip(stack.maps, rests, strict=True)
+            nearest = [at_least_single(one.read()) - rest for one, rest in pairs]
+            shares = _by_layer(stack, [_largest(P) for P in nearest], largest=True)
+            found = found + self.equivariant_share * shares
         return found
 
 
@@ -140,10 +139,10 @@ def _relative(stack: StackedProjection, weights: Tensor, broken: Tensor) -> Tens
 
 
 def _by_layer(
-    stack: StackedProjection, rows: list[list[Tensor]], *, largest: bool = False
-) -> Tensor:
+    stack: StackedProjection, rows: list[Tensor], *, largest: bool = False
+) -> Float[Tensor, "layers groups"]:
     """One row per map added up, or the largest of them, into one row per layer."""
-    table = torch.stack([torch.stack(row) for row in rows])
+    table = torch.stack(rows)
     owners = [stack.layers.index(one.layer) for one in stack.maps]
     merged = []
     for layer in range(len(stack.layers)):
@@ -152,12 +151,16 @@ def _by_layer(
     return torch.stack(merged)
 
 
-def _largest(W: Tensor) -> Tensor:
+def _largest(W: Float[Tensor, "groups maps outs ins"]) -> Float[Tensor, " groups"]:
     """The largest singular value, of the worst tap; its slope at zero is zero."""
-    if not bool((W != 0).any()):
-        return (0.0 * W).sum()
-    found: Tensor = torch.linalg.matrix_norm(W, ord=2).amax()
-    return found
+    tall = W if W.shape[-2] >= W.shape[-1] else W.transpose(-1, -2)
+    if tall.shape[-1] == 1:
+        squares = tall.square().sum((-2, -1))
+    else:  # of the smaller Gram matrix, whose largest eigenvalue is as exact as its square root
+        squares = torch.linalg.eigvalsh(tall.transpose(-1, -2) @ tall).amax(-1)
+    norms = _root(squares)
+    worst: Tensor = norms.amax(-1)
+    return worst
 
 
 def _root(x: Tensor) -> Tensor:

@@ -74,6 +74,7 @@ class StackedProjection:
         start = 0
         self.equivariant: list[list[EquivariantMaps]] = []
         self._sizes: list[int] = []
+        self._shapes: list[tuple[int, ...]] = []
         for one in self.maps:
             with torch.no_grad():
                 shape = one.reader(one.module).shape
@@ -88,6 +89,7 @@ class StackedProjection:
             for blocks in zip(*(found.blocks for found in solved), strict=True):
                 self._add(kinds, blocks, places, layer)
             self._sizes.append(shape.numel())
+            self._shapes.append(tuple(shape))
             start += shape.numel()
         self._kinds = [_closed(kind) for kind in kinds.values() if self._breaks(kind)]
         order = torch.cat([kind.places[0].flatten() for kind in self._kinds] or [torch.arange(0)])
@@ -129,6 +131,31 @@ class StackedProjection:
                 found = torch.stack([rest.square().sum(-1) for rest in rests], -1)
             total = total.index_add(0, table["layers"], found)
         return total
+
+    def rests(
+        self, weights: Float[Tensor, " weights"]
+    ) -> list[Float[Tensor, "groups maps outs ins"]]:
+        """W - P_g W of every map and group, one array for each of :attr:`maps`."""
+        tables = self._tables(weights)
+        chosen = _Reorder.apply(weights, tables["order"])  # type: ignore[no-untyped-call]
+        parts = []
+        for kind, table in zip(self._kinds, tables["kinds"], strict=True):
+            pairs = len(table["layers"])
+            rows, chosen = chosen[: pairs * kind.size], chosen[pairs * kind.size :]
+            rows = rows.view(pairs, kind.size)
+            if table["complements"] is not None:
+                widths = [kind.size - basis.shape[1] for basis in kind.bases]
+                found = [(rows @ Q) @ Q.T for Q in table["complements"].split(widths, 1)]
+            else:
+                found = [rows - (rows @ basis) @ basis.T for basis in table["bases"]]
+            parts.append(torch.stack(found).flatten(1))
+        none = weights.new_zeros(len(self.groups), 0)
+        filled = weights.new_zeros(len(self.groups), self._total)
+        filled = filled.index_copy(1, tables["order"], torch.cat([none, *parts], 1))
+        return [
+            part.unflatten(1, shape)
+            for part, shape in zip(filled.split(self._sizes, 1), self._shapes, strict=True)
+        ]
 
     def sizes(self, weights: Float[Tensor, " weights"]) -> Float[Tensor, " layers"]:
         """|W_l|², biases with their layer, shape (layers,)."""

@@ -112,6 +112,34 @@ def test_gradients_against_differences(kind):
     assert torch.autograd.gradcheck(value, inputs)
 
 
+def test_spectral_norms_are_largest_singular_values():
+    """Of every map and tap, beside dense projectors; the Frobenius norm is the wrong number."""
+    act_in, act_out = 2 * Tensors(SO3(), 1) + Trivial(1), Tensors(SO3(), 2)
+    linear, conv = nn.Linear(7, 9).double(), nn.Conv1d(7, 9, 2).double()
+    wide = nn.Linear(27, 27, bias=False).double()
+    model = nn.ModuleList([linear, conv, wide])
+    big = Tensors(SO3(), 3)
+    acts = {"0": (act_in, act_out), "1": (act_in, act_out), "2": (big, big)}
+    penalty = Penalty("spectral", equivariant_share=0.3)
+    groups = {"SO(3)": SO3(), "about z": Embedded(SO2(), 3, (0, 1))}
+    term = SoftEquivariance(model, groups, representations=acts, penalty=penalty)
+    found = term.penalties().detach()
+    for g, group in enumerate(groups.values()):
+        for row, (layer, (into, out)) in enumerate(zip(model, acts.values(), strict=True)):
+            taps = layer.weight.detach().reshape(*layer.weight.shape[:2], -1).unbind(-1)
+            pairs = [(W, into.under(group)) for W in taps]
+            if layer.bias is not None:
+                pairs.append((layer.bias.detach()[:, None], Trivial(1, group)))
+            rests, kept, lengths = [], [], []
+            for W, source in pairs:
+                P = EquivariantMaps(source, out.under(group)).projection(W)
+                rests.append(float(torch.linalg.svdvals(W - P)[0]))
+                lengths.append(float((W - P).norm()))
+                kept.append(float(torch.linalg.svdvals(P)[0]))
+            assert float(found[row, g]) == pytest.approx(max(rests) + 0.3 * max(kept))
+            assert abs(float(found[row, g]) - (max(lengths) + 0.3 * max(kept))) > 1e-3
+
+
 def _reparametrized(term, model, weight, bias):
     del model.weight, model.bias
     model.weight, model.bias = weight, bias
