@@ -55,6 +55,11 @@ class Union(Group):
     def __init__(self, *groups: Group) -> None:
         flat: list[Group] = []
         for group in groups:
+            if not isinstance(group, Group):
+                raise ConventionError(
+                    expected="groups of matrices", got=repr(group), argument="groups",
+                    advice="For example Union(Permutation(4), Lorentz()).",
+                )  # fmt: skip
             members: tuple[Group, ...] = group.groups if isinstance(group, Union) else (group,)
             flat.extend(members)
         if len({group.matrix_size for group in flat}) != 1:

@@ -56,7 +56,15 @@ class DeclaredMap:
         return found
 
     def under(self, group: Group) -> tuple[Action, Action]:
-        """Both actions, of another group."""
+        """Both actions, of another group.
+
+        Raises:
+            ConventionError: It is no group, or the actions cannot be said of it.
+        """
+        if not isinstance(group, Group):
+            raise ConventionError(
+                expected="a group", got=repr(group), argument="group", advice="For example O3().",
+            )  # fmt: skip
         return self.act_in.under(group), self.act_out.under(group)
 
 

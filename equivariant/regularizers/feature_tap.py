@@ -40,6 +40,11 @@ class FeatureTap:
     """
 
     def __init__(self, layer: nn.Module, action: Action) -> None:
+        if not isinstance(layer, nn.Module):
+            raise ConventionError(
+                expected="a module inside the model", got=type(layer).__name__, argument="layer",
+                advice="For example model.encoder.stages[1].",
+            )  # fmt: skip
         self.layer, self.action = layer, action
         self._seen: list[Tensor] = []
         self._handle = layer.register_forward_hook(self._record)
@@ -52,7 +57,8 @@ class FeatureTap:
 
         Raises:
             ConventionError: The layer has not run twice since the last call.
-            ShapeError: The two outputs differ in shape, or the action does not fit.
+            ShapeError: The two outputs differ in shape, or the action or the number of elements
+                does not fit.
         """
         if len(self._seen) < 2:
             raise ConventionError(
@@ -66,6 +72,12 @@ class FeatureTap:
             raise ShapeError(
                 expected=f"two outputs of shape {tuple(still.shape)}", got=f"{tuple(moved.shape)}",
                 argument="g", advice="Both passes need batches of one size.",
+            )  # fmt: skip
+        if g.ndim > 2 and len(g) not in (1, len(still)):
+            raise ShapeError(
+                expected=f"one element, or {len(still)}, one for each of the batch",
+                got=f"shape {tuple(g.shape)}", argument="g",
+                advice="Pass the elements that moved the second pass's inputs.",
             )  # fmt: skip
         expected: Tensor = self.action(g.to(still), still)
         error = (moved - expected).flatten(1).square().sum(1)

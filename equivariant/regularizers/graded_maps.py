@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from equivariant.actions import Action, EquivariantMaps
-from equivariant.actions.intertwiners import Intertwiners
+from equivariant.actions.intertwiners import Intertwiners, common_group
 from equivariant.errors import ConventionError, ShapeError
 from equivariant.groups import Group
 from equivariant.regularizers.declared_maps import Representations, declared_maps
@@ -50,6 +50,7 @@ class GradedMaps:
     """
 
     def __init__(self, act_in: Action, act_out: Action) -> None:
+        common_group(act_in, act_out)
         pieces = [(b, a) for b, _ in act_out.pieces() for a, _ in act_in.pieces()]
         _check_sizes(pieces)
         self.maps = EquivariantMaps(act_in, act_out, merged=False)
@@ -84,11 +85,7 @@ class GradedMaps:
                 expected=f"weights of shape (..., {self.maps.shape[0]}, {self.maps.shape[1]})",
                 got=f"shape {tuple(W.shape)}", argument="W", advice="Rows are outputs.",
             )  # fmt: skip
-        if softness < 0:
-            raise ConventionError(
-                expected="a softness of at least 0", got=str(softness), argument="softness",
-                advice="0 is exact equivariance.",
-            )  # fmt: skip
+        _check_softness(softness)
         found = torch.zeros_like(W)
         for block, (grades, vectors) in zip(self.maps.blocks, self._parts, strict=True):
             kept = vectors[:, grades <= softness + 1e-9].to(W)
@@ -146,6 +143,7 @@ def soften(
 
     Source: Rahman et al. 2026.
     """
+    _check_softness(softness)
     before: dict[str, float] = {}
     after: dict[str, float] = {}
     bases = {parameter.data_ptr() for parameter in model.parameters()}
@@ -165,6 +163,14 @@ def soften(
         Softened(layer, after[layer] / size if size else 1.0, softness * after[layer] ** 0.5)
         for layer, size in before.items()
     ]
+
+
+def _check_softness(softness: float) -> None:
+    if not softness >= 0:
+        raise ConventionError(
+            expected="a softness of at least 0", got=str(softness), argument="softness",
+            advice="0 is exact equivariance.",
+        )  # fmt: skip
 
 
 def _check_sizes(pieces: list[tuple[Action, Action]]) -> None:

@@ -128,7 +128,7 @@ def levels_of_tables(
     Raises:
         ConventionError: No table, or a number out of range.
     """
-    if not tables or not 0 < confidence < 1 or tolerance <= 0:
+    if not tables or not 0 < confidence < 1 or not tolerance > 0:
         raise ConventionError(
             expected="at least one model, a confidence in (0, 1) and a tolerance above 0",
             got=f"{len(tables)} models, {confidence}, {tolerance}", argument="tolerance",

@@ -62,7 +62,7 @@ class Penalty:
 
     def __post_init__(self) -> None:
         check_option(self.kind, KINDS, "kind")
-        if self.samples < 1 or self.equivariant_share < 0:
+        if self.samples < 1 or not 0 <= self.equivariant_share < float("inf"):
             raise ConventionError(
                 expected="at least 1 sample and a share of at least 0",
                 got=f"samples={self.samples}, equivariant_share={self.equivariant_share}",

@@ -102,9 +102,10 @@ class OneShot(Strengths):
         self, value: float | Sequence[float], *, at: int, power: float = 2.0, window: int = 100,
         warm_up: int = 50,
     ) -> None:  # fmt: skip
-        if at < 1 or power < 0 or window < 1 or not 0 <= warm_up < window:
+        whole = all(n == int(n) for n in (at, window, warm_up))
+        if not whole or at < 1 or not power >= 0 or window < 1 or not 0 <= warm_up < window:
             raise ConventionError(
-                expected="at and window of at least 1, power of at least 0, warm_up below window",
+                expected="whole at and window of at least 1, power of at least 0, warm_up < window",
                 got=f"at={at}, power={power}, window={window}, warm_up={warm_up}", argument="at",
                 advice="The paper has power 2, a window of 100 epochs, warm_up 50.",
             )  # fmt: skip
@@ -154,7 +155,7 @@ class Smooth(Strengths):
         self, value: float | Sequence[float], *, power: float = 2.0, decay: float = 0.99,
         warm_up: int = 100,
     ) -> None:  # fmt: skip
-        if power < 0 or not 0 <= decay < 1 or warm_up < 0:
+        if not power >= 0 or not 0 <= decay < 1 or not warm_up >= 0:
             raise ConventionError(
                 expected="power and warm_up of at least 0, decay in [0, 1)",
                 got=f"power={power}, decay={decay}, warm_up={warm_up}", argument="decay",
@@ -212,7 +213,8 @@ class PrimalDual(Strengths):
         self, *, rate: float = 0.01, slack_cost: float = float("inf"), tolerance: float = 0.0,
         sharpness: float = 0.0, per_layer: bool = False,
     ) -> None:  # fmt: skip
-        if rate <= 0 or slack_cost <= 0 or tolerance < 0 or sharpness < 0:
+        numbers = rate > 0 and slack_cost > 0 and tolerance >= 0 and sharpness >= 0
+        if not numbers:
             raise ConventionError(
                 expected="rate and slack_cost above 0, tolerance and sharpness of at least 0",
                 got=f"rate={rate}, slack_cost={slack_cost}, tolerance={tolerance}, "
@@ -264,7 +266,7 @@ class ValidationDriven(Strengths):
         self, value: float | Sequence[float], *, rate: float = 0.05,
         bounds: tuple[float, float] = (1e-6, 1e6),
     ) -> None:  # fmt: skip
-        if rate <= 0 or not 0 < bounds[0] < bounds[1]:
+        if not rate > 0 or not 0 < bounds[0] < bounds[1]:
             raise ConventionError(
                 expected="a rate above 0 and bounds 0 < low < high", got=f"{rate}, {bounds}",
                 argument="rate", advice="Strengths change by at most e^rate in one call.",

@@ -10,15 +10,19 @@ from jaxtyping import TypeCheckError
 from torch import nn
 
 from equivariant.actions import Action, Tensors, equivariant_basis
-from equivariant.errors import ConventionError
-from equivariant.groups import O3, SO3
+from equivariant.errors import ConventionError, ShapeError
+from equivariant.groups import O3, SO3, Union
 from equivariant.regularizers import (
+    FeatureTap,
     Fixed,
+    GradedMaps,
     LayerRelaxation,
     OneShot,
+    Penalty,
     PrimalDual,
     SoftEquivariance,
     discovered_levels,
+    soften,
 )
 from equivariant.regularizers.penalties import KINDS
 
@@ -151,6 +155,23 @@ def test_states_of_other_terms_are_refused():
         one.load_state_dict({})
 
 
+def test_weights_stay_when_a_softness_is_refused():
+    model = nn.Linear(3, 3)
+    before = model.weight.detach().clone()
+    for softness in (float("nan"), -1.0):
+        with pytest.raises(ConventionError, match="softness"):
+            soften(model, SO3(), softness, representations=ACTS)
+    torch.testing.assert_close(model.weight.detach(), before, rtol=0, atol=0)
+
+
+def test_taps_refuse_other_numbers_of_elements():
+    model, x = nn.Linear(3, 3), torch.randn(4, 3)
+    with FeatureTap(model, V) as tap:
+        model(x), model(x)
+        with pytest.raises(ShapeError, match="one for each"):
+            tap(SO3().identity(3))
+
+
 def diverged():
     model = nn.Linear(3, 3)
     with torch.no_grad():
@@ -162,8 +183,12 @@ def diverged():
     ("build", "said"),
     [
         (lambda: term(strengths=float("nan")), "finite"),
+        (lambda: term().levels(tolerance=float("nan")), "tolerance"),
+        (lambda: Penalty("spectral", equivariant_share=float("nan")), "share"),
+        (lambda: PrimalDual(rate=float("nan")), "rate"),
         (lambda: term(strengths=Fixed(float("inf"))), "finite"),
         (lambda: term(diverged()).levels(), "finite"),
+        (lambda: soften(nn.Linear(3, 3, device="meta"), SO3(), 0.0, representations=ACTS), "meta"),
         (lambda: term(nn.Linear(3, 3, device="meta"))(), "meta"),
         (lambda: term(nn.Linear(3, 3, device="meta"), penalty="sampled")(), "meta"),
         (lambda: term(nn.Linear(3, 3, dtype=torch.complex64))(), "complex"),
@@ -222,6 +247,12 @@ def test_bases_refuse_in_words(build, said):
         lambda: equivariant_basis(V, SO3()),
         lambda: Tensors("SO3", 1),
         lambda: Tensors(SO3(), 1.5),
+        lambda: soften(nn.Linear(3, 3), "SO3", 0.0, representations=ACTS),
+        lambda: LayerRelaxation(nn.Linear(3, 3), None, representations=ACTS),
+        lambda: FeatureTap(None, V),
+        lambda: GradedMaps(None, V),
+        lambda: OneShot(1.0, at=1.5),
+        lambda: Union(None),
     ],
 )
 def test_wrong_types_are_refused(build):
