@@ -14,7 +14,7 @@ The longer trainings of encoder_long.json:
 
     python -m benchmarks.soft.encoder --out runs/soft_encoder_long --name encoder_long \\
         --methods simclr --arms none "turns 0.1" seen --instances 80 --steps 1200 --batch 64 \\
-        --rate 1e-3 --seeds 0 1 2 3 4
+        --rate 1e-3 --seeds 0 1 2 3
 """
 
 from __future__ import annotations
