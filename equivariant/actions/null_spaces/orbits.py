@@ -66,19 +66,7 @@ def orbit_sums(left: list[_Moves], right: list[_Moves]) -> Matrices:
         advice="Split the action into a sum of smaller ones.",
     )  # fmt: skip
     here = np.arange(size)
-    ends, starts = [], []
-    for (a, s), (b, t) in zip(left, right, strict=True):
-        there = (a[:, None] * ins + b[None, :]).ravel()
-        flipped = (s[:, None] * t[None, :]).ravel() < 0
-        starts += [here, here + size]  # the second copy of an entry is its negative
-        ends += [there + size * flipped, there + size * ~flipped]
-    joined = sparse.coo_matrix(
-        (
-            np.ones(2 * size * len(left), dtype=np.int8),
-            (np.concatenate(starts), np.concatenate(ends)),
-        ),
-        shape=(2 * size, 2 * size),
-    )
+    joined = _steps(left, right)
     count, label = connected_components(joined, directed=False)
     positive, negative = label[:size], label[size:]
     alive = positive != negative
@@ -101,3 +89,19 @@ def orbit_sums(left: list[_Moves], right: list[_Moves]) -> Matrices:
     lengths = np.sqrt(np.square(basis).sum(0))
     found: Matrices = basis / lengths
     return found
+
+
+def _steps(left: list[_Moves], right: list[_Moves]) -> sparse.coo_matrix:
+    """Which entries, and negatives of entries behind them, are joined by one condition."""
+    outs, ins = len(left[0][0]), len(right[0][0])
+    size = outs * ins
+    here = np.arange(size)
+    ends, starts = [], []
+    for (a, s), (b, t) in zip(left, right, strict=True):
+        there = (a[:, None] * ins + b[None, :]).ravel()
+        flipped = (s[:, None] * t[None, :]).ravel() < 0
+        starts += [here, here + size]  # the second copy of an entry is its negative
+        ends += [there + size * flipped, there + size * ~flipped]
+    ones = np.ones(2 * size * len(left), dtype=np.int8)
+    where = np.concatenate(starts), np.concatenate(ends)
+    return sparse.coo_matrix((ones, where), shape=(2 * size, 2 * size))
