@@ -275,17 +275,30 @@ def _rebuild(samples_per_side: int, adaptive: bool, edge_threshold: int) -> Embr
 
 
 def _check_embree() -> None:
-    """Ask for one ray that hits and one that misses: what OCCLUDED answers is undocumented."""
+    """Ask for a ray that hits and one that misses: another Embree may lay out packets otherwise.
+
+    The triangle is met at distance 1 and weights (1/4, 1/4, 1/2); its normal is the product of two
+    of its sides, (0, 0, 4).
+    """
     triangle = np.array([[-1, -1, 0], [1, -1, 0], [0, 1, 0]], np.float32)
     tracer = Hierarchy(triangle, np.array([[0, 1, 2]], np.int32))
     origins = np.array([[0, 0, 1], [5, 0, 1]], np.float32)
     down = np.array([[0, 0, -1], [0, 0, -1]], np.float32)
-    answer = tracer.hidden(origins, down, np.full(1, 2.0, np.float32))
-    short = tracer.hidden(origins, down, np.full(1, 0.5, np.float32))
-    if list(answer) != [0, -1] or list(short) != [-1, -1]:
+    found = tracer.first(origins, down)
+    got = {
+        "faces": found["primID"].tolist(),
+        "hit": [float(found[name][0]) for name in ("tfar", "u", "v")] + found["Ng"][0].tolist(),
+        "hidden": tracer.hidden(origins, down, np.full(1, 2.0, np.float32)).tolist(),
+        "beyond reach": tracer.hidden(origins, down, np.full(1, 0.5, np.float32)).tolist(),
+    }
+    expected = {
+        "faces": [0, -1], "hit": [1.0, 0.25, 0.5, 0.0, 0.0, 4.0],
+        "hidden": [0, -1], "beyond reach": [-1, -1],
+    }  # fmt: skip
+    if got != expected:
         raise RendererUnavailableError(
-            expected="an Embree that answers 0 for a hidden point and -1 for a free one",
-            got=f"{list(answer)} and {list(short)} for [0, -1] and [-1, -1]",
+            expected=f"an Embree that answers {expected}",
+            got=str(got),
             argument="embreex",
             advice="Install embreex 4.4.0.post1, the version that was tested.",
         )

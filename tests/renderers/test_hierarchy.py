@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 
+from renderers import RendererUnavailableError, get
 from renderers.rays import embree_library, hierarchy
 from renderers.rays.hierarchy import Hierarchy
 
@@ -115,3 +116,15 @@ def test_hierarchies_are_given_back() -> None:
     grown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert int(grown.stdout) < 8000  # kilobytes; one hierarchy has 3,000
     gc.collect()
+
+
+def test_an_embree_that_answers_otherwise_is_refused(monkeypatch) -> None:
+    first = Hierarchy.first
+
+    def shifted(self, *given, **named):
+        found = first(self, *given, **named)
+        return {**found, "u": found["v"], "v": found["u"]}
+
+    monkeypatch.setattr(Hierarchy, "first", shifted)
+    with pytest.raises(RendererUnavailableError, match="embreex"):
+        get("embree")
