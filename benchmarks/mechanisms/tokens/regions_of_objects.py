@@ -3,6 +3,9 @@
 Hypothesis: crops around one place in two objects of a kind share the part and not the object, so
 an embedding of crops that knows parts across objects is learned; crops of one object share the
 object too. Crops of unlike places share nothing.
+
+A first trial read four crops of each held-out object (144 in all) after 200 steps and gained
+0.008 ± 0.046, too coarse a measurement for any gain: hence sixteen crops and 400 steps.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ from equivariant.losses import corresponding_crops, preset
 
 BATCH, TAU, CROP, POINTS, TURN_RAD = 64, 0.1, 32, 192, 1.0
 CLASSES = ("chest", "drawer", "excavator", "robot_arm")
-INSTANCES = 30
+INSTANCES, ASKED = 30, 16  # objects of each kind, crops of each
 
 
 def experiment() -> Experiment:
@@ -31,7 +34,7 @@ def experiment() -> Experiment:
         control="crops of unlike regions of two objects",
         metric="part_accuracy",
         higher=True,
-        steps=200,
+        steps=400,
         measure=measure,
         shared_baseline=True,
     )
@@ -56,7 +59,7 @@ def measure(condition: Condition, arm: Arm, run: Run) -> Numbers:
     train([encoder], loss, run)
     found = []
     for x, kind, part in ((clouds, label, parts), asked):
-        rows = torch.arange(len(x)).repeat(4)
+        rows = torch.arange(len(x)).repeat(ASKED)
         crop, _ = corresponding_crops(x[rows], x[rows], points=CROP, generator=draws)
         with torch.no_grad():
             z = encoder(shown(x[rows], crop, draws))
