@@ -4,9 +4,9 @@ Hypothesis: a margin that is asked for whatever edges are left out is certain fo
 one that is asked for on the whole graph. Where no edge may go the two are the same question, and
 there is nothing to gain.
 
-What is measured is what the mechanism trains. Against NT-Xent alone, on a seed that is not among the
-reported ones, the margin raised accuracy with missing edges and without any, which would not have
-told what the bound adds.
+What is measured is what the mechanism trains. Against NT-Xent alone, on a seed that is not among
+the reported ones, the margin raised accuracy with missing edges and without any, which would not
+have told what the bound adds.
 """
 
 from __future__ import annotations
