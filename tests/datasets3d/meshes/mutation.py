@@ -51,9 +51,9 @@ def bases(suffix):
 
 
 def _rich_glb():
-    """Texture, sampler, sparse accessor, strip, skin and instances in one file."""
+    """Texture with holes, sampler, sparse accessor, strip, skin and instances in one file."""
     writer = Writer()
-    texture = writer.picture(np.arange(48, dtype=np.uint8).reshape(4, 4, 3))
+    texture = writer.picture((4 * np.arange(64, dtype=np.uint8)).reshape(4, 4, 4))
     writer.document["textures"][texture]["sampler"] = writer.add(samplers={"wrapS": 33648})
     base = {"baseColorTexture": {"index": texture}, "baseColorFactor": [1, 0.5, 0.5, 1]}
     points = writer.accessor(SQUARE[[0, 1, 3, 2]])
@@ -71,7 +71,9 @@ def _rich_glb():
             "WEIGHTS_0": writer.accessor(np.eye(4, dtype="f4")[[0, 0, 0, 0]]),
         },
         "indices": writer.accessor(np.arange(4, dtype="u2")), "mode": 5,
-        "material": writer.add(materials={"pbrMetallicRoughness": base}),
+        "material": writer.add(
+            materials={"pbrMetallicRoughness": base, "alphaMode": "MASK", "alphaCutoff": 0.4}
+        ),
     }  # fmt: skip
     shift = writer.accessor(np.array([[0, 0, 0], [3, 0, 0]], "f4"))
     instances = {"EXT_mesh_gpu_instancing": {"attributes": {"TRANSLATION": shift}}}
