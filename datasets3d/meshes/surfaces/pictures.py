@@ -15,6 +15,8 @@ from scipy.ndimage import distance_transform_edt
 TEXTURE_PX: Final = 1024  # larger textures are averaged down: images here have 64 to 512 pixels
 MOST_PX: Final = 2**27  # a picture of more is refused before it is decoded
 WIDE: Final = ("I;16", "I;16L", "I;16B", "I;16N", "I")
+KEYED: Final = ("P", "1", "L", "RGB", *WIDE)  # modes in which one color may be transparent
+LEVELS: Final = {"L;2": 85, "L;4": 17}  # by how much Pillow multiplies greys of few bits
 
 
 def texels(
@@ -30,7 +32,7 @@ def texels(
     weight, and texels of opacity 0 take the color of the nearest one that has some.
 
     Args:
-        image: As Pillow opened it.
+        image: As :func:`opened` gives it.
         factor: Linear color in [0, 1] that multiplies it, shape (3,); None for white.
         cutoff: Opacity in (0, 255] below which there is a hole; up to 1, all that has some counts
             as opaque. None drops transparency.
@@ -49,14 +51,14 @@ def texels(
     if image.width * image.height > MOST_PX:
         raise ValueError(f"a picture of {image.width} x {image.height} pixels; {MOST_PX:,} at most")
     _decode(image)
+    share, alpha = TEXTURE_PX / max(image.size), None
+    if cutoff is not None and is_see_through(image):
+        alpha = opacities(image)
+        if cutoff <= 1.0:
+            alpha, cutoff = np.where(alpha > 0, 255, 0).astype(np.uint8), 127.5
     if image.mode in WIDE:
         grey = np.asarray(image).astype(np.float64) / 257.0
         image = Image.fromarray(np.rint(np.clip(grey, 0.0, 255.0)).astype(np.uint8))
-    share, alpha = TEXTURE_PX / max(image.size), None
-    if cutoff is not None and is_see_through(image):
-        alpha = np.asarray(image.convert("RGBA"), np.uint8)[..., 3]
-        if cutoff <= 1.0:
-            alpha, cutoff = np.where(alpha > 0, 255, 0).astype(np.uint8), 127.5
     found = np.asarray(image.convert("RGB"), np.uint8).copy()
     if alpha is not None and cutoff is not None and alpha.min() < cutoff:
         if share < 1.0:
@@ -177,14 +179,45 @@ def is_see_through(image: Image.Image) -> bool:
     """Whether any pixel of a picture is not opaque."""
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La"):
         return bool(np.asarray(image.getchannel("A")).min() < 255)
-    return image.mode in ("P", "L", "RGB") and "transparency" in image.info
+    return image.mode in KEYED and "transparency" in image.info
+
+
+def opened(data: bytes) -> Image.Image:
+    """A picture whose transparent color, where a PNG names one, is in the levels of its pixels.
+
+    PNG names it in the bits of the file; Pillow leaves it so, and stretches greys of one, two and
+    four bits to eight and takes the upper eight of colors of sixteen.
+
+    Args:
+        data: Contents of a file.
+
+    Raises:
+        OSError: It is no picture.
+    """
+    image = Image.open(io.BytesIO(data))
+    key = image.info.get("transparency")
+    form = image.tile[0][3] if getattr(image, "tile", None) else None
+    if isinstance(key, int) and isinstance(form, str):
+        image.info["transparency"] = 255 * bool(key) if form == "1" else key * LEVELS.get(form, 1)
+    elif isinstance(key, tuple) and form == "RGB;16B":
+        image.info["transparency"] = tuple(level >> 8 for level in key)
+    return image
+
+
+def opacities(image: Image.Image) -> NDArray[np.uint8]:
+    """Opacity of every pixel of a picture of :func:`opened`, shape (height, width), uint8."""
+    key = image.info.get("transparency")
+    if image.mode in ("1", "L", *WIDE) and key is not None:
+        there = np.asarray(image.convert("L") if image.mode == "1" else image) != key
+        return np.where(there, 255, 0).astype(np.uint8)
+    return np.asarray(image.convert("RGBA"), np.uint8)[..., 3]
 
 
 def is_partly_seen(image: Image.Image) -> bool:
     """Whether any pixel of a picture is neither opaque nor invisible."""
     if not is_see_through(image):
         return False
-    alpha = np.asarray(image.convert("RGBA"), np.uint8)[..., 3]
+    alpha = opacities(image)
     return bool(((alpha > 0) & (alpha < 255)).any())
 
 

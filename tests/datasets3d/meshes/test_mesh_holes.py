@@ -250,3 +250,10 @@ def test_points_avoid_holes(tmp_path):
     )  # fmt: skip
     with pytest.raises(DataFormatError, match="holes"):
         mesh_places(nothing, 5, generator=np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("mode", ["HASHED", "mask", 3])
+def test_a_mode_that_is_not_known_is_named(tmp_path, mode):
+    mesh, notes = read(saved(tmp_path, (0, 255), alphaMode=mode))
+    assert mesh.texture_cutout is None
+    assert notes == [f"an alphaMode {mode!r}, which is not known: shown as opaque"]

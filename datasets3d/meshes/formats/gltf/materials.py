@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -13,12 +12,13 @@ from PIL import Image
 from datasets3d.meshes.formats.absent_files import OUTSIDE, OutsideError
 from datasets3d.meshes.formats.gltf.document import Document, Json
 from datasets3d.meshes.surfaces.atlas import Wrap
-from datasets3d.meshes.surfaces.pictures import is_partly_seen, texels
+from datasets3d.meshes.surfaces.pictures import is_partly_seen, opened, texels
 
 WRAPS: Final[dict[int, Wrap]] = {10497: "repeat", 33071: "clamp", 33648: "mirror"}
 GLOSSY: Final = "KHR_materials_pbrSpecularGlossiness"
 TRANSPARENT: Final = "transparency is ignored"
 PARTLY: Final = "partial transparency is ignored"
+MODES: Final = ("OPAQUE", "MASK", "BLEND")
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,6 +102,8 @@ class Materials:
         hole, and what is seen partly is noted.
         """
         mode = material.get("alphaMode", "OPAQUE")
+        if mode not in MODES:
+            self._note(f"an alphaMode {mode!r}, which is not known: shown as opaque")
         if mode == "MASK":
             least = float(material.get("alphaCutoff", 0.5))
             if not np.isfinite(least):
@@ -140,7 +142,7 @@ class Materials:
         sampler = texture.get("sampler")
         entry = {} if sampler is None else self._document.entry("samplers", sampler)
         wrap = WRAPS[entry.get("wrapS", 10497)], WRAPS[entry.get("wrapT", 10497)]
-        return Image.open(io.BytesIO(data)), wrap
+        return opened(data), wrap
 
     def _note(self, text: str) -> None:
         if text not in self._notes:
