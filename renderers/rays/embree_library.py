@@ -2,7 +2,7 @@
 
 The package's Python interface passes rays one at a time; the library also takes packets of rays
 side by side, which for rays that lie close together is up to twice as fast and answers with the
-same bits.
+same bits where no two faces coincide.
 """
 
 from __future__ import annotations

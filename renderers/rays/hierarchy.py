@@ -149,7 +149,8 @@ class Hierarchy:
 
     Rays are traced in packets, in the order given: the closer together neighbors lie, the faster.
     Where the installed embreex does not export Embree's functions, they are traced one at a time.
-    All ways give the same bits.
+    All ways give the same bits; but of faces that coincide each names one of its own, at the same
+    depth.
 
     Args:
         vertices: Shape (V, 3), float32.
