@@ -11,7 +11,7 @@ from torch import Tensor
 
 from datasets3d import ArticulatedClouds, ArticulatedMeshes, JointLaw
 from equivariant.nn import APENConfig, APENSegmenter, Partition, layer_loss
-from equivariant.workflows.measure_pieces import PieceReport, measure_pieces
+from equivariant.workflows.measuring.pieces import PieceReport, measure_pieces
 
 KINDS = ["lamp_arm", "scissors"]
 CONFIG = APENConfig(cells=48, widths=(32, 64), sigmas=(0.1, 0.2), reach=0.7)

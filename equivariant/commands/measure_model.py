@@ -12,7 +12,7 @@ from equivariant.commands.terminal import say
 from equivariant.errors import ConventionError
 from equivariant.report.equivariance import lines_of
 from equivariant.runs import RunFolder
-from equivariant.workflows.measure_model import MeasureConfig, measure_model
+from equivariant.workflows.measuring.model import MeasureConfig, measure_model
 from equivariant.workflows.report_equivariance import sections, write_measurement
 
 _ONLY_ON_THE_PAGE = "Published metrics"  # a section too long for a terminal

@@ -20,7 +20,7 @@ from equivariant.report.equivariance import (
     symmetries_table,
 )
 from equivariant.runs import RunFolder, write_atomically, write_json
-from equivariant.workflows.measure_model import Measured
+from equivariant.workflows.measuring.model import Measured
 from equivariant.workflows.provenance import computed_with
 
 

@@ -11,8 +11,8 @@ from equivariant.errors import DataFormatError
 from equivariant.report import Line, Picture, plot
 from equivariant.runs import RunFolder, file_digest, read_json
 from equivariant.training import read_metrics
+from equivariant.workflows.measuring.kept import check_each_once, titles_apart
 from equivariant.workflows.recipe import RunVerb
-from equivariant.workflows.run_measures import check_each_once, titles_apart
 
 
 def page_verb(options: type[Any], write: Callable[..., None]) -> RunVerb:

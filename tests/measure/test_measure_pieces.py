@@ -10,7 +10,7 @@ from equivariant.actions import Piecewise
 from equivariant.errors import ShapeError
 from equivariant.groups import SE3, Elements
 from equivariant.nn import APENClassifier, APENConfig, APENSegmenter, Partition
-from equivariant.workflows.measure_pieces import measure_pieces
+from equivariant.workflows.measuring.pieces import measure_pieces
 
 CONFIG = APENConfig(cells=6, widths=(8,), sigmas=(0.3,), hidden=8)
 

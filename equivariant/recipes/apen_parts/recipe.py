@@ -21,7 +21,7 @@ from equivariant.recipes.apen_parts.body_sets import (
 from equivariant.recipes.apen_parts.settings import PartExperiment, restore_experiment
 from equivariant.recipes.apen_parts.training import load_trained, scores, train
 from equivariant.runs import RunFolder, file_digest, write_json
-from equivariant.workflows.measure_pieces import measure_pieces
+from equivariant.workflows.measuring.pieces import measure_pieces
 from equivariant.workflows.recipe import Recipe, RunVerb
 
 Say = Callable[[str], None]

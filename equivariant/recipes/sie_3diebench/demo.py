@@ -27,8 +27,8 @@ from equivariant.recipes.sie_3diebench.report import results_table, write_report
 from equivariant.report import Table
 from equivariant.runs import RunFolder, environment, read_json, write_json
 from equivariant.training import FitConfig
+from equivariant.workflows.measuring.kept import settings_by_name
 from equivariant.workflows.rendered_views import check_batch
-from equivariant.workflows.run_measures import settings_by_name
 
 SMOKE_STEPS = 50  # a study of fewer steps than these shows nothing: it is taken for a smoke test
 Variant = Literal["random", "supervised", "vicreg", "simclr", "sie", "sie-published", "exact"]

@@ -24,9 +24,9 @@ from equivariant.recipes.sie_3diebench.report import EncodedRun
 from equivariant.runs import RunFolder, file_digest, write_json
 from equivariant.training import FitConfig, read_header
 from equivariant.training.resume.checkpoint import read_state
-from equivariant.workflows.measure_run import HeldOutPairs
+from equivariant.workflows.measuring.kept import check_each_once, kept_measures, titles_apart
+from equivariant.workflows.measuring.run import HeldOutPairs
 from equivariant.workflows.rendered_views import SPLITS, say_missing
-from equivariant.workflows.run_measures import check_each_once, kept_measures, titles_apart
 
 _FREE = ("batch_size", "device")  # of an evaluation: they change no number
 _PUBLISHED_OBJECTS, _PUBLISHED_VIEWS = (41920, 10552), 50

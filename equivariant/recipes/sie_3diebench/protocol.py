@@ -25,7 +25,7 @@ from equivariant.measure import (
     rotation_probe,
 )
 from equivariant.recipes.sie_3diebench.models import Trained
-from equivariant.workflows.measure_run import ANGLE_BINS_DEG
+from equivariant.workflows.measuring.run import ANGLE_BINS_DEG
 
 FLOOR_HUE, SPOT_HUE = 3, 6
 

@@ -18,7 +18,7 @@ from equivariant.recipes.sie_3diebench.open_run import (
 from equivariant.recipes.sie_3diebench.protocol import EvaluationConfig
 from equivariant.recipes.sie_3diebench.report import parts_table, results_table, write_report
 from equivariant.runs import RunFolder
-from equivariant.workflows.measure_run import (
+from equivariant.workflows.measuring.run import (
     group_law_table,
     measure_run,
     table,

@@ -18,7 +18,7 @@ from equivariant.measure import (
 from equivariant.recipes.soft_symmetries.evaluation import in_float64
 from equivariant.recipes.soft_symmetries.settings import SoftExperiment
 from equivariant.recipes.soft_symmetries.task_sets import task_sets
-from equivariant.workflows.measure_symmetrized import has_spectrum, layer_spectra
+from equivariant.workflows.measuring.symmetrized import has_spectrum, layer_spectra
 
 
 @dataclass(frozen=True)

@@ -39,8 +39,8 @@ from equivariant.measure import (
 from equivariant.measure.motions.e3nn_networks import graph_network
 from equivariant.measure.motions.motion import common_group
 from equivariant.tree import call, leaves, mapped, rebuild
-from equivariant.workflows.foreign_model import DTYPES, load_inputs, load_model
-from equivariant.workflows.measure_symmetrized import has_spectrum, layer_spectra, loss_share
+from equivariant.workflows.measuring.foreign_model import DTYPES, load_inputs, load_model
+from equivariant.workflows.measuring.symmetrized import has_spectrum, layer_spectra, loss_share
 
 
 @dataclass(frozen=True)

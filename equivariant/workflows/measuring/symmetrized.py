@@ -14,7 +14,7 @@ from equivariant.errors import ConventionError, EquivariantError
 from equivariant.groups import SO3, Group
 from equivariant.measure import IrrepSpectrum, LossShare, irrep_spectra, symmetry_loss_share
 from equivariant.tree import call
-from equivariant.workflows.foreign_model import load_inputs
+from equivariant.workflows.measuring.foreign_model import load_inputs
 
 LARGEST_SUMS = 2**25  # numbers that are summed up for one layer, 256 MB
 _NO_LAYERS = (Action, nn.ParameterList, nn.ParameterDict)
