@@ -73,6 +73,16 @@ def test_packets_and_single_rays_give_the_same_bits(lanes: int, apart: bool) -> 
         assert set(hidden.tolist()) == {0, -1}
 
 
+@pytest.mark.parametrize("lanes", [1, 4, 8, 16])
+def test_of_coincident_faces_one_is_met(lanes: int) -> None:
+    corners = np.array([[-1, -1, 0], [1, -1, 0], [0, 1, 0], [0, 0, -1]], np.float32)
+    faces = np.array([[0, 1, 2]] * 9 + [[0, 1, 3]], np.int32)
+    origins, ways = np.tile(np.float32([0.1, -0.2, 2]), (RAYS, 1)), np.float32([[0, 0, -1]] * RAYS)
+    hit = Hierarchy(corners, faces, lanes=lanes).first(origins, ways)
+    assert set(hit["primID"].tolist()) <= set(range(9))
+    np.testing.assert_array_equal(hit["tfar"], np.float32(2))
+
+
 @pytest.mark.parametrize("lanes", [None, 1])
 def test_hits_are_those_of_a_loop_over_triangles(lanes: int | None) -> None:
     vertices, faces = rubble(4, count=60)
