@@ -10,7 +10,6 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from scipy.ndimage import distance_transform_edt
 
 TEXTURE_PX: Final = 1024  # larger textures are averaged down: images here have 64 to 512 pixels
 MOST_PX: Final = 2**27  # a picture of more is refused before it is decoded
@@ -29,7 +28,7 @@ def texels(
 
     Pictures larger than 1024 pixels are averaged down to that, in linear light; greys of 16 bits
     are taken as shares of their range. With a cutoff, colors are averaged with their opacity as
-    weight, and texels of opacity 0 take the color of the nearest one that has some.
+    weight, and texels of opacity 0 take the mean color of what is seen near them.
 
     Args:
         image: As :func:`opened` gives it.
@@ -99,13 +98,21 @@ def solidity(alpha: NDArray[np.uint8], cutoff: float) -> NDArray[np.uint8]:
 
 
 def _filled(colors: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Colors with those of opacity 0 replaced by the nearest others."""
-    unseen = alpha == 0
-    if not unseen.any() or unseen.all():
+    """Colors with those of opacity 0 replaced by means over the smallest square that has others.
+
+    Source: Gortler et al. 1996, The lumigraph (push and pull).
+    """
+    seen = alpha > 0
+    if seen.all() or not seen.any():
         return colors
-    rows, columns = distance_transform_edt(unseen, return_distances=False, return_indices=True)
-    filled: NDArray[np.uint8] = colors[rows, columns]
-    return filled
+    weights = np.where(seen, 255, 0).astype(np.uint8)
+    coarse = averaged_down(colors, 0.5, weights)
+    coarse = _filled(coarse, averaged_down(weights[..., None], 0.5)[..., 0])
+    rows, columns = (
+        np.arange(there) * here // there
+        for there, here in zip(alpha.shape, coarse.shape[:2], strict=True)
+    )
+    return np.where(seen[..., None], colors, coarse[rows[:, None], columns])
 
 
 def averaged_down(

@@ -257,3 +257,19 @@ def test_a_mode_that_is_not_known_is_named(tmp_path, mode):
     mesh, notes = read(saved(tmp_path, (0, 255), alphaMode=mode))
     assert mesh.texture_cutout is None
     assert notes == [f"an alphaMode {mode!r}, which is not known: shown as opaque"]
+
+
+@pytest.mark.parametrize("shape", [(1, 7), (5, 3), (64, 33), (300, 200)])
+def test_what_is_not_seen_takes_colors_of_what_is(shape):
+    generator = np.random.default_rng(0)
+    pixels = np.zeros((*shape, 4), np.uint8)
+    seen = generator.random(shape) < 0.1
+    seen[0, 0] = True
+    pixels[seen] = [200, 100, 50, 255]
+    pixels[-1, -1] = [100, 200, 50, 255]
+    found, _ = texels(Image.fromarray(pixels), cutoff=127.5)
+    assert (found[seen, :3] == pixels[seen, :3]).all()
+    low, high = found[..., :3].min((0, 1)), found[..., :3].max((0, 1))
+    assert (low >= [100, 100, 49]).all()
+    assert (high <= [200, 200, 51]).all(), "nothing of the black that was stored there"
+    assert ((found[..., 3] >= 128) == (pixels[..., 3] > 0)).all()
