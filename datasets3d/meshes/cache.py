@@ -18,6 +18,7 @@ import numpy as np
 
 from datasets3d.meshes.decode import Companions
 from datasets3d.meshes.formats.wavefront import companions
+from equivariant.errors import StorageError
 from equivariant.files import read_file
 from renderers.scene import Mesh
 
@@ -67,9 +68,15 @@ class MeshCache:
         """Keep a mesh and the notes of its conversion under a key; replaces what was there.
 
         Raises:
-            OSError: The folder cannot be written.
+            StorageError: The folder cannot be made or written to, or the disk is full.
         """
         path = self._path(key)
+        try:
+            self._write(path, mesh, notes)
+        except OSError as error:
+            raise StorageError.of(error, path) from error
+
+    def _write(self, path: Path, mesh: Mesh, notes: Sequence[str]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         arrays = {name: getattr(mesh, name) for name in ARRAYS}
         arrays[NOTES] = np.array(notes, np.str_)

@@ -18,7 +18,7 @@ from datasets3d.views.plan import differences, objects_of, refused, settings
 from datasets3d.views.storage import view_files
 from datasets3d.views.upkeep.growth import as_in_set, check_meshes, grows, known_notes
 from datasets3d.views.work import left_to_render, reason_of, render_object, views_kept
-from equivariant.errors import ConventionError, DataFormatError
+from equivariant.errors import ConventionError, DataFormatError, StorageError
 from renderers import RendererUnavailableError
 
 
@@ -88,7 +88,7 @@ def estimate(
         try:
             with collected():
                 trials.append(_try(source, entries[place], config, views))
-        except RendererUnavailableError:
+        except (RendererUnavailableError, StorageError):
             raise
         except Exception as error:  # as in a build, where it would be set aside
             reason = reason_of(error, entries[place])
@@ -152,6 +152,8 @@ class TryObject:
         try:
             with collected():
                 render_object(self.source, entry, self.config, views=1)
+        except StorageError:
+            raise
         except Exception as error:  # as in a build, where it would be set aside
             return reason_of(error, entry)
         return ""

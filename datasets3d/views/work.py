@@ -30,7 +30,7 @@ from datasets3d.views.storage import (
     write_folder,
 )
 from datasets3d.views.view_checks import check_view
-from equivariant.errors import ConventionError, EquivariantError, printable
+from equivariant.errors import ConventionError, EquivariantError, StorageError, printable
 from equivariant.files import read_file
 from renderers import (
     Renderer,
@@ -99,7 +99,7 @@ class RenderObject:
         try:
             mesh = self.source.fingerprint(entry)
             made, cut = files_of_object(self.source, entry, self.config, first=first)
-        except RendererUnavailableError:
+        except (RendererUnavailableError, StorageError):  # no fault of the mesh
             raise
         except Exception as error:  # whatever a mesh provokes must not stop the others
             return Outcome(key, None, reason_of(error, entry))

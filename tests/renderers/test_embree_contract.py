@@ -155,6 +155,24 @@ def test_compiles_without_a_cache_folder(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr.decode()
 
 
+def test_compiles_where_the_cache_folder_takes_no_more(tmp_path: Path) -> None:
+    limits = pytest.importorskip("resource")
+    code = (
+        "from renderers.rays.kernels import dot\n"
+        "raise SystemExit(dot((1.0, 2.0, 3.0), (1.0, 1.0, 0.0)) != 3.0)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=Path(renderers.__file__).parents[1],
+        env={**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)},
+        preexec_fn=lambda: limits.setrlimit(limits.RLIMIT_FSIZE, (64, 64)),
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr.decode()
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
 def test_asking_for_what_is_absent_leaves_the_environment_alone() -> None:
     code = (
         "import os, renderers\n"

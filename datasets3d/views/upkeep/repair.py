@@ -23,7 +23,7 @@ from datasets3d.views.upkeep.problem import Problem
 from datasets3d.views.upkeep.recorded import recorded_config, recorded_source
 from datasets3d.views.upkeep.verify import find_problems
 from datasets3d.views.work import check_renderer, files_of_object, reason_of
-from equivariant.errors import ConventionError
+from equivariant.errors import ConventionError, StorageError
 from equivariant.files import read_file
 from equivariant.runs import json_bytes, write_atomically
 
@@ -234,6 +234,8 @@ class RewriteObject:
             if self.has_changed(entry):
                 return key, CHANGED
             files, _ = files_of_object(self.source, entry, self.config)
+        except StorageError:  # no fault of the mesh
+            raise
         except Exception as error:  # whatever a mesh provokes must not stop the others
             return key, reason_of(error, entry)
         if digest_of(files) != self.digests[key]:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import pickle
+import re
 import threading
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from datasets3d import BuildConfig, build, estimate
 from datasets3d.meshes import MeshFolder
 from datasets3d.meshes.cache import MeshCache, content_key
 from datasets3d.meshes.folders.names import safe_name
 from datasets3d.meshes.formats.mesh_warning import collected
 from datasets3d.meshes.layouts import ignored, scan
-from equivariant.errors import DataFormatError
+from equivariant.errors import DataFormatError, StorageError
 
 SQUARE = "OFF4 2 0\n0 0 0\n2 0 0\n2 1 0\n0 1 0\n3 0 1 2\n3 0 2 3\n"
 OBJ = "v 0 0 0\nv 1 0 0\nv 1 1 0\nv 0 1 0\nf 1 2 3\nf 1 3 4\n"
@@ -228,6 +232,23 @@ def test_a_corrupted_entry_is_rebuilt(tmp_path, case):
     file.write_bytes(broken(good)[case])
     assert same(source.load(entry), first)
     assert MeshCache(tmp_path / "cache").load(file.stem) is not None
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EACCES])
+def test_a_cache_that_takes_no_more_is_no_fault_of_a_mesh(tmp_path, monkeypatch, number):
+    def refuse(*_, **__):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(np, "savez", refuse)
+    source = MeshFolder(put(tmp_path / "data", "axe/a.off"), cache=tmp_path / "cache")
+    config = BuildConfig(views=1, size_px=8)
+    for call in (
+        lambda: build(source, tmp_path / "out", config=config, workers=1, progress=False),
+        lambda: estimate(source, config=config, workers=1),
+    ):
+        with pytest.raises(StorageError, match=re.escape(str(tmp_path / "cache"))):
+            call()
+    assert not list((tmp_path / "cache").rglob("*.part"))
 
 
 def test_a_pickle_in_the_cache_is_not_read(tmp_path):
