@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Final
@@ -35,8 +36,8 @@ def scan(root: Path, *, kept: Mapping[str, str] | None = None) -> list[MeshEntry
       (version 2) or ``03001627/<model>/model.obj`` (version 1), Sketchfab's and Objaverse's
       ``chair/<uid>/scene.gltf``, or one mesh file of the folder's name,
       ``chair/<model>/<model>.glb``; the model's folder is its name. A class that holds neither
-      mesh files nor split folders itself may have two or more model folders with one mesh file of
-      any name.
+      mesh files nor split folders itself may have two or more model folders, in all splits
+      together, with one mesh file of any name.
 
     ``train``, ``val`` and ``test`` folders of the root that hold no mesh themselves are split
     folders around the same layouts, unless all that they hold are such folders with meshes: then
@@ -85,10 +86,12 @@ def find(root: Path, *, any_name: bool = True) -> list[Found]:
     if not root.is_dir():
         raise _refuse(root, "a folder of meshes", "no such folder", "Check the path.")
     try:
-        found = _classes(root, root, any_name)
-        for folder, split in ((root / name, split) for name, split in SPLITS.items()):
-            if folder.is_dir() and _is_split(folder):
-                found += [(c, stem, split, p) for c, stem, _, p in _classes(folder, root, any_name)]
+        splits = [n for n in SPLITS if (root / n).is_dir() and _is_split(root / n)]
+        models = _models(root, splits) if any_name and splits else Counter()
+        found = _classes(root, root, any_name, models)
+        for name in splits:
+            inner = _classes(root / name, root, any_name, models)
+            found += [(c, stem, SPLITS[name], p) for c, stem, _, p in inner]
         if not found:
             found = [(root.resolve().name, p.stem, None, p.name) for p in _meshes(root)]
     except OSError as error:
@@ -126,15 +129,21 @@ def top_of(root: Path) -> Path:
     Raises:
         DataFormatError: None of them holds an object.
     """
+    top = _top(root, any_name=False) or _top(root, any_name=True)
+    if top is None:
+        find(root)  # says what is wrong
+    return top or root
+
+
+def _top(root: Path, *, any_name: bool) -> Path | None:
     top = root
     while True:
         try:
-            find(top, any_name=False)
+            find(top, any_name=any_name)
         except DataFormatError:
             inner = [folder for folder in _folders(top) if folder.name != "__MACOSX"]
-            if len(inner) != 1 or not top.is_dir():
-                find(root)
-                return root
+            if len(inner) != 1:
+                return None
             top = inner[0]
         else:
             return top
@@ -212,12 +221,25 @@ def _only_companions(folder: Path) -> bool:
     )  # fmt: skip
 
 
-def _classes(folder: Path, root: Path, any_name: bool) -> list[Found]:
+def _models(root: Path, splits: Sequence[str]) -> Counter[str]:
+    """How many folders of one mesh file each class has in all splits together."""
+    tops = [root, *(root / name for name in splits)]
+    return Counter(
+        folder.name
+        for top in tops
+        for folder in _folders(top)
+        if top != root or folder.name not in splits
+        for model in _folders(folder)
+        if len(_meshes(model)) == 1
+    )
+
+
+def _classes(folder: Path, root: Path, any_name: bool, models: Counter[str]) -> list[Found]:
     found: list[Found] = []
     for path in _folders(folder):
         if folder == root and path.name in SPLITS and _is_split(path):
             continue
-        found += _class(path, root, any_name)
+        found += _class(path, root, any_name, models[path.name])
     return found
 
 
@@ -228,12 +250,12 @@ def _is_split(folder: Path) -> bool:
     return not _meshes(folder) and not (splits and len(splits) == len(inner))
 
 
-def _class(folder: Path, root: Path, any_name: bool) -> list[Found]:
+def _class(folder: Path, root: Path, any_name: bool, everywhere: int) -> list[Found]:
     name, inner = folder.name, _folders(folder)
     found: list[Found] = [(name, p.stem, None, _from(root, p)) for p in _meshes(folder)]
     models = [path for path in inner if len(_meshes(path)) == 1]
     bare = not found and not any(path.name in SPLITS for path in inner)
-    of_models = any_name and bare and len(models) > 1
+    of_models = any_name and bare and max(len(models), everywhere) > 1
     for path in inner:
         split = SPLITS.get(path.name)
         if split is not None:

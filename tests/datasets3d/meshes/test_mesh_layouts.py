@@ -2,6 +2,8 @@
 
 import zipfile
 
+import pytest
+
 from datasets3d.meshes import MeshFolder
 
 SQUARE = b"OFF\n4 2 0\n0 0 0\n2 0 0\n2 1 0\n0 1 0.5\n3 0 1 2\n3 0 2 3\n"
@@ -40,3 +42,29 @@ def test_an_archive_of_one_folder_of_classes_of_one_file(tmp_path):
     assert [(e.label, e.object_id) for e in MeshFolder(path).entries()] == [
         ("chair", "one"), ("table", "two")
     ]  # fmt: skip
+
+
+def test_models_of_a_class_count_in_all_splits_together(tmp_path):
+    for name in ("train/car/a/x.off", "test/car/b/y.off", "train/bus/c/x.off", "train/bus/d/x.off"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_bytes(SQUARE)
+    (tmp_path / "test" / "boat" / "e").mkdir(parents=True)
+    (tmp_path / "test" / "boat" / "e" / "x.off").write_bytes(SQUARE)  # one alone is no class
+    source = MeshFolder(tmp_path)
+    assert [(e.label, e.object_id, e.split) for e in source.entries()] == [
+        ("bus", "c", "train"), ("bus", "d", "train"), ("car", "a", "train"), ("car", "b", "val"),
+    ]  # fmt: skip
+    assert source.ignored() == ["test/boat/"]
+
+
+@pytest.mark.parametrize("above", ["", "top/", "a/b/"])
+def test_an_archive_of_models_of_any_name_has_the_objects_of_its_folder(tmp_path, above):
+    names = ("car/a/x.off", "car/b/y.off", "bus/c/x.off", "bus/d/x.off")
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in names:
+            archive.writestr(above + name, SQUARE)
+    for name in names:
+        (tmp_path / "m" / name).parent.mkdir(parents=True)
+        (tmp_path / "m" / name).write_bytes(SQUARE)
+    assert MeshFolder(path).entries() == MeshFolder(tmp_path / "m").entries()
