@@ -93,14 +93,21 @@ class PointClouds:
         """All clouds, shape (objects, points, 3), float32: mean 0, largest radius 1.
 
         Raises:
-            DataFormatError: A mesh cannot be read. Names the file.
+            DataFormatError: A mesh cannot be read, has no area, or is nothing but holes. Names the
+                file.
         """
         return torch.from_numpy(np.stack([self._cloud(entry) for entry in self.entries]))
 
     def _cloud(self, entry: MeshEntry) -> NDArray[np.float32]:
         mesh = self.source.load(entry)
         draws = generator(self.seed, f"points|{entry.label}/{entry.object_id}", self.points)
-        faces, weights = mesh_places(mesh, self.points, generator=draws)
+        try:
+            faces, weights = mesh_places(mesh, self.points, generator=draws)
+        except DataFormatError as error:
+            raise DataFormatError(
+                expected=error.expected, got=error.got,
+                argument=entry.path or f"{entry.label}/{entry.object_id}", advice=error.advice,
+            ) from None  # fmt: skip
         samples = points_at(mesh.vertices, mesh.faces[faces], weights)
         return to_unit_sphere(samples).astype(np.float32)
 

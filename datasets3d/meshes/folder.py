@@ -159,10 +159,19 @@ class MeshFolder(MeshSource):
     def _root(self) -> Path:
         """The folder; of an archive that it unpacks to, or the one in that."""
         if self._root_found is None or not self._root_found.is_dir():
-            self._root_found = (
-                self._given if self._archive is None else top_of(self._archive.folder())
-            )
+            self._root_found = self._given if self._archive is None else self._top(self._archive)
         return self._root_found
+
+    def _top(self, archive: UnpackedArchive) -> Path:
+        """The folder of classes that an archive holds."""
+        folder = archive.folder()
+        try:
+            return top_of(folder)
+        except DataFormatError as error:  # names the archive: where it is unpacked goes away
+            raise DataFormatError(
+                expected=error.expected, got=error.got,
+                argument=str(self._given), advice=error.advice,
+            ) from None  # fmt: skip
 
     def as_recorded(self, settings: Mapping[str, Any]) -> MeshFolder:
         """The folder whose objects have the names that a set recorded.

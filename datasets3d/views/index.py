@@ -64,9 +64,10 @@ def write_index(
     """
     complete = [entry for entry in entries if key_of(entry) not in failed]
     if not complete:
+        first = next(iter(failed.values()), "none").rstrip(".")
         raise DataFormatError(
             expected="at least one object that can be rendered",
-            got=f"{len(failed)} that cannot; the first: {next(iter(failed.values()), 'none')}",
+            got=f"{len(failed)} that cannot; the first: {first}",
             argument=str(root),
             advice="Check the meshes; each reason names its file.",
         )

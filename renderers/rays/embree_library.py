@@ -21,6 +21,7 @@ POINTER: Final = ctypes.c_void_p
 TRIANGLES: Final = 0  # RTC_GEOMETRY_TYPE_TRIANGLE
 FACES, VERTICES = 0, 1  # RTC_BUFFER_TYPE_INDEX, RTC_BUFFER_TYPE_VERTEX
 FLOAT3, UINT3 = 0x9003, 0x5003  # RTC_FORMAT_*
+OUT_OF_MEMORY: Final = 4  # RTC_ERROR_OUT_OF_MEMORY
 ROBUST: Final = 4  # RTC_SCENE_FLAG_ROBUST
 NATIVE: Final = {16: 34, 8: 33, 4: 32}  # RTC_DEVICE_PROPERTY_NATIVE_RAY*_SUPPORTED
 
@@ -76,12 +77,15 @@ def embree_library() -> Library | None:
         return None
     device = calls.rtcNewDevice(b"threads=1")
     if not device:
+        error = calls.rtcGetDeviceError(None)
+        short = error == OUT_OF_MEMORY
         raise RendererUnavailableError(
-            expected="an Embree that makes a device",
-            got=f"error {calls.rtcGetDeviceError(None)}",
+            expected="memory for a device of Embree" if short else "an Embree that makes a device",
+            got=f"Embree's error {error}",
             argument="embreex",
-            advice="Install embreex 4.4.0.post1, the version that was tested.",
-        )
+            advice="Free memory, or allow more of it." if short
+            else "Install embreex 4.4.0.post1, the version that was tested.",
+        )  # fmt: skip
     native = [n for n, number in NATIVE.items() if calls.rtcGetDeviceProperty(device, number)]
     return Library(calls, device, native[0] if native else 4, casts)
 

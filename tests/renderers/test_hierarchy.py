@@ -110,6 +110,20 @@ def test_an_embreex_without_exported_functions_traces_single_rays(monkeypatch) -
     assert embree_library.embree_library.__wrapped__().lanes in (4, 8, 16)
 
 
+@pytest.mark.parametrize(("number", "says"), [(4, "memory"), (1, "4.4.0")])
+def test_an_embree_without_a_device_is_refused(monkeypatch, number: int, says: str) -> None:
+    class Calls:
+        def __getattr__(self, name: str):
+            function = embree_library.ctypes.CFUNCTYPE(embree_library.ctypes.c_int)
+            answer = number if name == "rtcGetDeviceError" else 0
+            setattr(self, name, function(lambda *_: answer))
+            return self.__dict__[name]
+
+    monkeypatch.setattr(embree_library.ctypes, "CDLL", lambda _: Calls())
+    with pytest.raises(RendererUnavailableError, match=says):
+        embree_library.embree_library.__wrapped__()
+
+
 def test_hierarchies_are_given_back() -> None:
     code = (
         "import resource, numpy as np\n"

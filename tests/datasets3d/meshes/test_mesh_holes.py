@@ -250,6 +250,9 @@ def test_points_avoid_holes(tmp_path):
     )  # fmt: skip
     with pytest.raises(DataFormatError, match="holes"):
         mesh_places(nothing, 5, generator=np.random.default_rng(0))
+    saved(folder, (0, 0), name="gone.gltf", alphaMode="MASK")
+    with pytest.raises(DataFormatError, match=r"leaf/gone\.gltf.*holes"):
+        _ = PointClouds(MeshFolder(tmp_path / "meshes"), points=5, split="all").clouds
 
 
 @pytest.mark.parametrize("mode", ["HASHED", "mask", 3])

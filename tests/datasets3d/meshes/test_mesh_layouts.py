@@ -4,7 +4,9 @@ import zipfile
 
 import pytest
 
+from datasets3d import BuildConfig, build
 from datasets3d.meshes import MeshFolder
+from equivariant.errors import DataFormatError
 
 SQUARE = b"OFF\n4 2 0\n0 0 0\n2 0 0\n2 1 0\n0 1 0.5\n3 0 1 2\n3 0 2 3\n"
 
@@ -68,3 +70,25 @@ def test_an_archive_of_models_of_any_name_has_the_objects_of_its_folder(tmp_path
         (tmp_path / "m" / name).parent.mkdir(parents=True)
         (tmp_path / "m" / name).write_bytes(SQUARE)
     assert MeshFolder(path).entries() == MeshFolder(tmp_path / "m").entries()
+
+
+def test_an_archive_without_an_object_is_named_itself(tmp_path):
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a/readme.txt", b"nothing else")
+    with pytest.raises(DataFormatError, match=r"a\.zip: expected class folders") as caught:
+        MeshFolder(path).entries()
+    assert caught.value.argument == str(path)
+    archive = MeshFolder(path, cache=tmp_path / "cache")
+    with pytest.raises(DataFormatError, match=r"a\.zip: expected class folders"):
+        archive.entries()
+
+
+def test_a_build_of_meshes_that_cannot_be_read_ends_in_whole_sentences(tmp_path):
+    for name in ("car/a.off", "car/b.off"):
+        (tmp_path / "m" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "m" / name).write_bytes(b"no mesh")
+    config = BuildConfig(views=1, size_px=8)
+    with pytest.raises(DataFormatError, match=r"2 that cannot; the first: car/a\.off") as caught:
+        build(MeshFolder(tmp_path / "m"), tmp_path / "d", config=config, workers=1, progress=False)
+    assert ".." not in str(caught.value).replace(str(tmp_path), "")
