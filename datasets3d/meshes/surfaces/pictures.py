@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 TEXTURE_PX: Final = 1024  # larger textures are averaged down: images here have 64 to 512 pixels
 MOST_PX: Final = 2**27  # a picture of more is refused before it is decoded
@@ -47,8 +47,6 @@ def texels(
         >>> texels(Image.fromarray(np.full((1, 1), 65535, np.uint16)))[0].tolist()
         [[[255, 255, 255]]]
     """
-    if image.width * image.height > MOST_PX:
-        raise ValueError(f"a picture of {image.width} x {image.height} pixels; {MOST_PX:,} at most")
     _decode(image)
     share, alpha = TEXTURE_PX / max(image.size), None
     if cutoff is not None and is_see_through(image):
@@ -156,6 +154,8 @@ def averaged_down(
 
 def _decode(image: Image.Image) -> None:
     """Decode a picture now, and say of a damaged one that it is the texture, not the mesh."""
+    if image.width * image.height > MOST_PX:
+        raise ValueError(f"a picture of {image.width} x {image.height} pixels; {MOST_PX:,} at most")
     try:
         image.load()
     except TimeoutError:  # an OSError, too: reading took longer than its limit
@@ -199,15 +199,19 @@ def opened(data: bytes) -> Image.Image:
         data: Contents of a file.
 
     Raises:
-        OSError: It is no picture.
+        ValueError: It is no picture, is damaged, or has more than 2²⁷ pixels.
     """
-    image = Image.open(io.BytesIO(data))
+    try:
+        image = Image.open(io.BytesIO(data))
+    except UnidentifiedImageError:
+        raise ValueError("a texture that is in no known format of pictures") from None
     key = image.info.get("transparency")
     form = image.tile[0][3] if getattr(image, "tile", None) else None
     if isinstance(key, int) and isinstance(form, str):
         image.info["transparency"] = 255 * bool(key) if form == "1" else key * LEVELS.get(form, 1)
     elif isinstance(key, tuple) and form == "RGB;16B":
         image.info["transparency"] = tuple(level >> 8 for level in key)
+    _decode(image)
     return image
 
 

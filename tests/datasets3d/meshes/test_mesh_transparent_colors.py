@@ -1,6 +1,7 @@
 """PNG files in which one color is transparent, in every kind of pixel that PNG has."""
 
 import io
+import json
 import struct
 import zlib
 
@@ -8,7 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from benchmarks.meshes.gltf_writer import FACES, SQUARE, UV, Writer
+from datasets3d.meshes import read_mesh
 from datasets3d.meshes.surfaces.pictures import is_partly_seen, opened, texels
+from equivariant.errors import DataFormatError
 
 GREY, RGB, PALETTE = 0, 2, 3
 
@@ -65,3 +69,29 @@ def test_levels_as_the_file_has_them_would_be_found_out(name):
 
 def test_without_a_cutoff_the_transparent_color_is_shown():
     assert texels(opened(CASES["grey of 16 bits"]))[0][0, :, 0].tolist() == [5, 5, 1, 5]
+
+
+@pytest.mark.parametrize("mode", ["BLEND", "MASK", "OPAQUE"])
+@pytest.mark.parametrize(
+    ("share", "says"), [(0.5, "a texture of 64 x 64 pixels"), (0, "in no known")]
+)
+def test_a_damaged_picture_is_named_whatever_the_mode(tmp_path, mode, share, says):
+    file = io.BytesIO()
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 4)).astype(np.uint8)
+    Image.fromarray(noise).save(file, "PNG")
+    writer = Writer()
+    base = {"baseColorTexture": {"index": writer.picture(noise)}}
+    primitive = {
+        "attributes": {
+            "POSITION": writer.accessor(SQUARE.astype("f4")),
+            "TEXCOORD_0": writer.accessor(UV.astype("f4")),
+        },
+        "indices": writer.accessor(FACES),
+        "material": writer.add(materials={"pbrMetallicRoughness": base, "alphaMode": mode}),
+    }
+    path = writer.save(tmp_path / "a.gltf", primitive)
+    (tmp_path / "p.png").write_bytes(file.getvalue()[: int(share * file.tell())])
+    document = json.loads(path.read_text())
+    path.write_text(json.dumps({**document, "images": [{"uri": "p.png"}]}))
+    with pytest.raises(DataFormatError, match=says):
+        read_mesh(path)
