@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from typing import ClassVar, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from renderers.errors import RendererError
 from renderers.scene import Rendering, Scene
+
+PIXELS: Final = "2"  # raise it when the same packages come to other pixels
 
 
 class Renderer(ABC):

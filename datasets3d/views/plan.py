@@ -24,6 +24,7 @@ from datasets3d.views.passes.kinds import versions_of_passes
 from datasets3d.views.schema import COLUMNS, FORMAT_VERSION, PLAN
 from equivariant.errors import ConventionError, DataFormatError
 from equivariant.runs import read_json, write_json
+from renderers.base import PIXELS
 
 _OF_LISTS = ("instances", "classes", "objects", "listing_sha256", "count", "names")
 _PIXEL_PACKAGES = ("embreex", "numba", "numpy", "pillow", "pyrender2", "scipy", "simplejpeg")
@@ -212,7 +213,7 @@ def _check_joints(source: MeshSource, config: BuildConfig) -> None:
 
 
 def _versions() -> dict[str, str]:
-    found = {}
+    found = {"renderers": PIXELS}
     for package in _PIXEL_PACKAGES:
         try:
             found[package] = version(package)

@@ -58,10 +58,11 @@ DIGESTS = {
     "box": "90a90b467dd1c1edbe453cae8b3a528f", "haar": "4eacc725f33529ac0de4f622be009ab4",
     "vertical": "764438abd330cfe1ecdde1cfa405ce34", "cone": "aa8ec982e9d032e2916eb7678df021ad",
 }  # fmt: skip
-SET_DIGEST = "62139cdcbf83c0785734354af5c1270a"
+SET_DIGEST = "c1b9aad0d0a2c846e09885afe0acf441"
 VERSIONS = {
     "embreex": "4.4.0.post1", "numba": "0.68.1", "numpy": "2.4.6", "pillow": "13.0.0",
-    "pyrender2": "absent", "scipy": "1.17.1", "simplejpeg": "1.9.0", "zlib": "1.2.13",
+    "pyrender2": "absent", "renderers": "2", "scipy": "1.17.1", "simplejpeg": "1.9.0",
+    "zlib": "1.2.13",
 }  # fmt: skip
 
 

@@ -38,7 +38,7 @@ def filtered(C: sparse.csr_matrix) -> Matrices:
         ConventionError: The rank cannot be told, or vectors would take more than 4 GiB.
 
     Example:
-        >>> C = sparse.diags_array(np.arange(20.0), offsets=0).tocsr()[3:]
+        >>> C = sparse.csr_matrix(np.diag(np.arange(20.0))[3:])
         >>> filtered(C).shape
         (20, 3)
     """
