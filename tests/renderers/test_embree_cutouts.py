@@ -19,7 +19,7 @@ from renderers.surface import refuse_holes
 SQUARE = np.array([[-0.4, -0.4, 0], [0.4, -0.4, 0], [0.4, 0.4, 0], [-0.4, 0.4, 0]])
 FACES = np.array([[0, 1, 2], [0, 2, 3]], np.int32)
 BAND = np.array([[0, 255, 255, 0]], np.uint8)  # bilinear: there for u in [1/4, 3/4]
-TURNS = Rotation.random(6, rng=np.random.default_rng(3)).as_matrix()
+TURNS = Rotation.from_quat(np.random.default_rng(3).normal(size=(6, 4))).as_matrix()
 
 
 def raised(height: float) -> np.ndarray:
