@@ -14,7 +14,7 @@ from datasets3d.meshes.source import MeshEntry, MeshSource
 from datasets3d.views.latents import generator
 from datasets3d.views.splits import split_of
 from equivariant.errors import ConventionError, DataFormatError
-from renderers.rays.cutouts import solid_at
+from renderers.rays.cutouts import holes_of, opened
 from renderers.scene import Mesh
 
 TRIES = 1_000  # times that places in holes are drawn anew
@@ -274,15 +274,19 @@ def mesh_places(
         True
     """
     faces, weights = draw_places(mesh.vertices, mesh.faces, count, generator=generator)
+    holes = holes_of(mesh)
+    if holes is None:
+        return faces, weights
+    left = np.arange(count)
     for _ in range(TRIES):
-        holes = np.flatnonzero(~solid_at(mesh, faces, weights))
-        if not holes.size:
+        left = left[opened(holes, faces[left], weights[left])]
+        if not left.size:
             return faces, weights
-        again = draw_places(mesh.vertices, mesh.faces, holes.size, generator=generator)
-        faces[holes], weights[holes] = again
+        again = draw_places(mesh.vertices, mesh.faces, left.size, generator=generator)
+        faces[left], weights[left] = again
     raise DataFormatError(
         expected="a surface that is there",
-        got=f"holes at {holes.size} of {count} places, {TRIES} times",
+        got=f"holes at {left.size} of {count} places, {TRIES} times",
         argument="texture_cutout",
         advice="Leave the mesh out: nothing of it can be seen.",
     )

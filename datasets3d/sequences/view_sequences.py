@@ -148,6 +148,7 @@ class ViewSequences:
         self._angles = torch.from_numpy(dataset.latents[..., :3].copy())
         self._hues = torch.from_numpy(dataset.latents[..., HUES])
         self._labels = torch.from_numpy(dataset.labels)
+        self._epoch: tuple[int, NDArray[np.int64]] | None = None
 
     @property
     def pairs_per_epoch(self) -> int:
@@ -167,23 +168,25 @@ class ViewSequences:
                 self.seed, epoch, objects, draw=3 * draw, count=self.dataset.views
             )
             return np.argsort(keys, axis=1, kind="stable")[:, : self.length].astype(np.int64)
-        numbers = counter(self.seed, epoch, objects, 3 * draw)
-        found = []
-        for index, number in zip(objects.tolist(), numbers.tolist(), strict=True):
-            places = np.flatnonzero(self._starts[index])
-            found.append(places[number % len(places)])
-        first = np.array(found, np.int64).reshape(-1, 1)
-        return first + np.arange(self.length)
+        starts = self._starts[objects]
+        numbers = counter(self.seed, epoch, objects, 3 * draw) % starts.sum(1).astype(np.uint64)
+        reached = np.cumsum(starts, axis=1) > numbers[:, None]  # the start of that number, from 0
+        first = np.argmax(reached, axis=1).astype(np.int64)
+        found: NDArray[np.int64] = first[:, None] + np.arange(self.length)
+        return found
 
     def rows(self, epoch: int) -> NDArray[np.int64]:
         """All sequences of an epoch in their order: (object, views ...), shape (M, 1 + T)."""
-        objects = np.arange(len(self.dataset), dtype=np.int64)
-        draws = [
-            np.column_stack([objects, self.views_of(objects, epoch, draw)])
-            for draw in range(self.sequences_per_object)
-        ]
-        order = epoch_order(self.seed, epoch, len(objects), self.sequences_per_object)
-        return np.concatenate(draws)[order]
+        kept = self._epoch
+        if kept is None or kept[0] != epoch:
+            objects = np.arange(len(self.dataset), dtype=np.int64)
+            draws = [
+                np.column_stack([objects, self.views_of(objects, epoch, draw)])
+                for draw in range(self.sequences_per_object)
+            ]
+            order = epoch_order(self.seed, epoch, len(objects), self.sequences_per_object)
+            kept = self._epoch = epoch, np.concatenate(draws)[order]
+        return kept[1]
 
     def batch(self, rows: NDArray[np.int64]) -> SequenceBatch:
         """Given sequences.

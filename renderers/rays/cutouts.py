@@ -79,10 +79,24 @@ def solid_at(
     inside = not faces.size or bool(faces.min() >= 0 and faces.max() < count)
     expect(inside, "faces", f"indices in [0, {count})", "others")
     holes = holes_of(mesh)
-    if holes is None:
-        return np.ones(len(faces), np.bool_)
+    return np.ones(len(faces), np.bool_) if holes is None else ~opened(holes, faces, weights)
+
+
+def opened(
+    holes: Holes, faces: NDArray[np.int64], weights: NDArray[np.float64]
+) -> NDArray[np.bool_]:
+    """Which places are in holes.
+
+    Args:
+        holes: Of a mesh.
+        faces: Of the same mesh, one for each place, shape (N,), int64.
+        weights: As of :func:`solid_at`.
+
+    Returns:
+        Shape (N,), bool.
+    """
     u, v = np.ascontiguousarray(weights[:, 1]), np.ascontiguousarray(weights[:, 2])
-    return ~_open(holes, faces.astype(np.int64), u, v)
+    return _open(holes, faces, u, v)
 
 
 @kernel
