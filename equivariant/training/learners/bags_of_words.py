@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from equivariant.errors import ConventionError, ShapeError
+from equivariant.errors import ShapeError
 from equivariant.losses import Bank, Side, collect, preset
-from equivariant.training.learners.teachers import TeacherLearner
+from equivariant.training.learners.teachers import TeacherLearner, check_seen
 
 
 class BagOfWordsLearner(TeacherLearner):
@@ -64,13 +64,7 @@ class BagOfWordsLearner(TeacherLearner):
         self.loss = preset("obow", dim=dim, width=width, kappa=kappa, sharpness=sharpness).build()
 
     def forward(self, **batch: Any) -> tuple[Tensor, dict[str, Tensor]]:
-        missing = {self.student_sees, self.teacher_sees} - batch.keys()
-        if missing:
-            raise ConventionError(
-                expected=f"fields {self.student_sees} and {self.teacher_sees}",
-                got=", ".join(batch) or "none", argument="batch",
-                advice="student_sees= and teacher_sees= name fields of the batch.",
-            )  # fmt: skip
+        check_seen(batch, self.student_sees, self.teacher_sees)
         self.follow()
         with torch.no_grad():
             features = self.local(self.teacher, batch[self.teacher_sees])

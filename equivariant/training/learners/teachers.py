@@ -80,6 +80,25 @@ class TeacherLearner(Learner):
             average.lerp_(weight, 1 - self.decay)
 
 
+def check_seen(batch: Mapping[str, Any], student: str, teacher: str) -> None:
+    """Refuse a batch without the fields that student and teacher see.
+
+    Args:
+        batch: Fields by name.
+        student: Name of a field.
+        teacher: Name of a field.
+
+    Raises:
+        ConventionError: The batch has no such field.
+    """
+    if not {student, teacher} <= batch.keys():
+        raise ConventionError(
+            expected=f"fields {student} and {teacher}",
+            got=", ".join(batch) or "none", argument="batch",
+            advice="student_sees= and teacher_sees= name fields of the batch.",
+        )  # fmt: skip
+
+
 class DistillationLearner(TeacherLearner):
     """A student takes over what a teacher says of each example.
 
@@ -126,13 +145,7 @@ class DistillationLearner(TeacherLearner):
         self.student_sees, self.teacher_sees = student_sees, teacher_sees or student_sees
 
     def forward(self, **batch: Any) -> tuple[Tensor, dict[str, Tensor]]:
-        missing = {self.student_sees, self.teacher_sees} - batch.keys()
-        if missing:
-            raise ConventionError(
-                expected=f"fields {self.student_sees} and {self.teacher_sees}",
-                got=", ".join(batch) or "none", argument="batch",
-                advice="student_sees= and teacher_sees= name fields of the batch.",
-            )  # fmt: skip
+        check_seen(batch, self.student_sees, self.teacher_sees)
         self.follow()
         student = self.model(batch[self.student_sees])
         with torch.no_grad():
