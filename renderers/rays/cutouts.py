@@ -201,16 +201,8 @@ class Tracer:
         return hit
 
     def hidden(self, origins: Singles, directions: Singles, reach: Singles) -> NDArray[np.int32]:
-        """Whether rays o + t d meet anything, for 0 ≤ t ≤ reach.
-
-        Args:
-            origins: o, shape (N, 3), float32.
-            directions: d, of any length, shape (N, 3), float32.
-            reach: Largest t of all rays, shape (1,), float32.
-
-        Returns:
-            0 where they do and -1 elsewhere, shape (N,), int32.
-        """
+        """As :meth:`~renderers.rays.hierarchy.Hierarchy.hidden`, but that holes hide nothing; one
+        reach holds for all rays."""
         if self.holes is None:
             return self.hierarchy.hidden(origins, directions, reach)
         met = self.first(origins, directions, reach)["primID"] >= 0
