@@ -17,7 +17,7 @@ from equivariant.errors import ConventionError, check_option
 from equivariant.pairs import PairBatch
 
 
-class DigitPairs(PairsOfObjects):
+class DigitPairs(PairsOfObjects[PairBatch]):
     """Batches of pairs (a, b, g) of pictures of one digit: b shows g applied to what a shows.
 
         a = g_a · x,   b = g_b · x,   g = g_b g_a⁻¹,   (g·I)(u) = I(g⁻¹ u)

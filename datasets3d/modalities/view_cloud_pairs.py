@@ -23,7 +23,7 @@ PointsOf = Literal["shared", "independent", "partial"]
 _OF_POINTS = 1 << 32  # apart from the draws of views and orders
 
 
-class ViewCloudPairs(PairsOfObjects):
+class ViewCloudPairs(PairsOfObjects[PairBatch]):
     """Batches of pairs (x_a, x_b, g) of clouds of two views of an object, in the world.
 
     g = P_b P_a⁻¹ is the element between the poses of the views, of SE(3), or of Sim(3) where the

@@ -15,7 +15,7 @@ from equivariant.groups import SE3, Product, Sampler
 from equivariant.pairs import PairBatch
 
 
-class ArticulatedPairs(PairsOfObjects):
+class ArticulatedPairs(PairsOfObjects[PairBatch]):
     """Batches of pairs (a, b, g) of clouds of one object in two states, with one g per part.
 
         a_i = h_a e_p(q_a) x_i,   b_i = h_b e_p(q_b) x_i,   g_p = h_b e_p(q_b) e_p(q_a)⁻¹ h_a⁻¹

@@ -15,7 +15,7 @@ from equivariant.groups import SE3, SO3, Group
 from equivariant.pairs import PairBatch
 
 
-class PointPairs(PairsOfObjects):
+class PointPairs(PairsOfObjects[PairBatch]):
     """Batches of pairs (x_a, x_b, g) of clouds with x_b = g · x_a, point by point.
 
     x_a is the object's cloud in a random pose, x_a = h · x with h uniform over rotations; g is a

@@ -15,7 +15,7 @@ from equivariant.groups import SE3, Product, Sampler
 from equivariant.pairs import PairBatch
 
 
-class PiecePairs(PairsOfObjects):
+class PiecePairs(PairsOfObjects[PairBatch]):
     """Batches of pairs (a, b, g) of clouds of one object in two of its poses, one g per part.
 
     The set is fixed: frames of a moving body (:func:`body_clouds`), arrangements of a room

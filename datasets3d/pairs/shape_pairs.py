@@ -18,7 +18,7 @@ from equivariant.groups import Group, Sampler
 from equivariant.pairs import PairBatch
 
 
-class ShapePairs(PairsOfObjects):
+class ShapePairs(PairsOfObjects[PairBatch]):
     """Batches of pairs (a, b, g) of clouds of one object, each mapped by a draw of a law.
 
         a = h_a · x,   b = h_b · x,   g = h_b h_a⁻¹,   so b = g · a

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
 from equivariant.errors import ConventionError
-from equivariant.pairs import PairBatch
 
 Batch = TypeVar("Batch")
 Made = TypeVar("Made", covariant=True)
@@ -35,7 +34,7 @@ class Epochs(Protocol[Made]):
         """Given pairs; a function of the rows alone."""
 
 
-class PairsOfObjects(ABC):
+class PairsOfObjects(ABC, Generic[Batch]):
     """A stream that shows the same number of pairs of every object in every epoch, in fresh orders.
 
     Which pairs a batch holds depends on (seed, epoch, position) and the number of objects alone.
@@ -65,22 +64,37 @@ class PairsOfObjects(ABC):
         """Pairs in every epoch."""
         return self.objects * self.pairs_per_object
 
+    def order(self, epoch: int) -> NDArray[np.int64]:
+        """The order of an epoch's pairs, a permutation; pair k is draw k // N of object k % N."""
+        return epoch_order(self.seed, epoch, self.objects, self.pairs_per_object)
+
     def rows(self, epoch: int) -> NDArray[np.int64]:
-        """All pairs of an epoch in their order: (object, epoch, draw), shape (M, 3)."""
+        """All pairs of an epoch in their order, as :meth:`listed` writes them."""
         kept = self._epoch
         if kept is None or kept[0] != epoch:
-            count = self.objects
-            order = epoch_order(self.seed, epoch, count, self.pairs_per_object)
-            rows = np.stack([order % count, np.full_like(order, epoch), order // count], 1)
+            order = self.order(epoch)
+            rows = self.listed(epoch, order % self.objects, order // self.objects)
             kept = self._epoch = epoch, rows
         return kept[1]
 
+    def listed(
+        self, epoch: int, objects: NDArray[np.int64], draws: NDArray[np.int64]
+    ) -> NDArray[np.int64]:
+        """What tells pairs of an epoch apart, one row each: (object, epoch, draw), shape (N, 3).
+
+        Args:
+            epoch: From 0.
+            objects: Shape (N,).
+            draws: Which of its object's pairs each is, shape (N,).
+        """
+        return np.stack([objects, np.full_like(objects, epoch), draws], 1)
+
     @abstractmethod
-    def batch(self, rows: NDArray[np.int64]) -> PairBatch:
+    def batch(self, rows: NDArray[np.int64]) -> Batch:
         """Given pairs.
 
         Args:
-            rows: (object, epoch, draw), shape (N, 3).
+            rows: Of :meth:`rows`.
         """
 
     def stream(
@@ -91,7 +105,7 @@ class PairsOfObjects(ABC):
         rank: int = 0,
         world: int = 1,
         workers: int = 0,
-    ) -> Iterator[PairBatch]:
+    ) -> Iterator[Batch]:
         """Batches of steps start, start + 1, ... without end.
 
         Args:
@@ -109,6 +123,29 @@ class PairsOfObjects(ABC):
         return stream_batches(
             self, batch_size, start=start, rank=rank, world=world, workers=workers
         )
+
+
+class ViewsOfObjects(PairsOfObjects[Batch]):
+    """A stream whose rows name the views that are shown: (object, views ...)."""
+
+    @abstractmethod
+    def views_of(self, objects: NDArray[np.int64], epoch: int, draw: int = 0) -> NDArray[np.int64]:
+        """The views that each object shows in an epoch, shape (N, views).
+
+        Args:
+            objects: Indices, shape (N,).
+            epoch: From 0.
+            draw: Which of an object's pairs.
+        """
+
+    def listed(
+        self, epoch: int, objects: NDArray[np.int64], draws: NDArray[np.int64]
+    ) -> NDArray[np.int64]:
+        """(object, views ...), one row each."""
+        everything = np.arange(self.objects, dtype=np.int64)
+        views = [self.views_of(everything, epoch, draw) for draw in range(self.pairs_per_object)]
+        shown: NDArray[np.int64] = np.stack(views)[draws, objects]
+        return np.column_stack([objects, shown])
 
 
 def stream_batches(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -11,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from datasets3d.pairs.elements import ElementConvention
-from datasets3d.pairs.streams import counter, epoch_order, stream_batches
+from datasets3d.pairs.streams import ViewsOfObjects, counter
 from datasets3d.pairs.threediebench import ThreeDIEBench, check_pairs_exist
 from equivariant.errors import ConventionError, ShapeError
 from equivariant.groups import relative_quaternion_xyzw_of_angles
@@ -20,7 +19,7 @@ from equivariant.pairs import PairBatch
 HUES = (3, 6)
 
 
-class TransformPairs:
+class TransformPairs(ViewsOfObjects[PairBatch]):
     """Batches of pairs: two different views of an object, and g between them.
 
     Which views a pair shows depends on (seed, epoch, object, draw) alone, and which pairs a
@@ -77,16 +76,13 @@ class TransformPairs:
         threads: int = 4,
     ) -> None:
         check_pairs_exist(dataset.views)
-        self.dataset, self.seed, self.pairs_per_object = dataset, seed, pairs_per_object
-        self.convention = convention or ElementConvention()
-        for name, value, least in (
-            ("seed", seed, 0), ("pairs_per_object", pairs_per_object, 1), ("threads", threads, 1)
-        ):  # fmt: skip
-            if value < least:
-                raise ConventionError(
-                    expected=f"at least {least}", got=str(value), argument=name,
-                    advice="See the documentation of TransformPairs.",
-                )  # fmt: skip
+        super().__init__(len(dataset), seed=seed, pairs_per_object=pairs_per_object)
+        self.dataset, self.convention = dataset, convention or ElementConvention()
+        if threads < 1:
+            raise ConventionError(
+                expected="at least 1", got=str(threads), argument="threads",
+                advice="One thread decodes one picture at a time.",
+            )  # fmt: skip
         if mean is None or std is None:
             own_mean, own_std = (tuple(map(float, s)) for s in dataset.channel_statistics())
             mean, std = mean or own_mean, std or own_std
@@ -104,7 +100,6 @@ class TransformPairs:
         self._poses = torch.from_numpy(dataset.poses) if self.convention.moves else self._rotations
         self._hues = torch.from_numpy(dataset.latents[..., HUES])
         self._labels = torch.from_numpy(dataset.labels)
-        self._epoch: tuple[int, NDArray[np.int64]] | None = None
 
     def views_of(self, objects: NDArray[np.int64], epoch: int, draw: int = 0) -> NDArray[np.int64]:
         """The two different views that each object shows in an epoch, shape (N, 2).
@@ -119,27 +114,6 @@ class TransformPairs:
         step = counter(self.seed, epoch, objects, 3 * draw + 1) % np.uint64(views - 1)
         second = (first + step + np.uint64(1)) % np.uint64(views)
         return np.stack([first, second], 1).astype(np.int64)
-
-    def order(self, epoch: int) -> NDArray[np.int64]:
-        """The order of an epoch's pairs, a permutation; pair k is draw k // N of object k % N."""
-        return epoch_order(self.seed, epoch, len(self.dataset), self.pairs_per_object)
-
-    @property
-    def pairs_per_epoch(self) -> int:
-        """Pairs in every epoch."""
-        return len(self.dataset) * self.pairs_per_object
-
-    def rows(self, epoch: int) -> NDArray[np.int64]:
-        """All pairs of an epoch in their order: (object, first view, second view), shape (M, 3)."""
-        kept = self._epoch
-        if kept is None or kept[0] != epoch:
-            objects = np.arange(len(self.dataset), dtype=np.int64)
-            draws = [
-                np.column_stack([objects, self.views_of(objects, epoch, draw)])
-                for draw in range(self.pairs_per_object)
-            ]
-            kept = self._epoch = epoch, np.concatenate(draws)[self.order(epoch)]
-        return kept[1]
 
     def batch(self, rows: NDArray[np.int64]) -> PairBatch:
         """Given pairs.
@@ -167,33 +141,6 @@ class TransformPairs:
             pose_a=pose_a,
             pose_b=pose_b,
             relative_xyzw=relative,
-        )
-
-    def stream(
-        self,
-        batch_size: int,
-        *,
-        start: int = 0,
-        rank: int = 0,
-        world: int = 1,
-        workers: int = 0,
-    ) -> Iterator[PairBatch]:
-        """Batches of steps start, start + 1, ... without end.
-
-        Args:
-            batch_size: Pairs per step, over all processes together.
-            start: First step.
-            rank: Which process's share; the shares together are the batch of one process.
-            world: Number of processes.
-            workers: Processes that decode ahead, for sets that do not fit into memory; 0 makes
-                batches in this process, one ahead. The batches are the same.
-
-        Raises:
-            ConventionError: A batch is larger than an epoch, or not a multiple of world; rank,
-                start or workers is out of range.
-        """
-        return stream_batches(
-            self, batch_size, start=start, rank=rank, world=world, workers=workers
         )
 
     def pictures(self, objects: NDArray[np.int64], views: NDArray[np.int64]) -> Tensor:

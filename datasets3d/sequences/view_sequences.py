@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from datasets3d.pairs.elements import ElementConvention
-from datasets3d.pairs.streams import counter, epoch_order, stream_batches, uniform_numbers
+from datasets3d.pairs.streams import ViewsOfObjects, counter, uniform_numbers
 from datasets3d.pairs.threediebench import ThreeDIEBench
 from datasets3d.pairs.view_pairs import HUES, TransformPairs
 from equivariant.errors import ConventionError, DataFormatError, check_option
@@ -74,7 +73,7 @@ class SequenceBatch:
         )  # fmt: skip
 
 
-class ViewSequences:
+class ViewSequences(ViewsOfObjects[SequenceBatch]):
     """Batches of sequences of views of one object.
 
     Of sets that were built with :class:`~datasets3d.ObjectPath`, "recorded" takes windows of
@@ -128,32 +127,23 @@ class ViewSequences:
     ) -> None:
         if order is not None:
             check_option(order, ("recorded", "random"), "order")
-        for name, value, least in (("length", length, 2), ("seed", seed, 0),
-                                   ("sequences_per_object", sequences_per_object, 1)):  # fmt: skip
-            _at_least(name, value, least)
-        if length > dataset.views:
+        super().__init__(len(dataset), seed=seed, pairs_per_object=sequences_per_object)
+        if not 2 <= length <= dataset.views:
             raise ConventionError(
-                expected=f"at most {dataset.views}, the views of an object", got=str(length),
+                expected=f"2 to {dataset.views}, the views of an object", got=str(length),
                 argument="length", advice="Take shorter sequences, or build more views.",
             )  # fmt: skip
         recorded = any(name.startswith("step_") for name in dataset.columns)
-        self.order: Order = order or ("recorded" if recorded else "random")
-        self.dataset, self.length, self.seed = dataset, length, seed
-        self.sequences_per_object = sequences_per_object
+        self.views_order: Order = order or ("recorded" if recorded else "random")
+        self.dataset, self.length = dataset, length
         self.pairs = TransformPairs(dataset, convention=convention, seed=seed, **pictures)
         self.convention = self.pairs.convention
-        self._starts = _starts(dataset, length) if self.order == "recorded" else None
+        self._starts = _starts(dataset, length) if self.views_order == "recorded" else None
         moves = self.convention.moves
         self._poses = torch.from_numpy(dataset.poses if moves else dataset.rotations)
         self._angles = torch.from_numpy(dataset.latents[..., :3].copy())
         self._hues = torch.from_numpy(dataset.latents[..., HUES])
         self._labels = torch.from_numpy(dataset.labels)
-        self._epoch: tuple[int, NDArray[np.int64]] | None = None
-
-    @property
-    def pairs_per_epoch(self) -> int:
-        """Sequences in every epoch."""
-        return len(self.dataset) * self.sequences_per_object
 
     def views_of(self, objects: NDArray[np.int64], epoch: int, draw: int = 0) -> NDArray[np.int64]:
         """The views that each object shows in an epoch, in order, shape (N, T).
@@ -175,19 +165,6 @@ class ViewSequences:
         found: NDArray[np.int64] = first[:, None] + np.arange(self.length)
         return found
 
-    def rows(self, epoch: int) -> NDArray[np.int64]:
-        """All sequences of an epoch in their order: (object, views ...), shape (M, 1 + T)."""
-        kept = self._epoch
-        if kept is None or kept[0] != epoch:
-            objects = np.arange(len(self.dataset), dtype=np.int64)
-            draws = [
-                np.column_stack([objects, self.views_of(objects, epoch, draw)])
-                for draw in range(self.sequences_per_object)
-            ]
-            order = epoch_order(self.seed, epoch, len(objects), self.sequences_per_object)
-            kept = self._epoch = epoch, np.concatenate(draws)[order]
-        return kept[1]
-
     def batch(self, rows: NDArray[np.int64]) -> SequenceBatch:
         """Given sequences.
 
@@ -204,27 +181,6 @@ class ViewSequences:
         )  # fmt: skip
         return SequenceBatch(
             images.unflatten(0, tuple(shown.shape)), g.float(), poses, o, self._labels[o], v
-        )
-
-    def stream(
-        self, batch_size: int, *, start: int = 0, rank: int = 0, world: int = 1, workers: int = 0
-    ) -> Iterator[SequenceBatch]:
-        """Batches of steps start, start + 1, ... without end.
-
-        Args:
-            batch_size: Sequences per step, over all processes together.
-            start: First step.
-            rank: Which process's share; the shares together are the batch of one process.
-            world: Number of processes.
-            workers: Processes that decode ahead; 0 makes batches in this process, one ahead. The
-                batches are the same.
-
-        Raises:
-            ConventionError: A batch is larger than an epoch, or not a multiple of world; rank,
-                start or workers is out of range.
-        """
-        return stream_batches(
-            self, batch_size, start=start, rank=rank, world=world, workers=workers
         )
 
 
@@ -249,11 +205,3 @@ def _starts(dataset: ThreeDIEBench, length: int) -> NDArray[np.bool_]:
             advice="Take shorter sequences, or order='random'.",
         )
     return found
-
-
-def _at_least(name: str, value: int, least: int) -> None:
-    if value < least:
-        raise ConventionError(
-            expected=f"at least {least}", got=str(value), argument=name,
-            advice="See the documentation of ViewSequences.",
-        )  # fmt: skip

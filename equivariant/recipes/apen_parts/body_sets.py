@@ -46,7 +46,7 @@ def body_sets(config: PartExperiment) -> dict[str, PieceClouds]:
     }
 
 
-class PiecePairs(PairsOfObjects):
+class PiecePairs(PairsOfObjects[PairBatch]):
     """Batches of clouds, each with another state of the same sample of the same body.
 
     Args:

@@ -74,7 +74,7 @@ def test_steps_are_the_recorded_ones(moving):
 def test_elements_are_those_of_pairs(still, elements):
     sequences = ViewSequences(still, 4, convention=ElementConvention(elements))
     batch = next(sequences.stream(6))
-    assert sequences.order == "random"
+    assert sequences.views_order == "random"
     for t in range(3):
         rows = torch.stack([batch.object_id, batch.views[:, t], batch.views[:, t + 1]], 1).numpy()
         pair = sequences.pairs.batch(rows)
@@ -128,7 +128,7 @@ def test_shards_give_the_same(moving, tmp_path):
     ("arguments", "error", "word"),
     [
         ({"length": 1}, ConventionError, "length"),
-        ({"length": 7}, ConventionError, "at most 6"),
+        ({"length": 7}, ConventionError, "2 to 6"),
         ({"length": 3, "seed": -1}, ConventionError, "seed"),
         ({"length": 3, "order": "recorded"}, DataFormatError, "recorded sequence of 3"),
     ],
