@@ -67,6 +67,7 @@ if TYPE_CHECKING:
     from datasets3d.views.estimate import BuildEstimate, estimate
     from datasets3d.views.factors.base import Factor
     from datasets3d.views.factors.cameras import CameraOrbit, FocalLength
+    from datasets3d.views.factors.further_lights import FurtherLights
     from datasets3d.views.factors.lights import AmbientLight, SpotEnergy
     from datasets3d.views.factors.paths import ObjectPath
     from datasets3d.views.factors.placement import ObjectScale, ObjectTranslation
@@ -103,6 +104,7 @@ _MODULES = {
     "ExportReport": "exports.export",
     "Factor": "views.factors.base",
     "FocalLength": "views.factors.cameras",
+    "FurtherLights": "views.factors.further_lights",
     "HomographyLaw": "digits.homography",
     "JointLaw": "meshes.articulated",
     "LabelledClouds": "clouds.labelled_clouds",
@@ -215,6 +217,7 @@ __all__ = [
     "ExportReport",
     "Factor",
     "FocalLength",
+    "FurtherLights",
     "HomographyLaw",
     "JointLaw",
     "LabelledClouds",

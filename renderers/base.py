@@ -30,6 +30,9 @@ class Renderer(ABC):
     gives_alpha: ClassVar[bool] = False
     """Whether ``render_rgba`` renders the object alone, with its coverage."""
 
+    several_lights: ClassVar[bool] = False
+    """Whether ``Scene.lights`` are shown; scenes with any are refused otherwise."""
+
     @abstractmethod
     def render(self, scene: Scene, size_px: int) -> Rendering:
         """Render one square image.

@@ -31,8 +31,9 @@ from renderers.blender_data import (
 )
 from renderers.color import linear_from_srgb, srgb_from_linear
 from renderers.errors import RendererUnavailableError
+from renderers.refusals import refuse_holes, refuse_lights
 from renderers.scene import Mesh, Rendering, Scene, Spot, Triple, camera_axes
-from renderers.surface import corner_colors, outward_normals, refuse_holes, textured_faces
+from renderers.surface import corner_colors, outward_normals, textured_faces
 from renderers.validation import check_size, expect
 
 REFERENCE_DISTANCE = 4.0
@@ -206,6 +207,7 @@ class BlenderRenderer(Renderer):
     def _arrange(self, scene: Scene, size_px: int) -> None:
         """Bring Blender's scene into the state of ours."""
         check_size(size_px)
+        refuse_lights(scene, self.name)
         render = self._scene.render
         render.resolution_x = render.resolution_y = size_px
         thing = self._thing

@@ -24,10 +24,11 @@ from renderers.rays.kernels import (
     centers,
     refined,
 )
+from renderers.rays.lights import add_lights, edges_of_all, shaded, views_of_lights
 from renderers.rays.looks import Surface, surface_of
 from renderers.rays.memory import Memories, Memory, Room
 from renderers.rays.object_frame import view_of
-from renderers.rays.shading import average, develop, edges, glow, hide, paint, see_floor, see_object
+from renderers.rays.shading import average, develop, glow, paint
 from renderers.scene import Mesh, Rendering, Scene
 from renderers.validation import check_size
 
@@ -45,10 +46,11 @@ class _Prepared(NamedTuple):
 
 
 class _Eye(NamedTuple):
-    """A prepared mesh and a view of it."""
+    """A prepared mesh and a view of it; the same view under each further light."""
 
     prepared: _Prepared
     view: View
+    others: tuple[View, ...]
 
     def see(self, grid: Grid, room: Room) -> tuple[Samples, Hits]:
         """Trace samples: primary rays, then shadow rays; returns what the first hit, too."""
@@ -58,13 +60,9 @@ class _Eye(NamedTuple):
         hit = tracer.first(primary.origins[:count], primary.directions[:count], room=found)
         numbers = primary.sample[:count]
         hits = Hits(numbers, hit["primID"], hit["tfar"], hit["u"], hit["v"], hit["Ng"])
-        rays = see_object(view, surface.normals, hits, grid, samples, shadow)
+        shaded(view, tracer, surface.normals, hits, grid, samples, shadow)
         paint(surface, view, hits, grid, samples)
-        rays = see_floor(view, grid, samples, shadow, rays)
-        if rays:
-            reach = np.ones(1, np.float32)
-            occluded = tracer.hidden(shadow.origins[:rays], shadow.directions[:rays], reach)
-            hide(samples, shadow, occluded)
+        samples = add_lights(self.others, tracer, surface.normals, hits, grid, samples, shadow)
         return samples, hits
 
 
@@ -79,9 +77,9 @@ class EmbreeRenderer(Renderer):
     ``samples_per_side``² times on a regular grid, averaged in linear light. Something thinner
     than a pixel that no center meets is therefore not refined; ``adaptive=False`` refines all.
 
-    The light at a point with albedo a, normal n and unit direction l to the spot is
+    The light at a point with albedo a, normal n and unit directions l to the spots is
 
-        a * (ambient(n) + visible * energy * (4 / distance)² * cone(l) * max(n · l, 0) * color)
+        a * (ambient(n) + Σ visible * energy * (4 / distance)² * cone(l) * max(n · l, 0) * color)
 
     in linear light, clipped at 1 and encoded as sRGB. Surfaces are two-sided: normals are turned
     to the side that the camera sees. Shadow rays start off the surface by a thousandth of the
@@ -117,6 +115,7 @@ class EmbreeRenderer(Renderer):
     name: ClassVar[str] = "embree"
     names_faces: ClassVar[bool] = True
     gives_alpha: ClassVar[bool] = True
+    several_lights: ClassVar[bool] = True
 
     def __init__(
         self, samples_per_side: int = 3, *, adaptive: bool = True, edge_threshold: int = 8
@@ -196,6 +195,9 @@ class EmbreeRenderer(Renderer):
                 mask=(first.kind == OBJECT).reshape(square),
                 shadow=(first.state >= HIDDEN).reshape(square),
                 faces=_faces(first, hits).reshape(square),
+                light_shadows=(first.states >= HIDDEN).reshape(-1, *square)
+                if scene.lights
+                else None,
             )
 
     def render_rgba(self, scene: Scene, size_px: int) -> NDArray[np.uint8]:
@@ -222,7 +224,7 @@ class EmbreeRenderer(Renderer):
             first, _ = eye.see(grid, room)
             develop(eye.view, first, self._encode, image, room.marks)
             sums = _on_object(first, glow(eye.view, first, pixels), pixels.size)
-            for batch in self._refined(room.marks, size_px):
+            for batch in self._refined(room.marks, first, size_px):
                 grid = refined(batch, self.samples_per_side, size_px)
                 samples, _ = eye.see(grid, finer.of(grid.x.size))
                 sums[batch] *= self.samples_per_side % 2  # of an odd grid the middle is there
@@ -243,25 +245,29 @@ class EmbreeRenderer(Renderer):
         room = memories[0].of(grid.x.size, passes=passes)
         first, hits = eye.see(grid, room)
         develop(eye.view, first, self._encode, image, room.marks)
-        for batch in self._refined(room.marks, size_px):
+        for batch in self._refined(room.marks, first, size_px):
             grid = refined(batch, self.samples_per_side, size_px)
             samples, _ = eye.see(grid, memories[1].of(grid.x.size))
             average(eye.view, samples, first, batch, self._encode, image)
         return image.reshape(size_px, size_px, 3), first, hits
 
-    def _refined(self, marks: NDArray[np.int32], size_px: int) -> list[NDArray[np.int64]]:
+    def _refined(
+        self, marks: NDArray[np.int32], first: Samples, size_px: int
+    ) -> list[NDArray[np.int64]]:
         """The pixels that take more samples, in batches."""
         if self.samples_per_side == 1:
             return []
         pixels = centers(size_px).order
         if self.adaptive:
-            pixels = edges(marks, pixels, self.edge_threshold)
+            pixels = edges_of_all(marks, first, pixels, self.edge_threshold)
         step = max(BATCH_SAMPLES // self.samples_per_side**2, 1)
         return [pixels[start : start + step] for start in range(0, pixels.size, step)]
 
     def _eye(self, scene: Scene) -> _Eye:
         prepared = self._prepare(scene.mesh)
-        return _Eye(prepared, view_of(scene, prepared.center, prepared.radius))
+        center, radius = prepared.center, prepared.radius
+        others = views_of_lights(scene, center, radius)
+        return _Eye(prepared, view_of(scene, center, radius), others)
 
     def _prepare(self, mesh: Mesh) -> _Prepared:
         prepared = self._prepared

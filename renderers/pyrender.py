@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from renderers.base import Renderer
 from renderers.color import linear_from_srgb
 from renderers.errors import RendererUnavailableError
+from renderers.refusals import refuse_holes, refuse_lights
 from renderers.scene import Mesh, Rendering, Scene, Spot, Triple, camera_axes
-from renderers.surface import corner_colors, outward_normals, refuse_holes, textured_faces
+from renderers.surface import corner_colors, outward_normals, textured_faces
 from renderers.validation import check_size
 
 Platform = Literal["egl", "osmesa"]
@@ -56,7 +57,7 @@ class PyrenderRenderer(Renderer):
     texels; texture filtering is the driver's, which averages sRGB levels and over the borders of
     ``texture_tiles``; the floor is a square of side 400 about the
     origin; what is nearer than 0.05 or farther than 1000 is cut away. Meshes whose texture cuts
-    holes are refused.
+    holes are refused, and scenes with further lights.
 
     Depth, normals (to 16 bits) and mask are those of the pixel's center. The shadow pass is
     computed from the shadow map; on EGL it is a majority over the samples where two surfaces
@@ -170,6 +171,7 @@ class PyrenderRenderer(Renderer):
     def _arrange(self, scene: Scene, size_px: int) -> _Stage:
         """Bring the stage into the state of a scene."""
         check_size(size_px)
+        refuse_lights(scene, self.name)
         if self._canvas.viewport_width != size_px:
             self._open(size_px)
         stage = self._stage

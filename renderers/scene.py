@@ -1,4 +1,4 @@
-"""What is rendered: one mesh on a floor, one spot light, one ambient term, one camera.
+"""What is rendered: one mesh on a floor, spot lights, one ambient term, one camera.
 
 Conventions: right-handed, +Z up, lengths in scene units, angles in radians, colors sRGB in
 [0, 1] (what a color picker shows; renderers linearize them themselves). A rotation matrix acts
@@ -247,6 +247,8 @@ class Scene:
         translation: Where the object's origin is, in world coordinates.
         scale: Factor of the object's lengths, positive. A point x of the object is at
             ``scale * rotation @ x + translation``.
+        lights: Further spots, each with a shadow of its own. Their light adds up with that of
+            ``spot``.
     """
 
     mesh: Mesh
@@ -257,6 +259,7 @@ class Scene:
     ambient: Ambient = Ambient()
     translation: Triple = (0.0, 0.0, 0.0)
     scale: float = 1.0
+    lights: tuple[Spot, ...] = ()
 
     def __post_init__(self) -> None:
         expect_finite("translation", self.translation)
@@ -284,6 +287,8 @@ class Rendering:
             by facing away from it; shape (size, size), bool.
         faces: Which face of the mesh is seen, shape (size, size), int32, -1 where none is; None
             from renderers that do not tell.
+        light_shadows: The same as ``shadow`` for each of the scene's further lights, shape
+            (lights, size, size), bool; None where there are none.
 
     Depth, normals, faces and masks are those of the pixel's center and are never averaged.
     """
@@ -294,6 +299,7 @@ class Rendering:
     mask: NDArray[np.bool_]
     shadow: NDArray[np.bool_]
     faces: NDArray[np.int32] | None = None
+    light_shadows: NDArray[np.bool_] | None = None
 
 
 @lru_cache(maxsize=64)

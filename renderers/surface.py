@@ -6,7 +6,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from renderers.color import decoding_table
-from renderers.errors import RendererError
 from renderers.scene import Mesh
 
 
@@ -55,25 +54,6 @@ def textured_faces(mesh: Mesh) -> NDArray[np.bool_]:
     if mesh.face_textured is None:
         return np.ones(len(mesh.faces), np.bool_)
     return mesh.face_textured
-
-
-def refuse_holes(mesh: Mesh, renderer: str) -> None:
-    """Refuse a mesh whose texture cuts holes that a renderer does not show.
-
-    Args:
-        mesh: With or without holes.
-        renderer: Its name.
-
-    Raises:
-        RendererError: The mesh has holes.
-    """
-    if mesh.texture_cutout is not None and mesh.texture_cutout.min() < 128:
-        raise RendererError(
-            expected=f"a surface without holes: {renderer} does not show them",
-            got="a texture that cuts holes (texture_cutout)",
-            argument="mesh",
-            advice="Render it with embree.",
-        )
 
 
 def outward_normals(mesh: Mesh) -> NDArray[np.float32]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from equivariant.errors import DataFormatError
+from datasets3d.views.config import BuildConfig
+from equivariant.errors import ConventionError, DataFormatError
+from renderers import Mesh, Renderer
 
 
 def check_view(
@@ -51,6 +53,32 @@ def check_view(
             "It is thinner than a pixel or out of the frame: render larger, or change the law.",
         )  # fmt: skip
     return bool(mask[0].any() or mask[-1].any() or mask[:, 0].any() or mask[:, -1].any())
+
+
+def check_lights(config: BuildConfig, renderer: Renderer | type[Renderer]) -> None:
+    """Refuse a law with several lights where the renderer shows one, before anything is rendered.
+
+    Args:
+        config: Whose law is asked for the scene of a view.
+        renderer: Or its class.
+
+    Raises:
+        ConventionError: It does not show them; names it.
+    """
+    if renderer.several_lights:
+        return
+    nothing = Mesh(
+        np.zeros((1, 3)), np.zeros((1, 3), np.int32), np.zeros((1, 3, 3), np.float32),
+        face_colors=np.zeros((1, 3), np.uint8),
+    )  # fmt: skip
+    latent = config.law.sample(config.seed, "class/object", view=0)
+    lights = len(config.law.scene(nothing, latent).lights)
+    if lights:
+        raise ConventionError(
+            expected=f"the spot alone: {config.renderer!r} does not show other lights",
+            got=f"{lights} further lights", argument="config.law",
+            advice='Use "embree", or leave FurtherLights (--factors lights) out.',
+        )  # fmt: skip
 
 
 def _refuse(view: int, expected: str, got: str, advice: str) -> DataFormatError:

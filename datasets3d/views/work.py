@@ -29,7 +29,7 @@ from datasets3d.views.storage import (
     warnings_file,
     write_folder,
 )
-from datasets3d.views.view_checks import check_view
+from datasets3d.views.view_checks import check_lights, check_view
 from equivariant.errors import ConventionError, EquivariantError, StorageError, printable
 from equivariant.files import read_file
 from renderers import (
@@ -188,7 +188,7 @@ def check_renderer(config: BuildConfig, source: MeshSource, *, here: bool = True
     Raises:
         RendererError: It is unknown, or a package or library it needs is missing.
         ConventionError: Masks of parts are to be made, and it names no faces; or it or the source
-            cannot give a pass.
+            cannot give a pass, or the renderer shows one light and the law has several.
     """
     renderer: Renderer | type[Renderer] = (
         _renderer(config.renderer, config.samples_per_side)
@@ -201,6 +201,7 @@ def check_renderer(config: BuildConfig, source: MeshSource, *, here: bool = True
             got=repr(config.renderer), argument="config.renderer",
             advice='Use "embree" for articulated objects.',
         )  # fmt: skip
+    check_lights(config, renderer)
     check_passes(
         config.passes, config.renderer, faces=renderer.names_faces, alpha=renderer.gives_alpha,
         parts=isinstance(source, ArticulatedMeshes), scenes=isinstance(source, SceneMeshes),

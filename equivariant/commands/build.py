@@ -159,7 +159,8 @@ class Build:
             the floor, --rotation vertical keeps them upright.
         factors: What else varies, in its default range, as further columns of the latents, for
             example --factors translation scale: the object's place and size, the camera's orbit
-            and focal length, the spot's energy, the ambient light.
+            and focal length, the spot's energy, the ambient light, two more
+            lights with shadows of their own (embree).
         views: Views of every object; 3DIEBench has 50.
         size: Side of the square images in pixels; 3DIEBench has 256.
         rotation: box: three Euler angles uniform in ±angle-max-deg, as in 3DIEBench. haar:

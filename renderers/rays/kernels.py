@@ -83,7 +83,8 @@ class Samples(NamedTuple):
     TURNED_AWAY from the light. The linear color is ``albedo * (ambient + spot * spot_color)``,
     with the second term only when LIT. ``albedo`` and ``ambient`` are written for the object
     only, since those of the floor are everywhere the same; ``depth`` and ``normal`` have no rows
-    where nobody asks for them.
+    where nobody asks for them. ``further`` is the linear light of lights beside the spot, and
+    ``states`` has a row of states for each of them; both are without rows where there are none.
     """
 
     kind: NDArray[np.uint8]
@@ -93,6 +94,8 @@ class Samples(NamedTuple):
     spot: Singles
     depth: Singles
     normal: Singles
+    further: Singles
+    states: NDArray[np.uint8]
 
 
 class Rays(NamedTuple):

@@ -46,6 +46,7 @@ class Memory:
         self._samples = Samples(
             np.empty(count, np.uint8), np.empty(count, np.uint8),
             singles(3), singles(), singles(), singles(), singles(3),
+            np.empty((0, 3), np.float32), np.empty((0, count), np.uint8),
         )  # fmt: skip
         self._primary = Rays(singles(3), singles(3), np.empty(count, np.int64))
         self._shadow = self._primary._replace(sample=np.empty(count, np.int64))

@@ -227,13 +227,21 @@ def hide(samples: Samples, shadow: Rays, occluded: NDArray[np.int32]) -> None:
 
 
 @kernel
-def radiance(albedo: Position, ambient: float, strength: float, spot_color: Position) -> Position:
+def radiance(
+    albedo: Position, ambient: float, strength: float, spot_color: Position, further: Position
+) -> Position:
     """Linear light of a surface, as single precision keeps it."""
     return (
-        float(np.float32(albedo[0] * (ambient + strength * spot_color[0]))),
-        float(np.float32(albedo[1] * (ambient + strength * spot_color[1]))),
-        float(np.float32(albedo[2] * (ambient + strength * spot_color[2]))),
+        float(np.float32(albedo[0] * (ambient + strength * spot_color[0] + further[0]))),
+        float(np.float32(albedo[1] * (ambient + strength * spot_color[1] + further[1]))),
+        float(np.float32(albedo[2] * (ambient + strength * spot_color[2] + further[2]))),
     )
+
+
+@kernel
+def of_others(further: Singles, sample: int) -> Position:
+    """Light of the lights beside the spot; none where there are none."""
+    return row(further, sample) if further.shape[0] > 0 else (0.0, 0.0, 0.0)
 
 
 @kernel
@@ -247,7 +255,7 @@ def floor_looks(view: View) -> tuple[Position, float]:
 @kernel
 def glow(view: View, samples: Samples, numbers: NDArray[np.int64]) -> Singles:
     """Linear light of some samples."""
-    kind, state, spot = samples.kind, samples.state, samples.spot
+    kind, state, spot, further = samples.kind, samples.state, samples.spot, samples.further
     albedo, ambient = samples.albedo, samples.ambient
     floor, floor_ambient = floor_looks(view)
     light = np.zeros((numbers.size, 3), np.float32)
@@ -255,10 +263,11 @@ def glow(view: View, samples: Samples, numbers: NDArray[np.int64]) -> Singles:
         sample = numbers[index]
         strength = float(spot[sample]) if state[sample] == LIT else 0.0
         if kind[sample] == FLOOR:
-            put(light, index, radiance(floor, floor_ambient, strength, view.spot_color))
+            more = of_others(further, sample)
+            put(light, index, radiance(floor, floor_ambient, strength, view.spot_color, more))
         elif kind[sample] == OBJECT:
-            color, level = row(albedo, sample), float(ambient[sample])
-            put(light, index, radiance(color, level, strength, view.spot_color))
+            color, level, more = row(albedo, sample), ambient[sample], of_others(further, sample)
+            put(light, index, radiance(color, float(level), strength, view.spot_color, more))
     return light
 
 
@@ -275,13 +284,13 @@ def develop(
     ``marks`` receives the color in 24 bits and, above them, kind, lit and hidden: what
     :func:`edges` compares.
     """
-    kind, state, spot = samples.kind, samples.state, samples.spot
-    albedo, ambient = samples.albedo, samples.ambient
+    kind, state, spot, further = samples.kind, samples.state, samples.spot, samples.further
+    albedo, ambient, alone = samples.albedo, samples.ambient, samples.further.shape[0] == 0
     floor, floor_ambient = floor_looks(view)
-    plain = encoded(radiance(floor, floor_ambient, 0.0, view.spot_color), encode)
+    plain = encoded(radiance(floor, floor_ambient, 0.0, view.spot_color, (0.0, 0.0, 0.0)), encode)
     for pixel in range(kind.size):
         lit = state[pixel] == LIT
-        if kind[pixel] == FLOOR and not lit:
+        if alone and kind[pixel] == FLOOR and not lit:
             color = plain
         elif kind[pixel] == NOTHING:
             color = encode[0], encode[0], encode[0]
@@ -290,7 +299,8 @@ def develop(
             if kind[pixel] == OBJECT:
                 own, level = row(albedo, pixel), float(ambient[pixel])
             strength = float(spot[pixel]) if lit else 0.0
-            color = encoded(radiance(own, level, strength, view.spot_color), encode)
+            more = of_others(further, pixel)
+            color = encoded(radiance(own, level, strength, view.spot_color, more), encode)
         image[pixel, 0], image[pixel, 1], image[pixel, 2] = color
         shown = np.int64(color[0]) | (np.int64(color[1]) << 8) | (np.int64(color[2]) << 16)
         hidden = state[pixel] == HIDDEN

@@ -36,13 +36,16 @@ from datasets3d import (
 from datasets3d.views.factors.angles import angles_of, rotation_matrix, turn_about
 from datasets3d.views.factors.base import Factor
 from datasets3d.views.factors.cameras import CameraOrbit, FocalLength
+from datasets3d.views.factors.further_lights import FurtherLights
 from datasets3d.views.factors.lights import AmbientLight, SpotEnergy
 from datasets3d.views.factors.paths import ObjectPath
 from datasets3d.views.factors.placement import ObjectScale, ObjectTranslation
 from datasets3d.views.schema import Column, Manifest
 from datasets3d.views.upkeep.recorded import recorded_config
+from datasets3d.views.work import check_renderer
 from equivariant.errors import ConventionError
 from equivariant.groups import SE3, Sim
+from renderers import get
 
 OURS = (
     ObjectTranslation(),
@@ -51,6 +54,7 @@ OURS = (
     FocalLength(),
     SpotEnergy(),
     AmbientLight(),
+    FurtherLights(),
 )
 MOVED = ViewLaw(factors=(ObjectTranslation((-0.2, 0.2), (-0.2, 0.2), (-0.1, 0.2)), ObjectScale()))
 RIGID = ViewLaw(factors=MOVED.factors[:1])
@@ -397,6 +401,13 @@ def test_a_factor_of_ones_own_is_one_class(tmp_path):
         lambda: AmbientLight(sky=(0.0, 0.6)),
         lambda: AmbientLight(level=(0.5, 0.4)),
         lambda: ObjectPath(1),
+        lambda: FurtherLights(0),
+        lambda: FurtherLights(8),
+        lambda: FurtherLights(theta_rad=(0.0, math.pi / 2)),
+        lambda: FurtherLights(phi_rad=(0.0, math.nan)),
+        lambda: FurtherLights(hue=(0.5, 1.1)),
+        lambda: FurtherLights(energy=(-0.1, 0.5)),
+        lambda: FurtherLights(energy=(0.5, math.inf)),
         lambda: ObjectPath(4, 4.0),
     ],
 )
@@ -423,3 +434,55 @@ def test_groups_of_factors(factor):
         torch.testing.assert_close(element[0, 0], values[0])
     else:
         torch.testing.assert_close(element[:3, 3], values)
+
+
+def test_groups_of_further_lights_turn_them_about_the_vertical():
+    assert FurtherLights().group() is None
+    factor = FurtherLights(2, theta_rad=(0.6, 0.6), energy=(0.4, 0.4))
+    group, random = factor.group(), np.random.default_rng(3)
+    values = factor.sample(random)
+    parts = group.split(group.exp(torch.from_numpy(factor.coordinates(values))))
+    mesh = ProceduralMeshes(instances=1).load(ProceduralMeshes(instances=1).entries()[0])
+    law = ViewLaw(factors=(factor,))
+    lights = law.scene(mesh, np.concatenate([np.zeros(7), values])).lights
+    start = np.array([4 * math.sin(0.6), 0.0, 4 * math.cos(0.6)])
+    for k, light in enumerate(lights):
+        turned = parts[2 * k].numpy() @ start[:2]
+        np.testing.assert_allclose(light.position, [*turned, start[2]], atol=1e-12)
+        assert float(parts[2 * k + 1][0, 1]) == values[4 * k + 2]
+
+
+def test_sets_with_several_lights_keep_their_shadows_and_are_repaired(tmp_path):
+    law = ViewLaw(factors=(FurtherLights(3, energy=(0.5, 0.9)),))
+    source = made(tmp_path / "set", law, views=2, passes=("shadow", "shadows"), size=40)
+    data, manifest = ThreeDIEBench(tmp_path / "set", "all"), Manifest.read(tmp_path / "set")
+    assert data.columns[7:12] == (
+        "light_2_theta_rad", "light_2_phi_rad", "light_2_hue", "light_2_energy",
+        "light_3_theta_rad",
+    )  # fmt: skip
+    assert recorded_config(manifest.config).law == law and manifest.law == {}
+    bits = [read_pass(tmp_path / "set", key, 1, "shadows") for key in data.object_ids]
+    spot = [read_pass(tmp_path / "set", key, 1, "shadow") for key in data.object_ids]
+    for one, other in zip(bits, spot, strict=True):
+        np.testing.assert_array_equal((one & 1) > 0, other)
+    assert all((np.bitwise_or.reduce(one.ravel()) >> 1) & 7 for one in bits)
+    again = get("embree")
+    entry = source.entries()[0]
+    latent = law.sample(0, f"{entry.label}/{entry.object_id}", view=1)
+    scene = law.scene(source.load(entry), latent)
+    for k, light in enumerate(scene.lights):  # its shadow is that of a spot in its place
+        alone = again.render(dataclasses.replace(scene, spot=light, lights=()), 40)
+        np.testing.assert_array_equal((bits[0] >> (k + 1)) & 1, alone.shadow)
+    image = tmp_path / "set" / data.object_ids[0] / "shadows_0.png"
+    before = image.read_bytes()
+    image.unlink()
+    repair(tmp_path / "set", workers=1)
+    assert image.read_bytes() == before and verify(tmp_path / "set") == []
+
+
+@pytest.mark.parametrize("renderer", ["pyrender", "blender"])
+def test_engines_with_one_light_refuse_laws_with_several(renderer):
+    config = BuildConfig(renderer=renderer, law=ViewLaw(factors=(FurtherLights(),)))
+    with pytest.raises(ConventionError, match=f"{renderer}.*2 further lights.*--factors lights"):
+        check_renderer(config, ProceduralMeshes(instances=1), here=False)
+    check_renderer(BuildConfig(renderer=renderer), ProceduralMeshes(instances=1), here=False)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from renderers import Scene
+from renderers import Scene, Spot
 
 Array = NDArray[np.float64]
 
@@ -92,24 +92,30 @@ def render(scene: Scene, size: int) -> dict[str, NDArray[np.float64]]:
     light = scene.ambient.level * (1 - scene.ambient.sky + scene.ambient.sky * smooth[:, 2])
     color = albedo * light[:, None]
     hidden = np.zeros(count, bool)
-    if scene.spot is not None:
-        lit, hidden = _spot(scene, vertices, points, flat, smooth)
-        color = color + albedo * lit[:, None] * _decode(np.array(scene.spot.color))
+    others = []
+    for light in (scene.spot, *scene.lights):
+        if light is None:
+            continue
+        lit, dark = _spot(scene, light, vertices, points, flat, smooth)
+        color = color + albedo * lit[:, None] * _decode(np.array(light.color))
+        if light is scene.spot:
+            hidden = dark
+        else:
+            others.append((dark & seen).reshape(size, size))
     return {
         "rgb": _encode(np.where(seen[:, None], color, 0)).reshape(size, size, 3),
         "depth": depth.reshape(size, size),
         "normals": np.where(seen[:, None], smooth, 0).reshape(size, size, 3),
         "mask": thing.reshape(size, size),
         "shadow": (hidden & seen).reshape(size, size),
+        "light_shadows": np.array(others),
     }
 
 
 def _spot(
-    scene: Scene, vertices: Array, points: Array, flat: Array, smooth: Array
+    scene: Scene, spot: Spot, vertices: Array, points: Array, flat: Array, smooth: Array
 ) -> tuple[Array, NDArray[np.bool_]]:
-    """Irradiance from the spot, and where it is hidden."""
-    spot = scene.spot
-    assert spot is not None
+    """Irradiance from a spot, and where it is hidden."""
     way = np.array(spot.position) - points
     distance = np.linalg.norm(way, axis=1)
     axis = np.array(spot.target) - np.array(spot.position)
@@ -117,6 +123,9 @@ def _spot(
     outer, inner = np.cos(spot.cone_rad / 2), np.cos(spot.cone_rad / 2 * (1 - spot.blend))
     x = np.clip((cosine - outer) / max(inner - outer, 1e-12), 0, 1)
     blocked = (way * flat).sum(1) <= 0
+    if scene.floor is not None:  # a light on the floor's other side
+        apart = (points[:, 2] - scene.floor.height) * (spot.position[2] - scene.floor.height)
+        blocked |= apart < -1e-9
     starts = points + 1e-4 * flat
     for corners in scene.mesh.faces:
         t, _, _ = _meet(starts, np.array(spot.position) - starts, vertices[corners])

@@ -13,8 +13,8 @@ from renderers import Ambient, Camera, Mesh, RendererError, Scene
 from renderers.embree import EmbreeRenderer
 from renderers.rays import cutouts
 from renderers.rays.cutouts import LAYERS, Tracer, solid_at
+from renderers.refusals import refuse_holes
 from renderers.sight import Sight
-from renderers.surface import refuse_holes
 
 SQUARE = np.array([[-0.4, -0.4, 0], [0.4, -0.4, 0], [0.4, 0.4, 0], [-0.4, 0.4, 0]])
 FACES = np.array([[0, 1, 2], [0, 2, 3]], np.int32)

@@ -8,6 +8,7 @@ from typing import Any
 
 from datasets3d.views.factors.base import Factor
 from datasets3d.views.factors.cameras import CameraOrbit, FocalLength
+from datasets3d.views.factors.further_lights import FurtherLights
 from datasets3d.views.factors.lights import AmbientLight, SpotEnergy
 from datasets3d.views.factors.placement import ObjectScale, ObjectTranslation
 from equivariant.errors import ConventionError
@@ -21,6 +22,7 @@ OURS: dict[str, type[Factor]] = {
         FocalLength,
         SpotEnergy,
         AmbientLight,
+        FurtherLights,
     )
 }  # fmt: skip
 

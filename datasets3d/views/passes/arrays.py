@@ -71,9 +71,36 @@ def pass_arrays(
             found[name] = _known(rendering.faces, "faces")
         elif name == "rgba":
             found[name] = renderer.render_rgba(scene, len(rendering.depth))
+        elif name == "shadows":
+            found[name] = light_bits(rendering)
         else:
             found[name] = getattr(rendering, name)
     return found
+
+
+def light_bits(rendering: Rendering) -> NDArray[np.uint8]:
+    """Which lights each pixel's center is hidden from: bit 0 the spot, bit k the k-th beside it.
+
+    Args:
+        rendering: With at most seven lights beside the spot.
+
+    Returns:
+        Shape (size, size), uint8.
+
+    Raises:
+        DataFormatError: There are more lights than bits.
+    """
+    masks = [rendering.shadow]
+    masks += [] if rendering.light_shadows is None else list(rendering.light_shadows)
+    if len(masks) > 8:
+        raise DataFormatError(
+            expected="at most 7 lights beside the spot, for the pass shadows",
+            got=f"{len(masks) - 1}", argument="passes", advice="Leave shadows out.",
+        )  # fmt: skip
+    bits = np.zeros(rendering.shadow.shape, np.uint8)
+    for k, mask in enumerate(masks):
+        bits |= mask.astype(np.uint8) << np.uint8(k)
+    return bits
 
 
 def surface_points(

@@ -67,6 +67,7 @@ def read_pass(root: Path | str, key: str, view: int, name: PassName) -> NDArray[
     rgba        (size, size, 4) uint8   the object alone, sRGB, alpha not multiplied
     instances   (size, size) uint8      number of a scene's object, from 1; 0 where none is seen
     silhouettes (size, size) uint8      bit k: where a scene's object k + 1 would be seen alone
+    shadows     (size, size) uint8      bit k: inside the cone of light k + 1 and hidden from it
     =========== ======================= =========================================================
 
     All but rgba are those of the pixels' centers and are never averaged. No pickle is read, and

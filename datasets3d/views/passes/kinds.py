@@ -11,7 +11,7 @@ from equivariant.errors import ConventionError
 
 PassName = Literal[
     "depth", "normals", "mask", "shadow", "coordinates", "faces", "parts", "rgba", "instances",
-    "silhouettes",
+    "silhouettes", "shadows",
 ]  # fmt: skip
 PASS_NAMES: tuple[PassName, ...] = get_args(PassName)
 
@@ -80,6 +80,11 @@ KINDS: dict[PassName, PassKind] = {
     "silhouettes": PassKind(
         "png", "uint8", 1,
         "what every object of a scene would cover without the others: bit k is object k + 1",
+    ),
+    "shadows": PassKind(
+        "png", "uint8", 1,
+        "bit k: floor or object lies inside the cone of light k + 1 and is hidden from it; the "
+        "spot is light 1",
     ),
 }  # fmt: skip
 

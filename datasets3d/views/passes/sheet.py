@@ -113,7 +113,7 @@ def _picture(
         return _levels(np.where((array == 0.0).all(2, keepdims=True), 0.0, (array + 1.0) / 2.0))
     if name == "coordinates":
         return _levels(np.nan_to_num(array + 0.5))
-    if name in ("faces", "parts", "instances", "silhouettes"):
+    if name in ("faces", "parts", "instances", "silhouettes", "shadows"):
         number = array.astype(np.int64) + (1 if name == "faces" else 0)
         return _palette(number)
     if name == "rgba":

@@ -10,12 +10,13 @@ from datasets3d import (
     CameraOrbit,
     Factor,
     FocalLength,
+    FurtherLights,
     ObjectScale,
     ObjectTranslation,
     SpotEnergy,
 )
 
-FactorName = Literal["translation", "scale", "orbit", "focal", "energy", "ambient"]
+FactorName = Literal["translation", "scale", "orbit", "focal", "energy", "ambient", "lights"]
 _FACTORS: dict[FactorName, type[Factor]] = {
     "translation": ObjectTranslation,
     "scale": ObjectScale,
@@ -23,6 +24,7 @@ _FACTORS: dict[FactorName, type[Factor]] = {
     "focal": FocalLength,
     "energy": SpotEnergy,
     "ambient": AmbientLight,
+    "lights": FurtherLights,
 }
 
 
