@@ -4,8 +4,13 @@ Hypothesis: a community's strength grows with its edges. Some objects are whole,
 fragments whose columns tell no kind; views that keep what strong communities have keep the
 columns that do. Communities of other nodes say nothing.
 
-A first trial joined loose objects to strangers: they then merge into large communities, which are
-strong ones, and the mechanism masked the wrong columns.
+Before seeds were reported a design that joined loose objects to strangers was dropped: they merge
+into large communities, which are strong ones, and the mechanism masked the wrong columns.
+
+In the first trial the mechanism masked the right columns, but hardly more than the wrong
+ones: 0.376 against 0.224 of them, and a view that keeps 62 % of what should go still shows it. In
+the second trial 0.6 of the columns are masked on average in both arms, which lets the shares differ
+as far as the bound of 0.9 allows.
 """
 
 from __future__ import annotations
@@ -35,7 +40,7 @@ from equivariant.training import NodeContrastLearner
 
 TAU, GAMMA, NOISE = 0.4, 1.0, 1.0
 BROKEN, PIECES = 0.5, 6  # share of the objects that lie in pieces, and of how many points
-EDGES, COLUMNS = 0.4, 0.3  # mean shares that are left out
+EDGES, COLUMNS = 0.4, 0.6  # mean shares that are left out
 
 
 def experiment() -> Experiment:
