@@ -89,5 +89,5 @@ MODULES = (
 )
 EXPERIMENTS: dict[str, Experiment] = {
     made.name: made
-    for made in (*(module.experiment() for module in MODULES), *collapse.experiments())
+    for made in (*collapse.experiments(), *(module.experiment() for module in MODULES))
 }
