@@ -15,6 +15,7 @@ from equivariant.training.learners.pairs import Learner, PairLearner, Supervised
 from equivariant.training.learners.potential import PotentialLearner
 from equivariant.training.learners.teachers import DistillationLearner
 from equivariant.training.loop import Batch, BatchStream, PairStream, fit
+from equivariant.training.optimizers import LARS, make_optimizer, parameter_groups
 from equivariant.training.recorder import Recorder, read_metrics
 from equivariant.training.resume.checkpoint import load_weights, read_header, save_weights
 from equivariant.training.resume.interruption import TrainingStopped
@@ -23,6 +24,7 @@ from equivariant.training.stages import StagedModel, composed, fit_stages
 from equivariant.training.surgery import conflict, harmonized
 
 __all__ = [
+    "LARS",
     "AlternatingLearner",
     "AveragedTeacherLearner",
     "BagOfWordsLearner",
@@ -56,6 +58,8 @@ __all__ = [
     "launch",
     "leave",
     "load_weights",
+    "make_optimizer",
+    "parameter_groups",
     "read_header",
     "read_metrics",
     "save_weights",

@@ -12,11 +12,13 @@ from torch import Tensor, nn
 
 from equivariant.pairs import PairBatch
 from equivariant.runs import RunFolder
+from equivariant.training.accumulation import backward, check_accumulation
 from equivariant.training.averaging import WeightAverage
 from equivariant.training.budget import Budget
 from equivariant.training.config import FitConfig
 from equivariant.training.launch import launch
 from equivariant.training.learners.pairs import Learner
+from equivariant.training.optimizers import MakeOptimizer, make_optimizer
 from equivariant.training.resume.agreement import Checkpoints
 from equivariant.training.resume.interruption import StopRequest, TrainingStopped, stop_on_signals
 from equivariant.training.resume.randomness import own_randomness, seed_step, step_generator
@@ -70,6 +72,7 @@ def fit(
     progress: bool = True,
     seed: int = 0,
     identity: Mapping[str, Any] | None = None,
+    optimizer: MakeOptimizer | None = None,
 ) -> Learner:
     """Train, log, checkpoint; go on where an interrupted run of the same folder stopped.
 
@@ -97,28 +100,35 @@ def fit(
         seed: Of what is drawn in the steps.
         identity: What determines the weights besides all that: a fingerprint of the data, say;
             JSON. It is compared when the run goes on, as are ``config``, ``header`` and ``seed``.
+        optimizer: Makes an optimizer of your own from groups of parameters, instead of the one
+            that ``config`` names: ``lambda groups: torch.optim.RMSprop(groups)``. Its learning
+            rate is ``config``'s, its state must be tensors, and its class is compared when the
+            run goes on.
 
     Returns:
         The learner, trained, in evaluation mode.
 
     Raises:
-        ConventionError: The folder holds a run with other settings, or a loss, a gradient or a
-            weight is not finite.
+        ConventionError: The folder holds a run with other settings; a loss, a gradient or a
+            weight is not finite; or the learner's loss cannot be accumulated.
         DataFormatError: The resume file is damaged or belongs to another architecture.
         StorageError: The disk is full; the last checkpoint is whole.
         TrainingStopped: A signal ended the run; a KeyboardInterrupt.
     """
+    check_accumulation(learner, config)
     fabric = fabric or launch(config)
     if fabric.device.type == "cuda" and fabric.world_size > 1:
         learner = nn.SyncBatchNorm.convert_sync_batchnorm(learner)
     learner = learner.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimizer = _adam(learner, config)
+    descent = make_optimizer(learner, config, optimizer)
+    told = {"optimizer": type(descent).__qualname__} if optimizer else {}
     average = WeightAverage(learner, decay=config.average_decay) if config.average_decay else None
-    kept = Checkpoints(run, learner, average, optimizer, config, header or {}, seed, identity or {})
+    known = {**(identity or {}), **told}
+    kept = Checkpoints(run, learner, average, descent, config, header or {}, seed, known)
     if fabric.is_global_zero:
         kept.remove_temporary()
     start, seconds = kept.restore()
-    module, wrapped = fabric.setup(learner, optimizer)
+    module, wrapped = fabric.setup(learner, descent)
     if average is not None:
         average.to(fabric.device)
     budget = Budget(config, start=start, seconds=seconds, fabric=fabric)
@@ -132,9 +142,8 @@ def fit(
             while not budget.over(step):
                 step += 1
                 batch = _drawn(stream, seed, step, learner, fabric)
-                _set_rate(optimizer, config, step - 1, budget.progress(step - 1))
-                total, terms = module(**batch.tensors())
-                fabric.backward(total)
+                _set_rate(descent, config, step - 1, budget.progress(step - 1))
+                total, terms = backward(module, batch.tensors(), config, fabric)
                 kept.check_gradients(step)
                 _descend(module, wrapped, config, fabric)
                 if average is not None:
@@ -155,13 +164,6 @@ def fit(
     if average is not None:
         average.apply_to(learner)
     return learner.eval()
-
-
-def _adam(learner: Learner, config: FitConfig) -> torch.optim.Optimizer:
-    rate, decay = config.learning_rate, config.weight_decay
-    return torch.optim.Adam(
-        learner.parameters(), lr=rate, weight_decay=decay, amsgrad=config.amsgrad
-    )
 
 
 def _drawn(

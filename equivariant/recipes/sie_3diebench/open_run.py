@@ -32,7 +32,8 @@ _FREE = ("batch_size", "device")  # of an evaluation: they change no number
 _PUBLISHED_OBJECTS, _PUBLISHED_VIEWS = (41920, 10552), 50
 _PUBLISHED_FIT = FitConfig(steps=82000, batch_size=1024)
 _FIT_NAMES = ("steps", "minutes", "batch_size", "learning_rate", "weight_decay", "warmup_steps",
-              "schedule", "amsgrad", "gradient_clip", "average_decay")  # fmt: skip
+              "schedule", "amsgrad", "gradient_clip", "average_decay", "accumulate",
+              "optimizer", "decay_on")  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,9 @@ class Learner(nn.Module, ABC):
     generator: torch.Generator | None = None
     """Source of what a loss draws; ``fit`` gives every step its own, derived from (seed, step)."""
 
+    mean_over_samples: bool = False
+    """Whether the loss of a batch is the mean of those of equal parts: it may be accumulated."""
+
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.model = model
@@ -121,6 +124,8 @@ class SupervisedLearner(Learner):
     Raises:
         ConventionError: On a batch without labels or relative quaternions.
     """
+
+    mean_over_samples = True
 
     def __init__(self, model: nn.Module, *, dim: int, classes: int) -> None:
         super().__init__(model)
