@@ -69,7 +69,10 @@ PAPERS: tuple[Paper, ...] = (
     Paper(15, "Hallucinator", ("hallucinator", "Hallucinator")),
     Paper(16, "GroCo", ("groco", "group_ordering")),
     Paper(17, "AMCL", ("amcl",)),
-    Paper(18, "CLIP-rocket", ("barlip", "clip", "simsiam", "swav")),
+    Paper(
+        18, "CLIP-rocket", ("barlip", "clip", "simsiam", "swav"),
+        ("rocket_improved", "rocket_barlip", "rocket_siamlip", "rocket_swalip"),
+    ),
     Paper(19, "CustomContrast", ("nt_xent", "clip"), ("subjects_at_scales",)),
     Paper(20, "ConVIRT", ("convirt",)),
     Paper(21, "MoCHi", ("mochi", "HardMixtures")),
@@ -79,7 +82,14 @@ PAPERS: tuple[Paper, ...] = (
     Paper(25, "Feature transformation", ("feature_transformation", "score_histogram")),
     Paper(26, "MCL (Learning the Unlearned)", ("fit_stages", "composed"), ("stages_of_learning",)),
     Paper(27, "APEN", ("APENSegmenter", "PiecewiseLayer"), (), "Networks on parts"),
-    Paper(28, "Speech varieties: supervised contrast in fine-tuning", ("supcon_out", "triplet")),
+    Paper(
+        28, "Supervised contrast for varieties of speech", ("supcon_out", "supcon_in", "triplet"),
+        (
+            "varieties_pretraining_supcon_out", "varieties_term_supcon_out",
+            "varieties_pretraining_supcon_in", "varieties_term_supcon_in",
+            "varieties_pretraining_triplet", "varieties_term_triplet",
+        ),
+    ),
     Paper(29, "DCL", ("dcl", "dclw"), ("decoupled",)),
     Paper(30, "Neural Production Systems", ("ProductionSystem",), ("rules_of_bodies",)),
     Paper(31, "Benefits of a projection head", ("FixedReweighting",)),

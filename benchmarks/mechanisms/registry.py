@@ -21,11 +21,13 @@ from benchmarks.mechanisms import (
     predicted,
     prototypes,
     redundant_views,
+    rocket,
     salient,
     soft_targets,
     supervised,
     symile,
     taught_equivariance,
+    varieties,
 )
 from benchmarks.mechanisms.augmenters import (
     learned_masks,
@@ -89,5 +91,10 @@ MODULES = (
 )
 EXPERIMENTS: dict[str, Experiment] = {
     made.name: made
-    for made in (*collapse.experiments(), *(module.experiment() for module in MODULES))
+    for made in (
+        *collapse.experiments(),
+        *(module.experiment() for module in MODULES),
+        *rocket.experiments(),
+        *varieties.experiments(),
+    )
 }

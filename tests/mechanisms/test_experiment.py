@@ -13,8 +13,10 @@ from benchmarks.mechanisms import (
     cluster_weights,
     geodesic,
     redundant_views,
+    rocket,
     shapes,
     soft_targets,
+    varieties,
 )
 from benchmarks.mechanisms.__main__ import FIRST_SEED, main
 from benchmarks.mechanisms.experiment import (
@@ -164,7 +166,7 @@ def few_objects(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     cached = (
         shapes.shapes, soft_targets.teacher, cluster_weights.clusterings, geodesic.geodesics,
         redundant_views.pool, node_scene.node_scene,
-        messages_of_views.frame_encoder, regions_of_objects.things,
+        messages_of_views.frame_encoder, regions_of_objects.things, rocket.without, varieties.without,
     )  # fmt: skip
     for function in cached:
         function.cache_clear()
