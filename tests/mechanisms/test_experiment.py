@@ -166,7 +166,8 @@ def few_objects(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     cached = (
         shapes.shapes, soft_targets.teacher, cluster_weights.clusterings, geodesic.geodesics,
         redundant_views.pool, node_scene.node_scene,
-        messages_of_views.frame_encoder, regions_of_objects.things, rocket.without, varieties.without,
+        messages_of_views.frame_encoder, regions_of_objects.things,
+        rocket.without, varieties.without,
     )  # fmt: skip
     for function in cached:
         function.cache_clear()

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from benchmarks.mechanisms import rocket, varieties
 from benchmarks.mechanisms.canonical import TURN_RAD, tilted
 from benchmarks.mechanisms.foreground import profile
 from benchmarks.mechanisms.geodesic import shortest_paths
@@ -149,3 +150,62 @@ def test_products_at_once_are_the_preset() -> None:
     values = [products(*zs[i:], *zs[:i], Learned(0.1)) for i in range(3)]
     expected = preset("symile_all", tau=0.1).build()(a=zs[0], b=zs[1], c=zs[2]).total
     assert torch.allclose(torch.stack(values).mean(), expected, atol=1e-5)
+
+
+def test_varieties_differ_in_taper_and_bulge() -> None:
+    ring = torch.tensor([[[1.0, 0.0, 1.0], [1.0, 0.0, 0.0], [1.0, 0.0, -1.0]]]).expand(4, -1, -1)
+    made = varieties.deformed(ring, torch.arange(4))
+    d = varieties.DEFORMATION
+    wide = [
+        [(1 + t * d * z) * (1 + b * d * (1 - 2 * z * z)) for z in (1.0, 0.0, -1.0)]
+        for b in (-1, 1)
+        for t in (-1, 1)
+    ]
+    assert torch.allclose(made[..., 0], torch.tensor(wide))
+    assert torch.equal(made[..., 2], ring[..., 2])
+
+
+def test_names_of_varieties_are_of_shapes_or_drawn() -> None:
+    planted, control = (varieties.families(0, c)[0] for c in ("planted", "control"))
+    assert torch.equal(planted.surface, control.surface)
+    assert not torch.equal(planted.label, control.label)
+    for side in (planted, control):  # kinds are kept, varieties are as many
+        assert torch.equal(side.label.bincount(), torch.full((32,), 8))
+        assert torch.equal(side.label // varieties.VARIETIES, planted.label // varieties.VARIETIES)
+    # taper and bulge of the first kind's rows, told by label, are those of the surfaces
+    plain = shapes(0, varieties.KINDS)[0].surface[:8]
+    again = varieties.deformed(plain, planted.label[:8] % varieties.VARIETIES)
+    assert torch.equal(again, planted.surface[:8])
+
+
+def test_scores_of_varieties_by_hand() -> None:
+    found, label = torch.tensor([0, 1, 4, 9]), torch.tensor([0, 0, 0, 8])
+    numbers = varieties.scores(found, label)
+    assert numbers == {"accuracy": 0.25, "kind_accuracy": 0.75, "confused_within_kind": 0.5}
+
+
+def test_the_contrast_of_two_modalities_is_clip_without_smoothing() -> None:
+    draws = torch.Generator().manual_seed(0)
+    a, b = (torch.randn(6, 4, generator=draws) for _ in range(2))
+    ours = rocket.contrast_of_two(a, b, 0.0)
+    assert torch.allclose(ours, preset("clip", tau=rocket.TAU).build()(a=a, b=b).total)
+    # smoothed: 0.9 of the plain loss and 0.1 of the mean over all targets
+    logits = nn.functional.normalize(a, dim=1) @ nn.functional.normalize(b, dim=1).T / rocket.TAU
+    even = -0.5 * (logits.log_softmax(1).mean() + logits.log_softmax(0).mean())
+    smoothed = rocket.contrast_of_two(a, b, 0.1)
+    assert torch.allclose(smoothed, 0.9 * ours + 0.1 * even)
+    assert not torch.allclose(smoothed, ours)
+
+
+def test_what_is_beside_the_contrast_reads_what_it_says() -> None:
+    draws = torch.Generator().manual_seed(0)
+    pair, views = (
+        (torch.randn(8, rocket.DIM, generator=draws), torch.randn(8, rocket.DIM, generator=draws))
+        for _ in range(2)
+    )
+    barlip, siamlip, swalip = (rocket.Beside(name) for name in rocket.TITLES)
+    barlow = preset("barlow").build()(a=pair[0], b=pair[1]).total
+    assert torch.allclose(barlip(pair, views), 0.025 * barlow)
+    for module in (siamlip, swalip):
+        assert torch.equal(module(pair, views), module((pair[1], pair[0]), views))
+        assert not torch.equal(module(pair, views), module(views, pair))
