@@ -221,9 +221,10 @@ def _check_draco(data: bytes, name: str) -> None:
 
 def _unreadable(name: str, error: Exception) -> DataFormatError:
     reason = " ".join(str(error).split())[:160]
+    said = isinstance(error, ValueError) and reason  # others tell little without their type
     return DataFormatError(
         expected="a readable mesh file",
-        got=f"{type(error).__name__}: {reason}",
+        got=reason if said else f"{type(error).__name__}: {reason}",
         argument=name,
         advice="Check that the file is whole and of the format its suffix says.",
     )

@@ -37,7 +37,8 @@ def scan(root: Path, *, kept: Mapping[str, str] | None = None) -> list[MeshEntry
       ``chair/<uid>/scene.gltf``, or one mesh file of the folder's name,
       ``chair/<model>/<model>.glb``; the model's folder is its name. A class that holds neither
       mesh files nor split folders itself may have two or more model folders, in all splits
-      together, with one mesh file of any name.
+      together, with one mesh file of any name; in split folders of a class
+      (``chair/train/<model>/mesh.obj``) one is enough.
 
     ``train``, ``val`` and ``test`` folders of the root that hold no mesh themselves are split
     folders around the same layouts, unless all that they hold are such folders with meshes: then
@@ -258,15 +259,22 @@ def _class(folder: Path, root: Path, any_name: bool, everywhere: int) -> list[Fo
     of_models = any_name and bare and max(len(models), everywhere) > 1
     for path in inner:
         split = SPLITS.get(path.name)
-        if split is not None:
-            found += [(name, p.stem, split, _from(root, p)) for p in _meshes(path)]
+        if split is None:
+            file = _model_file(path, any_name=of_models and path in models)
+            found += [] if file is None else [(name, path.name, None, _from(root, file))]
             continue
-        known = [path / inner for inner in MODEL_FILES if (path / inner).is_file()]
-        alone = of_models and path in models
-        known += [p for p in _meshes(path) if p.stem == path.name or alone]
-        if known:
-            found.append((name, path.name, None, _from(root, known[0])))
+        found += [(name, p.stem, split, _from(root, p)) for p in _meshes(path)]
+        for model in _folders(path):
+            file = _model_file(model, any_name=len(_meshes(model)) == 1)
+            found += [] if file is None else [(name, model.name, split, _from(root, file))]
     return found
+
+
+def _model_file(folder: Path, *, any_name: bool) -> Path | None:
+    """The mesh of a folder that holds one model, or None; ``any_name`` takes the first there is."""
+    known = [folder / file for file in MODEL_FILES if (folder / file).is_file()]
+    known += [file for file in _meshes(folder) if any_name or file.stem == folder.name]
+    return known[0] if known else None
 
 
 def _meshes(folder: Path) -> list[Path]:

@@ -33,6 +33,7 @@ from datasets3d.views.view_checks import check_lights, check_view
 from equivariant.errors import ConventionError, EquivariantError, StorageError, printable
 from equivariant.files import read_file
 from renderers import (
+    Mesh,
     Renderer,
     RendererError,
     RendererUnavailableError,
@@ -41,6 +42,12 @@ from renderers import (
     renderer_class,
 )
 
+_TRIANGLE = Mesh(
+    vertices=np.array([[-0.5, -0.5, 0.0], [0.5, -0.5, 0.0], [0.0, 0.5, 0.0]]),
+    faces=np.array([[0, 1, 2]], np.int32),
+    corner_normals=np.tile(np.float32([0, 0, 1]), (1, 3, 1)),
+    face_colors=np.full((1, 3), 200, np.uint8),
+)
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")  # of an object in memory: another one each time
 _ABSOLUTE = re.compile(r"(?<![\w.])(?:[A-Za-z]:)?[/\\][^\s'\"`(),;]*[/\\]([^\s'\"`(),;:/\\]+)")
 
@@ -88,6 +95,12 @@ class RenderObject:
     source: MeshSource
     root: Path
     config: BuildConfig
+
+    def prepare(self) -> None:
+        """Load the renderer and all that a picture needs: no object's limits count it."""
+        law = self.config.law
+        scene = law.scene(_TRIANGLE, law.sample(0, "a triangle", view=0))
+        _renderer(self.config.renderer, self.config.samples_per_side).render(scene, 8)
 
     def __call__(self, wanted: Wanted) -> Outcome:
         """Render what an object lacks and write it, or say why it cannot be."""

@@ -15,7 +15,7 @@ import numpy as np
 from embreex import rtcore_scene
 from numpy.typing import NDArray
 
-from renderers.errors import RendererUnavailableError
+from renderers.errors import RendererError, RendererUnavailableError
 
 POINTER: Final = ctypes.c_void_p
 TRIANGLES: Final = 0  # RTC_GEOMETRY_TYPE_TRIANGLE
@@ -103,7 +103,7 @@ def build_scene(library: Library, vertices: NDArray[np.float32], faces: NDArray[
         faces: Shape (F, 3), int32.
 
     Raises:
-        RendererUnavailableError: Embree reports an error, as when memory is short.
+        RendererError: Embree reports an error, as when the mesh is too large for the memory.
     """
     calls, device = library.calls, library.device
     calls.rtcGetDeviceError(device)  # forget what came before
@@ -127,7 +127,7 @@ def build_scene(library: Library, vertices: NDArray[np.float32], faces: NDArray[
     error = calls.rtcGetDeviceError(device)
     if error:
         calls.rtcReleaseScene(scene)
-        raise RendererUnavailableError(
+        raise RendererError(
             expected=f"memory for a hierarchy over {len(faces)} triangles",
             got=f"Embree's error {error}",
             argument="mesh",

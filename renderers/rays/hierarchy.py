@@ -159,7 +159,8 @@ class Hierarchy:
             takes at once.
 
     Raises:
-        RendererUnavailableError: Embree cannot build it.
+        RendererError: Embree reports an error, as when memory is short.
+        RendererUnavailableError: Embree cannot be loaded.
 
     Example:
         >>> corners = np.array([[-1, -1, 0], [1, -1, 0], [0, 1, 0]], np.float32)

@@ -20,6 +20,7 @@ UNPLACED: Final = "\x00unplaced"  # ends names of materials of ours, which no fi
 CLAMPED: Final = "clamped"  # lines of ours
 PLACED: Final = "placed"
 TRANSPARENT: Final = "transparency is ignored"
+_INDEX: Final = re.compile(r"[+-]?[0-9]{1,18}")
 
 
 @dataclass(frozen=True)
@@ -175,8 +176,8 @@ class _Lines:
             self.counts[word] += 1
             if word == "v":
                 self.painted |= len(numbers) >= 6
-                if len(numbers) < 3:
-                    raise ValueError(f"a vertex of {len(numbers)} numbers")
+                if len(numbers) < 3 or not all(map(_is_number, numbers[:3])):
+                    raise ValueError(f"a vertex {' '.join(numbers)!r} that is not three numbers")
                 self.points.append(tuple(float(x) for x in numbers[:3]))
             self.lines.append(f"{word} {' '.join(numbers)}")
         elif word in ("f", "fo"):
@@ -192,10 +193,13 @@ class _Lines:
         """The file.
 
         Raises:
-            ValueError: A face names a texture coordinate that is not there.
+            ValueError: A face names a vertex or texture coordinate that is not there.
         """
-        if self.last["vt"] > self.counts["vt"]:
-            raise ValueError(f"a face with index {self.last['vt']} of {self.counts['vt']} vt")
+        for kind in ("v", "vt"):
+            if self.last[kind] > self.counts[kind]:
+                raise ValueError(
+                    f"a face with index {self.last[kind]} of {self.counts[kind]} {kind}"
+                )
         return "\n".join([self.first, *self.lines] if self.first else self.lines).encode() + b"\n"
 
     def take_apart(self, library: str) -> bytes:
@@ -235,12 +239,12 @@ class _Lines:
         self.lines += [f"f {fixed[a]} {fixed[b]} {fixed[c]}" for a, b, c in split]
 
     def _corner(self, corner: str) -> str:
-        if "-" not in corner and "0" not in corner and "/" not in corner:
-            return corner
         parts = corner.split("/")
         for place, (part, kind) in enumerate(zip(parts, self.counts, strict=False)):
-            if not part or (kind != "v" and not self.counts[kind]):
+            if (not part and kind != "v") or (kind != "v" and not self.counts[kind]):
                 continue
+            if not _INDEX.fullmatch(part):
+                raise ValueError(f"a face with {corner!r} in the place of an index of {kind}")
             index = int(part)
             if index < 0:
                 index += self.counts[kind] + 1

@@ -12,6 +12,7 @@ from typing import Any, Generic, TypeVar
 
 from datasets3d.views.engines.limits import Limits
 from datasets3d.views.engines.processes import SINGLE_THREADED, Lost
+from datasets3d.views.engines.worker import prepare
 from equivariant.errors import EquivariantError, MissingExtraError
 
 Item = TypeVar("Item")
@@ -125,6 +126,10 @@ def _run_chunk(
     """On the cluster: results in order, up to the first that raises."""
     function, limits = settings
     answers: list[Answer] = []
+    try:
+        prepare(function)
+    except Exception as error:
+        return [(False, error)]
     for item in chunk:
         try:
             with limits.of_memory(), _time(limits.seconds):

@@ -41,7 +41,8 @@ def serve() -> None:
     """Answer frames of the standard input until it ends, as it does when the parent is killed.
 
     The first frame holds what is needed to import the parent's main module, the second one the
-    function and its limits, every further one a task. What tasks print goes to stderr.
+    function and its limits, every further one a task. What tasks print goes to stderr. A function
+    with a method ``prepare`` is prepared before limits hold.
     """
     replies = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
@@ -53,6 +54,11 @@ def serve() -> None:
     except BaseException as error:
         _reply(replies, "unfit", f"{type(error).__name__}: {error}")
         os._exit(1)  # at once: a thread is still reading
+    try:
+        prepare(function)
+    except BaseException as error:
+        _reply(replies, "raised", error)
+        os._exit(1)
     _reply(replies, "ready", None)
     while True:
         task = main.unpickle(inbox.get())
@@ -63,6 +69,11 @@ def serve() -> None:
             _reply(replies, "raised", error)
         else:
             _reply(replies, "done", result)
+
+
+def prepare(function: Callable[[Any], Any]) -> None:
+    """Load what every task needs, where the function knows how: no task is to pay for it."""
+    getattr(function, "prepare", lambda: None)()
 
 
 def _reply(replies: BinaryIO, kind: str, value: Any) -> None:

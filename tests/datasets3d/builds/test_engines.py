@@ -18,7 +18,8 @@ from datasets3d import Limits, ProceduralMeshes, build, verify
 from datasets3d.meshes import MeshSource
 from datasets3d.views.engines import processes, run_tasks
 from datasets3d.views.engines.processes import run_in_processes, seconds_to_start
-from equivariant.errors import ConventionError, EquivariantError
+from equivariant.errors import ConventionError, EquivariantError, StorageError
+from renderers import Mesh
 
 ROOT = Path(__file__).parents[3]
 LIMITS = Limits(seconds=3.0, bytes=200 << 20)
@@ -122,6 +123,56 @@ def test_objects_that_take_too_much_are_set_aside_by_name(tmp_path):
     assert report.objects == 2 and verify(tmp_path) == []
     assert report.failed["chair/chair-000001"] == "it took longer than 30 s"
     assert "MemoryError" in report.failed["chair/chair-000002"]
+
+
+class Loaded:
+    """A task of little memory that needs much to be loaded first."""
+
+    def prepare(self):
+        global _LOADED
+        _LOADED = np.ones(40 << 17)
+
+    def __call__(self, task):
+        return task + len(np.ones(1 << 17)) + int(_LOADED[0])
+
+
+def test_what_every_task_needs_is_not_counted_against_one_of_them():
+    limits = Limits(bytes=20 << 20)
+    found = run_tasks(Loaded(), [1, 2, 3], workers=1, engine="local", limits=limits)
+    assert sorted(found) == [k + (1 << 17) + 1 for k in (1, 2, 3)]
+
+
+class Unprepared(Loaded):
+    def prepare(self):
+        raise StorageError(expected="a", got="b", argument="c", advice="d")
+
+
+def test_what_cannot_be_prepared_is_raised_once():
+    with pytest.raises(StorageError, match="expected a, got b"):
+        list(run_tasks(Unprepared(), [1, 2, 3], workers=2, engine="local"))
+
+
+class Large(Odd):
+    """Procedural objects, one of which has two million triangles."""
+
+    def load(self, entry):
+        mesh = self._inner.load(entry)
+        if not entry.object_id.endswith("1"):
+            return mesh
+        many = 2_000_000 // len(mesh.faces)
+        return Mesh(
+            vertices=mesh.vertices, faces=np.tile(mesh.faces, (many, 1)),
+            corner_normals=np.broadcast_to(mesh.corner_normals[:1], (many * len(mesh.faces), 3, 3)),
+            face_colors=np.broadcast_to(mesh.face_colors[:1], (many * len(mesh.faces), 3)),
+        )  # fmt: skip
+
+
+@pytest.mark.exhaustive
+def test_a_mesh_too_large_for_its_memory_leaves_the_others(tmp_path):
+    """The limit is of an object, not of the renderer: a small one does not end the build."""
+    limits = Limits(bytes=60 << 20)
+    report = build(Large(), tmp_path, config=SMALL, workers=2, limits=limits, progress=False)
+    assert report.objects == 3 and list(report.failed) == ["chair/chair-000001"]
 
 
 @pytest.mark.slow

@@ -142,9 +142,10 @@ def test_a_surface_that_cannot_be_seen_is_left_out(tmp_path, alphas, factor, mat
     assert notes == ["an invisible surface is left out"]
 
 
-def test_a_cutoff_that_is_no_number_is_refused(tmp_path):
-    path = saved(tmp_path, (0, 255), alphaMode="MASK", alphaCutoff="half")
-    with pytest.raises(DataFormatError):
+@pytest.mark.parametrize("cutoff", ["half", None, [0.5], True])
+def test_a_cutoff_that_is_no_number_is_refused(tmp_path, cutoff):
+    path = saved(tmp_path, (0, 255), alphaMode="MASK", alphaCutoff=cutoff)
+    with pytest.raises(DataFormatError, match=r"alphaCutoff .* that is not a number"):
         read_mesh(path)
 
 

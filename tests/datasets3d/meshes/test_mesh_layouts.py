@@ -92,3 +92,20 @@ def test_a_build_of_meshes_that_cannot_be_read_ends_in_whole_sentences(tmp_path)
     with pytest.raises(DataFormatError, match=r"2 that cannot; the first: car/a\.off") as caught:
         build(MeshFolder(tmp_path / "m"), tmp_path / "d", config=config, workers=1, progress=False)
     assert ".." not in str(caught.value).replace(str(tmp_path), "")
+
+
+def test_model_folders_in_the_splits_of_a_class(tmp_path):
+    """One folder is enough where the folder of a split says that models follow."""
+    for name in (
+        "car/train/a/mesh.off", "car/train/b/b.off", "car/test/c/models/model_normalized.obj",
+        "car/test/d/scene.gltf", "bus/train/e/x.off", "bus/train/f.off", "bus/test/g/y.off",
+        "bus/test/h/two.off", "bus/test/h/files.off",
+    ):  # fmt: skip
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(SQUARE)
+    source = MeshFolder(tmp_path)
+    assert [(e.label, e.object_id, e.split) for e in source.entries()] == [
+        ("bus", "e", "train"), ("bus", "f", "train"), ("bus", "g", "val"),
+        ("car", "a", "train"), ("car", "b", "train"), ("car", "c", "val"), ("car", "d", "val"),
+    ]  # fmt: skip
+    assert source.ignored() == ["bus/test/h/"]  # which of the two is the model?

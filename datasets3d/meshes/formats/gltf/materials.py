@@ -105,9 +105,9 @@ class Materials:
         if mode not in MODES:
             self._note(f"an alphaMode {mode!r}, which is not known: shown as opaque")
         if mode == "MASK":
-            least = float(material.get("alphaCutoff", 0.5))
-            if not np.isfinite(least):
-                raise ValueError("an alphaCutoff that is not a number")
+            least = material.get("alphaCutoff", 0.5)
+            if type(least) not in (int, float) or not np.isfinite(least):
+                raise ValueError(f"an alphaCutoff {least!r} that is not a number")
             if least <= 0.0:
                 return None
             return 255.0 * least / opacity if opacity > 0.0 else np.inf
