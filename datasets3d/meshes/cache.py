@@ -22,7 +22,7 @@ from equivariant.errors import StorageError
 from equivariant.files import read_file
 from renderers.scene import Mesh
 
-VERSION: Final = 6  # of conversion, file and how textures are shown: raise it when one changes
+VERSION: Final = 7  # of conversion, file and how textures are shown: raise it when one changes
 REQUIRED: Final = ("vertices", "faces", "corner_normals")
 ARRAYS: Final = tuple(field.name for field in dataclasses.fields(Mesh))
 NOTES: Final = "notes"

@@ -46,7 +46,8 @@ def decode(path: Path, *, name: str, notes: list[str] | None = None) -> Triangle
     All surfaces of a file are joined, each moved to its place. Where colors come from, by format:
 
     - PLY, OFF, OBJ: colors per face or per vertex as stored; PLY's texture where it names one.
-    - OBJ with MTL: map_Kd alone where it can be read, else Kd, both taken as sRGB.
+    - OBJ with MTL: map_Kd alone where it can be read, else Kd, both taken as sRGB; holes where
+      map_d is black.
     - GLB, glTF: base color texture × base color factor × COLOR_0; the last two are linear there
       and are multiplied in linear light. Skins and morph targets are shown at rest.
     - STL: grey.
@@ -54,9 +55,10 @@ def decode(path: Path, *, name: str, notes: list[str] | None = None) -> Triangle
     glTF and OFF are read here; OBJ, PLY and STL by trimesh, after what the formats allow and it
     does not read was rewritten by :mod:`datasets3d.meshes.formats`, or refused by name.
 
-    A missing material file or image leaves the color of the material, or grey; transparency,
-    lines and points are left out: each is noted. Textures larger than 1024 pixels are averaged
-    down to that. Of several textures see :func:`surfaces.pieces.join`.
+    A missing material file or image leaves the color of the material, or grey; partial
+    transparency, lines and points are left out: each is noted. Textures larger
+    than 1024 pixels are averaged down to that. Of several textures see
+    :func:`surfaces.pieces.join`.
 
     Args:
         path: A file with one of ``SUFFIXES``.

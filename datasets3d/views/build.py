@@ -35,6 +35,7 @@ from datasets3d.views.work import (
     left_to_render,
 )
 from equivariant.runs import read_json
+from renderers import RendererError
 
 IMAGES_PER_CHUNK = 64
 
@@ -142,7 +143,9 @@ def build(
     workers = check_workers(workers)
     check_shard(shard, num_shards)
     refuse_shards(root)
-    check_renderer(config, source, here=engine == "local")
+    # its workers see that for themselves, all at once, before the first object
+    theirs = workers > 1 and num_shards == 1 and not add
+    check_renderer(config, source, here=engine == "local" and not theirs)
     source = as_in_set(source, root, add=add)
     entries = objects_of(source, config)
     grown = add and grows(source, root, config, entries)
@@ -150,11 +153,17 @@ def build(
         with folder_lock(root, shared=False, progress=progress), writing(root):
             begin_to_grow(source, root, config, entries)
     with folder_lock(root, shared=num_shards > 1, progress=progress), writing(root):
+        planned = (root / PLAN).exists()
         note_plan(source, root, config, objects=len(entries))
         own = [entry for index, entry in enumerate(entries) if index % num_shards == shard]
         ignored = source.ignored() if num_shards == 1 else []
         call = _Call(source, root, config, entries, own, num_shards == 1, ignored, grown)
-        call.render(workers=workers, engine=engine, limits=limits, progress=progress)
+        try:
+            call.render(workers=workers, engine=engine, limits=limits, progress=progress)
+        except RendererError:
+            if theirs and not planned and not call.images:
+                (root / PLAN).unlink()  # it binds the folder to a renderer that is not here
+            raise
         remarks = call.finish() if num_shards == 1 else []
     complete = [key for key in map(key_of, entries) if (root / key).is_dir()]
     return BuildReport(

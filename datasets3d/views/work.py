@@ -45,7 +45,7 @@ from renderers import (
 _TRIANGLE = Mesh(
     vertices=np.array([[-0.5, -0.5, 0.0], [0.5, -0.5, 0.0], [0.0, 0.5, 0.0]]),
     faces=np.array([[0, 1, 2]], np.int32),
-    corner_normals=np.tile(np.float32([0, 0, 1]), (1, 3, 1)),
+    corner_normals=np.tile(np.array([0.0, 0.0, 1.0], np.float32), (1, 3, 1)),
     face_colors=np.full((1, 3), 200, np.uint8),
 )
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")  # of an object in memory: another one each time

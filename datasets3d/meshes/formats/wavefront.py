@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 
 from datasets3d.meshes.formats.absent_files import Read, is_there, why_absent
+from datasets3d.meshes.formats.cutouts import CUT, CUT_PLACED, with_holes
 from datasets3d.meshes.formats.polygons import ear_clipped
 from datasets3d.meshes.surfaces.pictures import is_picture
 
@@ -29,7 +30,7 @@ class PlainObj:
 
     Args:
         text: The file.
-        made: Its one material library, by the name that the file gives it.
+        made: Its one material library and pictures that we made, by the names it gives them.
     """
 
     text: bytes
@@ -78,7 +79,8 @@ def plain_obj(data: bytes, read: Read, notes: list[str]) -> PlainObj:
     ]  # fmt: skip
     if not found:
         return PlainObj(lines.joined(), {})
-    combined = b"\n".join(found)
+    library, made = with_holes(b"\n".join(found).decode(), read, notes, used=set(lines.used))
+    combined = library.encode()
     known = {m.strip() for m in re.findall(r"(?m)^newmtl (.*)$", combined.decode())}
     combined += lines.take_apart(combined.decode())
     if unknown := set(lines.used) - known - {""}:
@@ -86,7 +88,7 @@ def plain_obj(data: bytes, read: Read, notes: list[str]) -> PlainObj:
     if lines.painted and known & set(lines.used):
         notes.append("colors of vertices beside materials are not read")
     lines.first = f"mtllib {COMBINED}"
-    return PlainObj(lines.joined(), {COMBINED: combined})
+    return PlainObj(lines.joined(), {COMBINED: combined} | made)
 
 
 def plain_mtl(
@@ -101,7 +103,8 @@ def plain_mtl(
 
     A line ``clamped on`` stands for the option ``-clamp on``, and ``placed su sv ou ov`` for ``-s``
     and ``-o``: coordinates (u, v) go to (su u + ou, sv v + ov). trimesh keeps words that it does
-    not know beside the material.
+    not know beside the material. ``map_d`` is left out where its file is not there, else followed
+    by ``cutout_placed`` in the same way.
 
     Args:
         data: Contents of the file.
@@ -132,7 +135,10 @@ def plain_mtl(
                 notes.append(f"texture {name!r} is no picture: the material's color is shown")
             rest = there[0] if there else name
             word = "map_Kd"
-        elif word.lower() in (CLAMPED, PLACED):
+        elif word.lower() == "map_d":
+            lines += _cut(rest, folder, read, notes if shown else [])
+            continue
+        elif word.lower() in (CLAMPED, PLACED, CUT, CUT_PLACED):
             continue
         elif word == "newmtl":
             shown = used is None or rest in used
@@ -142,13 +148,25 @@ def plain_mtl(
     return "\n".join(lines).encode()
 
 
+def _cut(rest: str, folder: str, read: Read, notes: list[str]) -> list[str]:
+    """The lines of a picture of opacity; none where it is not there."""
+    name, place = _texture(rest)
+    there = [n for n in _spellings(name, folder) if is_there(n, read)]
+    if not there or not is_picture(read(there[0])):
+        why = "is no picture" if there else why_absent(name, read)
+        notes.append(f"texture {name!r} {why}: {TRANSPARENT}")
+        return []
+    placed = [] if place == PLAIN else [f"{CUT_PLACED} {' '.join(map(repr, place))}"]
+    return [f"map_d {there[0]}", *placed]
+
+
 def companions(data: bytes, read: Read) -> list[str]:
     """Names of the files that an OBJ file needs, material libraries and then their textures."""
     names = []
     for line in re.findall(rb"(?m)^\s*mtllib[ \t]+([^\r\n]+)", data):
         for name in _files(_text(line).strip(), read):
             names.append(name)
-            for texture in re.findall(rb"(?im)^\s*map_kd[ \t]+([^\r\n]+)", read(name)):
+            for texture in re.findall(rb"(?im)^\s*map_k?d[ \t]+([^\r\n]+)", read(name)):
                 written, _ = _texture(_text(texture))
                 found = (n for n in _spellings(written, _folder(name)) if is_there(n, read))
                 names.append(next(found, written))
@@ -270,8 +288,6 @@ def _some(names: set[str]) -> str:
 
 def _is_see_through(word: str, values: list[str]) -> bool:
     """Whether a line of a material, its first word in lower case, asks for transparency."""
-    if word == "map_d":
-        return True
     # exporters disagree on whether Tr 1 is opaque; nobody stores a model that cannot be seen
     opaque = {"d": (1.0,), "tr": (0.0, 1.0)}.get(word)
     number = values[-1] if values else ""

@@ -10,6 +10,7 @@ import trimesh
 from numpy.typing import NDArray
 from PIL import Image
 
+from datasets3d.meshes.formats.cutouts import CUT
 from datasets3d.meshes.formats.wavefront import CLAMPED, PLACED, PLAIN
 from datasets3d.meshes.surfaces.atlas import Wrap
 from datasets3d.meshes.surfaces.pictures import texels
@@ -62,7 +63,8 @@ def _of_material(visual: Any, bare: SurfacePiece, images: Images, notes: list[st
     # trimesh puts a drawn image where texture coordinates come without one; it has no file format
     if isinstance(source, Image.Image) and source.format is not None:
         if id(source) not in images:
-            images[id(source)] = texels(source)
+            # of the opacity 0 alone: what is seen partly is solid
+            images[id(source)] = texels(source, cutoff=1.0 if CUT in stated else None)
         wrap: Wrap = "clamp" if CLAMPED in stated else "repeat"
         place = np.array(stated.get(PLACED, PLAIN), np.float64)
         return _of_texture(visual, bare, images[id(source)], wrap, notes, place=place)
@@ -86,7 +88,7 @@ def _of_texture(
     uv = getattr(visual, "uv", None)
     if uv is None or np.shape(uv) != (len(bare.vertices), 2):
         notes.append("a texture without coordinates: its mean color is shown")
-        mean = np.rint(image[0].reshape(-1, 3).mean(0)).astype(np.uint8)
+        mean = np.rint(image[0][..., :3].reshape(-1, 3).mean(0)).astype(np.uint8)
         return replace(bare, face_colors=np.tile(mean, (len(bare.faces), 1)))
     places = np.asarray(uv, np.float64) * place[:2] + place[2:]
     fine = np.isfinite(places) & (np.abs(places) <= FAR)

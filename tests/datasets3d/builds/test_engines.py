@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,12 +16,12 @@ import numpy as np
 import pytest
 from building import SMALL
 
-from datasets3d import Limits, ProceduralMeshes, build, verify
+from datasets3d import Limits, ProceduralMeshes, ViewLaw, build, verify
 from datasets3d.meshes import MeshSource
 from datasets3d.views.engines import processes, run_tasks
 from datasets3d.views.engines.processes import run_in_processes, seconds_to_start
 from equivariant.errors import ConventionError, EquivariantError, StorageError
-from renderers import Mesh
+from renderers import Mesh, RendererUnavailableError
 
 ROOT = Path(__file__).parents[3]
 LIMITS = Limits(seconds=3.0, bytes=200 << 20)
@@ -173,6 +175,34 @@ def test_a_mesh_too_large_for_its_memory_leaves_the_others(tmp_path):
     limits = Limits(bytes=60 << 20)
     report = build(Large(), tmp_path, config=SMALL, workers=2, limits=limits, progress=False)
     assert report.objects == 3 and list(report.failed) == ["chair/chair-000001"]
+
+
+@dataclass(frozen=True)
+class Absent(ViewLaw):
+    """A law that cannot be shown in any process but the calling one."""
+
+    here: int = 0
+
+    def scene(self, mesh, latent):
+        if os.getpid() != self.here:
+            raise RendererUnavailableError(expected="a", got="b", argument="c", advice="d")
+        return super().scene(mesh, latent)
+
+
+def test_a_renderer_that_workers_do_not_have_leaves_no_plan(tmp_path):
+    """It would refuse the same folder with another renderer."""
+    source = ProceduralMeshes(instances=2, classes=["chair"])
+    odd_one = replace(SMALL, law=Absent(here=os.getpid()))
+    with pytest.raises(RendererUnavailableError, match="expected a, got b"):
+        build(source, tmp_path, config=odd_one, workers=2, progress=False)
+    report = build(source, tmp_path, config=SMALL, workers=2, progress=False)
+    assert report.objects == 2
+    (tmp_path / "again").mkdir()
+    build(source, tmp_path / "again", config=odd_one, workers=1, progress=False)
+    shutil.rmtree(tmp_path / "again" / "chair" / "chair-000001")
+    with pytest.raises(RendererUnavailableError):  # an older plan stays
+        build(source, tmp_path / "again", config=odd_one, workers=2, progress=False)
+    assert (tmp_path / "again" / "plan.json").is_file()
 
 
 @pytest.mark.slow

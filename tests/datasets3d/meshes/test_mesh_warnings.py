@@ -105,7 +105,9 @@ def test_notes_are_collected_once_each_and_other_warnings_pass():
     ("material", "body", "words"),
     [
         ("newmtl m\nd 0.5\n", TEXTURED, ["transparency is ignored"]),
-        ("newmtl m\nTr 0.5\nmap_d a.png\n", TEXTURED, ["transparency is ignored"]),
+        ("newmtl m\nTr 0.5\nmap_d a.png\n", TEXTURED, [
+            "transparency is ignored", "texture 'a.png' was not found: transparency is ignored"
+        ]),
         ("newmtl m\nd 1.0\nTr 0\n", TEXTURED, []),
         ("newmtl other\nd 0.5\nmap_Kd no.png\nnewmtl m\n", TEXTURED, []),
         ("newmtl n\n", TEXTURED, ["materials that no library defines are grey: m"]),
