@@ -200,7 +200,8 @@ def test_losses_of_the_whole_batch_are_not_accumulated(tmp_path):
 
 def test_settings_of_optimizers_are_checked():
     for wrong in (
-        {"momentum": 1.0}, {"weight_decay": -1.0}, {"accumulate": 0}, {"batch_size": 10, "accumulate": 4},
+        {"momentum": 1.0}, {"weight_decay": -1.0}, {"accumulate": 0},
+        {"batch_size": 10, "accumulate": 4},
         {"optimizer": "sgd", "amsgrad": True},
     ):  # fmt: skip
         with pytest.raises(ConventionError):

@@ -1,0 +1,1 @@
+"""SIE and its field at small scale: an ablation study, and the throughput of a step."""
