@@ -131,6 +131,11 @@ def _parse(verb: str, entry: RecipeEntry, words: Sequence[str], begin: type[Any]
 def _general_help(verb: str, summary: str) -> str:
     """The docstring of a verb whose run, and with it the options, are not known yet."""
     helps = "\n".join(f"    equivariant {verb} {name} --help" for name in RECIPES)
+    if verb == "evaluate":
+        summary += (
+            "\n\n`equivariant evaluate DATA --published model.pth` evaluates a checkpoint of SIE's "
+            "published code; with --help it says how."
+        )
     return (
         f"{summary}\n\nThe options are those of the recipe that made the run, which the run "
         f"itself says. They are listed, with what is computed, by `equivariant {verb} RUN --help` "

@@ -7,11 +7,13 @@ A method is a choice of split, action and terms; nothing here computes anything 
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from torch import nn
 
 from datasets3d.pairs.elements import ElementConvention
 from equivariant.actions import Action, DirectSum, Factor, IrrepsAction, Trivial
@@ -28,6 +30,7 @@ from equivariant.nn import (
     SplitProjector,
 )
 from equivariant.nn.hypernetwork import element_features
+from equivariant.nn.split_model import Encoder
 from equivariant.recipes.sie_3diebench.methods import (
     AVERAGED_TEACHER,
     METHODS,
@@ -44,6 +47,7 @@ from equivariant.training import (
 )
 from equivariant.training.learners.averaged_teacher import AveragedTeacherLearner
 from equivariant.training.learners.pairs import NamedElementLearner
+from equivariant.workflows.measuring.foreign_model import load_model
 
 _OWN_PREDICTOR = ("exact", *AVERAGED_TEACHER)  # whatever the setting says
 HEADER_FORMAT = 1
@@ -65,6 +69,9 @@ class ModelConfig:
             Invariant: "vicreg", "vicreg_part" (half of the embedding is aligned), "simclr",
             "byol"; "augself" (SimCLR, and a head that names the element from both views).
             "supervised": the same encoder taught class and rotation. "random": not trained.
+        encoder: An encoder of your own instead of the residual network: module:factory or
+            file.py:factory, called without arguments; a module from images (batch, 3, height,
+            width) to representations, with their width as its attribute dim. "" for ours.
         width: Channels of the encoder's first stage; the representation has 8 times as many.
         topology: "standard", or "sie" for the published code's network.
         projector: Width of each projector layer over both halves together; a split method
@@ -84,6 +91,7 @@ class ModelConfig:
     """
 
     method: Method = "sie"
+    encoder: str = ""
     width: int = 64
     topology: Literal["standard", "sie"] = "standard"
     projector: tuple[int, ...] = (2048, 2048, 2048)
@@ -97,6 +105,9 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         check_option(self.method, tuple(METHODS), "method")
+        place, _, factory = self.encoder.rpartition(":")
+        if place.endswith(".py"):  # found again from anywhere
+            object.__setattr__(self, "encoder", f"{Path(place).resolve()}:{factory}")
         check_option(self.predictor, ("hypernetwork", "deep", "mlp"), "predictor")
         if self.predictor_layers < 1 or (self.gain and self.predictor == "mlp"):
             raise ConventionError(
@@ -185,7 +196,7 @@ def _predictor(config: ModelConfig, width: int) -> Action:
 
 def build_model(config: ModelConfig) -> SplitModel:
     """Encoder and projectors, with fresh weights from the global generator."""
-    encoder = ImageEncoderConfig(width=config.width, topology=config.topology).build()
+    encoder = build_encoder(config)
     projectors = METHODS[config.method].projectors
     if projectors == "heads":
         heads = SharedProjector(encoder.dim, [config.projector] * 2)
@@ -201,6 +212,32 @@ def build_model(config: ModelConfig) -> SplitModel:
     parts = (encoder.dim // 2, encoder.dim - encoder.dim // 2)
     projector = SplitProjector(parts, [half, equivariant])
     return SplitModel(encoder, projector, names=("invariant", "equivariant"))
+
+
+def build_encoder(config: ModelConfig) -> Encoder:
+    """The encoder that settings name, in training mode.
+
+    Args:
+        config: Of a model.
+
+    Raises:
+        DataFormatError: There is no such module, file or factory.
+        ConventionError: What the factory returns is no module, or does not say its width.
+    """
+    if not config.encoder:
+        return ImageEncoderConfig(width=config.width, topology=config.topology).build()
+    found = load_model(config.encoder, dtype=torch.float32, device="cpu")
+    dim = getattr(found, "dim", None)
+    if not isinstance(found, nn.Module) or not isinstance(dim, int) or dim < 2:
+        raise ConventionError(
+            expected="a torch.nn.Module whose attribute dim is the width of what it returns, at "
+            "least 2",
+            got=f"{type(found).__name__} with dim={dim!r}", argument="model.encoder",
+            advice="Set self.dim in its __init__, or encoder.dim = ... before the factory returns.",
+        )  # fmt: skip
+    own: Any = deepcopy(found).train()  # a module that stands in a file is not shared
+    encoder: Encoder = own
+    return encoder
 
 
 def build_learner(config: ModelConfig, *, classes: int, seed: int) -> Learner:
