@@ -10,9 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from datasets3d.meshes.formats.absent_files import Read
+from datasets3d.meshes.formats.absent_files import Read, is_there
 from datasets3d.meshes.normalize import GREY
-from datasets3d.meshes.surfaces.pictures import WIDE, is_see_through, opacities, opened
+from datasets3d.meshes.surfaces.pictures import (
+    WIDE,
+    is_picture,
+    is_see_through,
+    opacities,
+    opened,
+)
 
 MADE: Final = "\x00cutout-"  # begins names of pictures of ours, which no file has
 CUT: Final = "cutout"  # lines of ours
@@ -59,7 +65,8 @@ def with_holes(
         if ((alpha > 0) & (alpha < 255)).any():
             _note(notes, PARTLY)
         name = f"{MADE}{number}.png"
-        made[name] = _joined(_color(kept, color, read), alpha)
+        shown = color is not None and is_there(color, read) and is_picture(read(color))
+        made[name] = _joined(_color(kept, color if shown else None, read), alpha)
         kept = re.sub(r"(?m)^map_Kd .*\n", "", kept)
         added = "" if color is not None or place is None else f"placed {place}\n"
         blocks[number] = f"{kept}{added}{CUT} on\nmap_Kd {name}\n"
@@ -89,8 +96,9 @@ def _color(block: str, name: str | None, read: Read) -> Image.Image:
             image = Image.fromarray(np.rint(np.clip(levels, 0.0, 255.0)).astype(np.uint8))
         return image.convert("RGB")
     numbers = re.findall(r"(?mi)^kd +(\S+) +(\S+) +(\S+)", block)
-    color = np.array(numbers[-1], np.float64) * 255.0 if numbers else np.array(GREY)
-    return Image.new("RGB", (1, 1), tuple(np.rint(np.clip(color, 0, 255)).astype(int).tolist()))
+    color = 255.0 * np.array(numbers[-1], np.float64) if numbers else np.array(GREY, np.float64)
+    levels = np.rint(np.clip(np.nan_to_num(color), 0.0, 255.0)).astype(np.uint8)
+    return Image.fromarray(levels.reshape(1, 1, 3))
 
 
 def _joined(color: Image.Image, alpha: NDArray[np.uint8]) -> bytes:

@@ -60,6 +60,20 @@ def test_a_color_without_a_picture_has_holes_too(folder):
     assert (mesh.texture == (255, 128, 0)).all()
 
 
+@pytest.mark.parametrize("line", ["map_Kd none.png\n", "map_Kd a.obj\n"])
+def test_a_picture_of_color_that_is_not_there_is_the_color(folder, line):
+    mesh, notes = read(folder, f"Kd 1 0.5 0\n{line}map_d grey.png\n")
+    assert ((mesh.texture_cutout < 127.5) == (LEVELS == 0)).all()
+    assert (mesh.texture == (255, 128, 0)).all()
+    assert "the material's color is shown" in notes[0]
+
+
+@pytest.mark.parametrize("color", ["1e308 -1e308 0.5", "nan inf 0.5"])
+def test_colors_out_of_range_are_clipped(folder, color):
+    mesh, _ = read(folder, f"Kd {color}\nmap_d grey.png\n")
+    assert mesh.texture[0, 1, 2] == 128 and set(mesh.texture[0, 1, :2].tolist()) <= {0, 255}
+
+
 def test_pictures_of_two_sizes_meet_in_the_larger_one(folder):
     Image.fromarray(np.array([[0, 255]], np.uint8)).save(folder / "half.png")
     mesh, _ = read(folder, "map_Kd color.png\nmap_d half.png\n")
