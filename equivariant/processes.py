@@ -69,6 +69,11 @@ def has_process_group() -> bool:
     return dist.is_available() and dist.is_initialized()
 
 
+def process_count() -> int:
+    """How many processes there are; 1 without a process group."""
+    return dist.get_world_size() if has_process_group() else 1
+
+
 def rank() -> int:
     """The number of this process, from 0; 0 without a process group."""
     return dist.get_rank() if has_process_group() else 0

@@ -86,19 +86,38 @@ def test_looks_happen_at_the_start_of_episodes_in_evaluation_mode():
     for step in range(7):
         learner.generator = torch.Generator().manual_seed(step)
         before = len(modes)
-        if step % 3 == 0:
+        if step % 3 == 0:  # the first was taken by the constructor
             expected = look(learner.model.eval(), torch.Generator().manual_seed(step))
             learner.train()
         optimizer.zero_grad()
         learner(**next(rows).tensors())[0].backward()
         optimizer.step()
-        assert len(modes) - before == (step % 3 == 0)
+        assert len(modes) - before == (step in (3, 6))
         torch.testing.assert_close(seen[-1][1], expected["mean"])
     assert not any(modes) and all(mode for mode, _ in seen)
     twin = look(learner.model.eval(), torch.Generator().manual_seed(6))  # a look every step
     assert (twin["mean"] - learner.found()["mean"]).abs().max() > 1e-3
     learner.eval()(**next(rows).tensors())
     assert int(learner.done) == 7  # evaluation does not count
+
+
+def test_the_first_look_is_taken_once_and_again_of_other_weights():
+    def watched(model, generator):
+        looks.append(generator.initial_seed())
+        return look(model, generator)
+
+    batch = next(RowStream({"x": X}).stream(10)).tensors()
+    for change, seen in ((False, [0]), (True, [0, 4])):
+        looks = []
+        learner = EpisodeLearner(network(), watched, loss, every=2)
+        if change:  # weights that are loaded after the learner was made
+            learner.model.load_state_dict(network(1).state_dict())
+        learner.generator = torch.Generator().manual_seed(4)
+        learner(**batch)
+        learner(**batch)
+        assert looks == seen
+        expected = look(network(int(change)).eval(), torch.Generator().manual_seed(seen[-1]))
+        torch.testing.assert_close(learner.found()["mean"], expected["mean"])
 
 
 def test_the_vocabulary_is_a_queue_of_past_features():
@@ -286,6 +305,7 @@ def test_a_look_keeps_its_shapes():
         return {"mean": torch.zeros(next(sizes), 4)}
 
     learner = EpisodeLearner(network(), shrinking, lambda m, b, f, g: f["mean"].sum(), every=1)
+    learner(x=X)
     with pytest.raises(EquivariantError, match="mean"):
         learner(x=X)
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from equivariant.errors import ConventionError
+from equivariant.processes import process_count, total
 from equivariant.training.learners.pairs import Learner
 
 Network = Callable[..., Tensor]
@@ -31,7 +32,9 @@ class AlternatingLearner(Learner):
     whose gradient flows through θ', the true one of the two-level problem for one plain step. An
     augmenter that ascends a loss minimizes its negative. Whose turn it is is saved with the
     weights. Parameters at rest have no gradient and are left alone by the optimizer, but a weight
-    decay of ``fit`` is that of the parameters that move. On one process.
+    decay of ``fit`` is that of the parameters that move. On several processes steps, the plain one
+    of the lookahead too, are those of the joined batch; draws are the same on each, so that its
+    shares have the same noise.
 
     Args:
         model: f: what is kept.
@@ -106,7 +109,7 @@ class AlternatingLearner(Learner):
             inner, list(weights.values()), create_graph=True, allow_unused=True
         )
         moved = {
-            name: w if g is None else w - rate * g
+            name: w if g is None else w - rate * total(g) / process_count()
             for (name, w), g in zip(weights.items(), slopes, strict=True)
         }
         return self.augmenter_loss(at(moved), self.augmenter, batch, generator)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from hashlib import sha256
 from typing import Any
 
 import torch
@@ -22,11 +23,13 @@ EpisodeLoss = Callable[[nn.Module, Mapping[str, Tensor], Found, torch.Generator]
 class EpisodeLearner(Learner):
     """A loss that is taught by what the model itself finds in the data, episode by episode.
 
-        step 0, T, 2T, ...:   found = look(model)        without gradient, in evaluation mode
-        every step:           L = loss(model, batch, found)
+        at first, T, 2T, ...:   found = look(model)      without gradient, in evaluation mode
+        every step:             L = loss(model, batch, found)
 
-    What was found and the number of the step are saved with the weights: a run that was stopped
-    within an episode goes on with that episode's clusters.
+    The first look is that of the constructor, with draws of seed 0; step 0 looks again only if the
+    model's weights are others by then. What was found and the number of the step are saved with the
+    weights: a run that was stopped within an episode goes on with that episode's clusters. On
+    several processes each looks, and finds the same; the step is that of the joined batch.
 
     Args:
         model: What is trained.
@@ -67,7 +70,7 @@ class EpisodeLearner(Learner):
                 expected="at least one tensor", got="none", argument="look",
                 advice="Return what the loss reads, {'cluster': cluster}.",
             )  # fmt: skip
-        self._names = tuple(found)
+        self._names, self._seen = tuple(found), _digest(self.model)
         for name, value in found.items():
             self.register_buffer(f"found_{name}", value.clone())
 
@@ -79,11 +82,16 @@ class EpisodeLearner(Learner):
         """The loss of a batch; at the start of an episode after a look."""
         generator = torch.Generator() if self.generator is None else self.generator
         if self.training:
-            if int(self.done) % self.every == 0:
+            if self._due():
                 self._keep(self._looked(generator))
             self.done += 1
         value = self.loss(self.model, batch, self.found(), generator)
         return value, {"episode": value.detach()}
+
+    def _due(self) -> bool:
+        """Whether an episode starts for which no look was taken."""
+        step = int(self.done)
+        return step % self.every == 0 and (step > 0 or _digest(self.model) != self._seen)
 
     @torch.no_grad()
     def _looked(self, generator: torch.Generator) -> Found:
@@ -103,3 +111,12 @@ class EpisodeLearner(Learner):
                     advice="Keep empty clusters, and mask them in the loss.",
                 )  # fmt: skip
             value.copy_(found[name])
+
+
+def _digest(model: nn.Module) -> str:
+    """A digest of all weights and buffers, wherever they are."""
+    digest = sha256()
+    for name, value in model.state_dict().items():
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()

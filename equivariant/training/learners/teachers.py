@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from equivariant.errors import ConventionError, ShapeError
 from equivariant.losses.distillation import embedding_distance
+from equivariant.processes import collect
 from equivariant.training.learners.pairs import Learner
 
 RowDivergence = Callable[[Tensor, Tensor], Tensor]
@@ -104,7 +105,8 @@ class DistillationLearner(TeacherLearner):
 
         L = mean_i w_i D(s_i, t_i) + share · task(s),   s = student(x),  t = teacher(x')
 
-    x and x' are one field of the batch or two: two views, or what two modalities see.
+    x and x' are one field of the batch or two: two views, or what two modalities see. Divergence
+    and weights see the rows of all processes, the task those of its own.
 
     Args:
         model: The student: the field ``student_sees`` to rows (N, D).
@@ -147,16 +149,17 @@ class DistillationLearner(TeacherLearner):
     def forward(self, **batch: Any) -> tuple[Tensor, dict[str, Tensor]]:
         check_seen(batch, self.student_sees, self.teacher_sees)
         self.follow()
-        student = self.model(batch[self.student_sees])
+        own = self.model(batch[self.student_sees])
         with torch.no_grad():
-            teacher = self.teacher(batch[self.teacher_sees])
+            teacher = collect(self.teacher(batch[self.teacher_sees]))
+        student = collect(own)
         distance = _rows(self.divergence(student, teacher), student, "divergence")
         terms = {"distillation": distance.mean().detach()}
         if self.weights is not None:
             distance = distance * _rows(self.weights(student, teacher), student, "weights").detach()
         total = distance.mean()
         if self.task is not None:
-            asked = self.task(student, batch)
+            asked = self.task(own, batch)
             total, terms["task"] = total + self.share * asked, asked.detach()
         return total, terms
 
