@@ -16,8 +16,10 @@ from datasets3d.views.index import remarks_on, write_index
 from datasets3d.views.object_notes import Note, read_notes, remove_notes
 from datasets3d.views.plan import check_shard, key_of, note_plan, objects_of
 from datasets3d.views.schema import MANIFEST, PLAN, Manifest
-from datasets3d.views.shards.layout import refuse_shards
-from datasets3d.views.storage import remove_partial, warnings_of, writing
+from datasets3d.views.shards.layout import is_sharded
+from datasets3d.views.shards.packing import LAYOUT, Layout, Packing, check_layout, tidy
+from datasets3d.views.shards.write import ShardSize
+from datasets3d.views.storage import digest, remove_partial, warnings_of, writing
 from datasets3d.views.upkeep.folder_lock import folder_lock
 from datasets3d.views.upkeep.growth import (
     as_in_set,
@@ -85,6 +87,8 @@ def build(
     shard: int = 0,
     num_shards: int = 1,
     add: bool = False,
+    layout: Layout = "folders",
+    shard_size: ShardSize | None = None,
     limits: Limits | None = None,
     progress: bool = True,
 ) -> BuildReport:
@@ -115,14 +119,20 @@ def build(
         num_shards: Number of shares.
         add: Let a set that is there grow to more objects or views: what is there stays, and the
             bytes are those of a set that was built at once. Without it such a call is refused.
+        layout: "folders", 3DIEBench's; or "shards": tar files in the WebDataset convention with an
+            index, byte for byte those of :func:`datasets3d.export` of the folders. Objects go into
+            shards as they are finished, and their folders go. An object that failed, and behind
+            which others are in a shard, is not tried again. Jobs of an array write folders; the
+            last call packs them.
+        shard_size: Of "shards": how large they become; None makes them about 1 GB.
         limits: Time and memory that each object may take; one that takes more is set aside.
         progress: Show a bar with rate and time left, on stderr.
 
     Raises:
         DataFormatError: The source is missing or empty, or no object could be rendered.
-        ConventionError: The folder holds a build with other settings, and says which differ; an
-            argument is out of its range; the renderer makes no masks of parts; or mesh files
-            have changed since they were rendered.
+        ConventionError: The folder holds a build with other settings or in the other layout, and
+            says which differ; shards are to grow; an argument is out of its range; the renderer
+            makes no masks of parts; or mesh files have changed since they were rendered.
         MissingExtraError: Ray is asked for and not installed.
         RendererError: The renderer is unknown, or a package or library it needs is missing.
         StorageError: The folder cannot be made or written to, something else has its name, or
@@ -142,7 +152,7 @@ def build(
     config, root = config or BuildConfig(), Path(out)
     workers = check_workers(workers)
     check_shard(shard, num_shards)
-    refuse_shards(root)
+    check_layout(root, layout, add=add)
     # its workers see that for themselves, all at once, before the first object
     theirs = workers > 1 and num_shards == 1 and not add
     check_renderer(config, source, here=engine == "local" and not theirs)
@@ -158,26 +168,37 @@ def build(
         own = [entry for index, entry in enumerate(entries) if index % num_shards == shard]
         ignored = source.ignored() if num_shards == 1 else []
         call = _Call(source, root, config, entries, own, num_shards == 1, ignored, grown)
+        if is_sharded(root):
+            return _as_it_is(root, config, asked=len(own), started=started)
+        if layout == "shards":
+            plan = read_json(root / PLAN)
+            call.packing = Packing.begin(root, plan, config, shard_size or ShardSize(), entries)
         try:
             call.render(workers=workers, engine=engine, limits=limits, progress=progress)
         except RendererError:
             if theirs and not planned and not call.images:
                 (root / PLAN).unlink()  # it binds the folder to a renderer that is not here
+                (root / LAYOUT).unlink(missing_ok=True)
             raise
         remarks = call.finish() if num_shards == 1 else []
-    complete = [key for key in map(key_of, entries) if (root / key).is_dir()]
+    complete, warnings = call.complete()
     return BuildReport(
-        path=root,
-        objects=len(complete),
-        images=len(complete) * config.views,
-        rendered=call.images,
-        failed=call.failed,
-        seconds=time.monotonic() - started,
-        warnings={key: notes for key in complete if (notes := warnings_of(root / key))},
-        ignored=ignored,
-        remarks=remarks,
-        asked=len(own),
-    )
+        path=root, objects=len(complete), images=len(complete) * config.views,
+        rendered=call.images, failed=call.failed, seconds=time.monotonic() - started,
+        warnings=warnings, ignored=ignored, remarks=remarks, asked=len(own),
+    )  # fmt: skip
+
+
+def _as_it_is(root: Path, config: BuildConfig, *, asked: int, started: float) -> BuildReport:
+    """What a finished set of shards is: there is nothing to do."""
+    tidy(root)
+    manifest = Manifest.read(root)
+    objects = len(manifest.splits)
+    return BuildReport(
+        path=root, objects=objects, images=objects * config.views, rendered=0,
+        failed=dict(manifest.failed), seconds=time.monotonic() - started,
+        warnings=manifest.warnings, remarks=remarks_on(manifest), asked=asked,
+    )  # fmt: skip
 
 
 @dataclass
@@ -193,6 +214,7 @@ class _Call:
         whole: Whether these are all.
         ignored: What lies beside the meshes.
         checked: Whether mesh files were found to be those that objects were rendered from.
+        packing: The shards that are being written, if any are.
     """
 
     source: MeshSource
@@ -207,6 +229,7 @@ class _Call:
     failed: dict[str, str] = field(default_factory=dict)
     images: int = 0
     finished: bool = False
+    packing: Packing | None = None
 
     def render(
         self, *, workers: int, engine: Engine, limits: Limits | None, progress: bool
@@ -214,11 +237,20 @@ class _Call:
         """Render what is not there yet."""
         self.finished = (self.root / MANIFEST).is_file()
         self.known = known_notes(self.root)
+        own, packing = list(self.own), self.packing
+        if packing is not None:
+            self.known |= packing.held
+            self.failed |= packing.failed
+            own = packing.wanted_order(e for e in own if key_of(e) not in packing.settled)
+            self.finished = False
         if not self.checked:
-            check_meshes(self.source, self.root, self.own, self.known)
+            check_meshes(self.source, self.root, self.own, self.known,
+                         packed=packing.held if packing else ())  # fmt: skip
         if self.whole:
             remove_partial(self.root)
-        wanted = list(left_to_render(self.root, self.config, self.own, self.known))
+        wanted = list(left_to_render(self.root, self.config, own, self.known))
+        self.known = self._there(wanted)
+        self._pack()
         self.finished &= not wanted
         views = self.config.views
         with tqdm(
@@ -231,7 +263,33 @@ class _Call:
                 lost=self._lost,
             ):  # fmt: skip
                 self._note(outcome)
+                self._pack()
                 bar.update(views)
+
+    def _there(self, wanted: Sequence[Wanted]) -> dict[str, Note]:
+        """Notes of objects that are whole, where they go into shards; else as they are."""
+        if self.packing is None:
+            return self.known
+        absent = {key_of(one.entry) for one in wanted}
+        there = {key: note for key, note in self.known.items() if key not in absent}
+        for key in map(key_of, self.own):  # a note may be lost
+            if key not in there and key not in absent and key not in self.failed:
+                there[key] = Note(digest(self.root / key))
+        return there
+
+    def _pack(self) -> None:
+        """Write the shards whose objects are there; jobs of an array leave that to the last."""
+        if self.packing is not None and self.whole:
+            self.packing.pack(self.known, self.failed)
+
+    def complete(self) -> tuple[list[str], dict[str, list[str]]]:
+        """Objects that are there, and warnings of them."""
+        held = self.packing.held if self.packing else {}
+        keys = [k for k in map(key_of, self.entries) if k in held or (self.root / k).is_dir()]
+        said = self.packing.warnings if self.packing else {}
+        warnings = {key: said[key] if key in held and key in said else warnings_of(self.root / key)
+                    for key in keys}  # fmt: skip
+        return keys, {key: notes for key, notes in warnings.items() if notes}
 
     def finish(self) -> list[str]:
         """Write lists and manifest where something is new; remarks on the whole set."""
@@ -244,10 +302,13 @@ class _Call:
                 self.root, self.config, read_json(self.root / PLAN), entries=self.entries,
                 notes=self.known, failed=dict(sorted(self.failed.items())),
                 ignored=self.ignored,
+                warnings=self.packing.warnings if self.packing else None,
+                picture=self.packing.picture if self.packing else None,
             )  # fmt: skip
+        further = self.packing.finish(manifest) if self.packing else []
         remove_notes(self.root)
         reach = [f"in {cut} views the object reaches the border of the picture"] if cut else []
-        return self.source.remarks() + remarks_on(manifest) + reach
+        return self.source.remarks() + remarks_on(manifest) + reach + further
 
     def _chunk(self, objects: int, workers: int) -> int:
         """Objects in a row for one process: enough images, but some work for everybody."""

@@ -3,32 +3,29 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
-
-from datasets3d.views.storage import ChannelOrder, read_image
 
 CELL_PX, MARGIN_PX, NAME_PX = 96, 4, 120
 MAX_ROWS = 64
 
 
 def contact_sheet(
-    root: Path,
+    picture: Callable[[str, int], NDArray[np.uint8]],
     keys: Sequence[str],
     *,
     views: int,
-    channel_order: ChannelOrder = "rgb",
     columns: int = 10,
 ) -> bytes:
     """A PNG with one row per class: views of its first objects.
 
     Args:
-        root: The data set.
+        picture: Gives a view of an object in true colors, shape (height, width, 3).
         keys: Objects, ``<class>/<object id>``, sorted.
         views: Views per object; the sheet shows view c mod views in column c.
-        channel_order: How the files store colors; the sheet shows true ones.
         columns: Views per class.
 
     Returns:
@@ -46,9 +43,8 @@ def contact_sheet(
         draw.text((6, top + CELL_PX // 2 - 8), label[:18], fill="black", font=font)
         for column in range(columns):
             key = members[column * len(members) // columns]
-            path = root / key / f"image_{column % views}.jpg"
-            pixels = read_image(path, channel_order=channel_order)
-            cell = Image.fromarray(pixels).resize((CELL_PX, CELL_PX), Image.Resampling.LANCZOS)
+            cell = Image.fromarray(picture(key, column % views))
+            cell = cell.resize((CELL_PX, CELL_PX), Image.Resampling.LANCZOS)
             sheet.paste(cell, (NAME_PX + column * step, top))
     buffer = io.BytesIO()
     sheet.save(buffer, format="PNG")

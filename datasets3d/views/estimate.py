@@ -14,7 +14,9 @@ from datasets3d.meshes.source import MeshEntry, MeshSource
 from datasets3d.views.config import BuildConfig
 from datasets3d.views.engines import check_workers
 from datasets3d.views.engines.processes import seconds_to_start
-from datasets3d.views.plan import differences, objects_of, refused, settings
+from datasets3d.views.plan import differences, key_of, objects_of, refused, settings
+from datasets3d.views.shards.layout import is_sharded
+from datasets3d.views.shards.packing import packed_objects
 from datasets3d.views.storage import view_files
 from datasets3d.views.upkeep.growth import as_in_set, check_meshes, grows, known_notes
 from datasets3d.views.work import left_to_render, reason_of, render_object, views_kept
@@ -129,6 +131,10 @@ def _left(
         differ = differences(root, settings(source, config, len(entries)))
         if differ:
             raise refused(root, differ)
+    if is_sharded(root):
+        return [], []
+    packed = packed_objects(root)
+    entries = [entry for entry in entries if key_of(entry) not in packed]
     known = known_notes(root)
     check_meshes(source, root, entries, known)
     wanted = list(left_to_render(root, config, entries, known))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from datasets3d.meshes.source import MeshEntry
 from datasets3d.pairs.fixed_pairs import FIXED_PAIRS_PER_OBJECT, draw_fixed_pairs
@@ -27,11 +28,12 @@ from datasets3d.views.schema import (
     Manifest,
 )
 from datasets3d.views.splits import split_of
-from datasets3d.views.storage import digest, npy_bytes, warnings_of
+from datasets3d.views.storage import digest, npy_bytes, read_image, warnings_of
 from equivariant.errors import DataFormatError
 from equivariant.files import checksum
 from equivariant.runs import write_atomically
 
+Picture = Callable[[str, int], NDArray[np.uint8]]
 IGNORED_NAMED = 100  # of files and folders that are not read: so many are named in the manifest
 
 
@@ -44,6 +46,8 @@ def write_index(
     notes: Mapping[str, Note],
     failed: dict[str, str],
     ignored: Sequence[str] = (),
+    warnings: Mapping[str, list[str]] | None = None,
+    picture: Picture | None = None,
 ) -> Manifest:
     """Write everything that belongs to the data set as a whole.
 
@@ -55,6 +59,8 @@ def write_index(
         notes: What is known of objects; checksums of the others are computed.
         failed: Reasons of the objects set aside.
         ignored: Files and folders beside the meshes that were not read.
+        warnings: What of objects is not shown; None reads it from their folders.
+        picture: Gives a view of an object; None reads it from its folder.
 
     Returns:
         The manifest, as it was written.
@@ -77,7 +83,9 @@ def write_index(
             entry, val_fraction=config.val_fraction, seed=config.seed, by=config.split_by
         )
         splits[key_of(entry)] = split
-    files = list_files(root, config, splits)
+    files = list_files(picture or picture_in(root, config), config, splits)
+    if warnings is None:
+        warnings = {key: warnings_of(root / key) for key in splits}
     for name, content in files.items():
         write_atomically(root / name, content)
     ranges = zip(config.law.columns(), config.law.ranges(), strict=True)
@@ -99,7 +107,7 @@ def write_index(
         digests={key: notes[key].digest if key in notes else digest(root / key) for key in splits},
         failed=failed,
         files={name: checksum(root / name) for name in (PLAN, *files)},
-        warnings={key: said for key in splits if (said := warnings_of(root / key))},
+        warnings={key: said for key in splits if (said := warnings.get(key))},
         ignored={"count": len(ignored), "first": list(ignored[:IGNORED_NAMED])} if ignored else {},
         law=plan.get("law", {}),
         meshes={key: notes[key].mesh for key in splits if key in notes and notes[key].mesh},
@@ -113,12 +121,29 @@ def labels_of(splits: Mapping[str, str]) -> list[str]:
     return sorted({key.split("/")[0] for key in splits})
 
 
-def list_files(root: Path, config: BuildConfig, splits: Mapping[str, str]) -> dict[str, bytes]:
+def picture_in(root: Path, config: BuildConfig) -> Picture:
+    """Reads views of a set in the folder layout.
+
+    Args:
+        root: The data set's folder.
+        config: Says how its files store colors.
+    """
+
+    def picture(key: str, view: int) -> NDArray[np.uint8]:
+        path = root / key / f"image_{view}.jpg"
+        return read_image(path, channel_order=config.channel_order)
+
+    return picture
+
+
+def list_files(
+    picture: Picture, config: BuildConfig, splits: Mapping[str, str]
+) -> dict[str, bytes]:
     """Lists of both splits, fixed pairs and contact sheet, by name; the same splits and views
     give the same bytes.
 
     Args:
-        root: The data set's folder, with the folders of all objects.
+        picture: Gives a view of an object, as :func:`picture_in` does.
         config: Settings of the build.
         splits: "train" or "val" of each object.
     """
@@ -135,9 +160,7 @@ def list_files(root: Path, config: BuildConfig, splits: Mapping[str, str]) -> di
                 keys, views=config.views, pairs_per_object=FIXED_PAIRS_PER_OBJECT, seed=0
             )
             files[FIXED_PAIRS] = npy_bytes(pairs)
-    files[SHEET] = contact_sheet(
-        root, list(splits), views=config.views, channel_order=config.channel_order
-    )
+    files[SHEET] = contact_sheet(picture, list(splits), views=config.views)
     return files
 
 

@@ -89,6 +89,11 @@ def write_note(root: Path, key: str, note: Note) -> None:
         os.replace(temporary, path)
 
 
+def forget_note(root: Path, key: str) -> None:
+    """Remove the note of one object, if there is one."""
+    (root / NOTES / f"{key}.json").unlink(missing_ok=True)
+
+
 def write_notes(root: Path, notes: Mapping[str, Note]) -> None:
     """Write what a manifest that is about to be removed knew of all objects."""
     write_note_file = root / NOTES / _KNOWN

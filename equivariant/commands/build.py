@@ -26,8 +26,10 @@ from datasets3d.meshes import MeshFolder, MeshSource, ReadingLimits, Variants
 from datasets3d.scenes.scene_meshes import OF
 from datasets3d.views.passes.kinds import PassName
 from datasets3d.views.schema import PLAN
+from datasets3d.views.shards.packing import Layout
 from datasets3d.views.upkeep.recorded import recorded_config
 from equivariant.commands.terminal import counted, duration, extent, say, size
+from equivariant.commands.views.export import shard_size
 from equivariant.commands.views.factor_names import FactorName, named_factors, names_of_factors
 from equivariant.errors import ConventionError, DataFormatError, printable
 from equivariant.runs import read_json
@@ -139,7 +141,7 @@ class Build:
     that do not show the object, objects that crash or take longer than --object-seconds.
 
     Args:
-        out: Folder of the data set, in 3DIEBench's layout.
+        out: Folder of the data set.
         meshes: Folder of mesh files: CLASS/*.obj|glb|gltf|off|ply|stl, with train/ and test/
             sub-folders honoured, ShapeNetCore and ModelNet layouts recognized; or a zip or tar
             archive of such a folder, unpacked below --cache, or for the time of this call. Without
@@ -190,6 +192,11 @@ class Build:
         shard: Which share of the objects this job renders, from 0, in a job array.
         num_shards: Jobs in the array; a last call without shards writes lists and manifest.
         add: Let the set in DATA grow to more objects or views; see above.
+        layout: folders: two files a view, 3DIEBench's. shards: tar files in the WebDataset
+            convention with an index, as `equivariant export --format shards` makes them of the
+            folders, written while objects are finished. Call again with it to go on.
+        shard_images: With --layout shards: images of each; 0 takes as many as make --shard-gb.
+        shard_gb: With --layout shards: about so many GB for each.
         object_seconds: Set aside objects that take longer; 0 for no limit. If not given, a mesh
             file may take two minutes of it to be read.
         object_gib: Set aside objects that need more memory than so many GiB; 0 for no limit, but
@@ -233,6 +240,9 @@ class Build:
     shard: int = 0
     num_shards: int = 1
     add: bool = False
+    layout: Layout = "folders"
+    shard_images: int = 0
+    shard_gb: float = 1.0
     object_seconds: float = 3600.0
     object_gib: float = 0.0
     dry_run: bool = False
@@ -252,6 +262,7 @@ class Build:
         report = build(
             source, self.out, config=config, workers=workers, engine=self.engine,
             shard=self.shard, num_shards=self.num_shards, add=self.add, limits=self.limits(),
+            layout=self.layout, shard_size=shard_size(self.shard_images, self.shard_gb),
         )  # fmt: skip
         self._say(report)
 

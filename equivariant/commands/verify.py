@@ -10,7 +10,6 @@ import tyro
 
 from datasets3d import repair
 from datasets3d.views.schema import Manifest
-from datasets3d.views.shards.layout import is_sharded
 from datasets3d.views.upkeep.verify import find_problems
 from equivariant.commands.build import limits
 from equivariant.commands.terminal import counted, duration, say
@@ -25,6 +24,7 @@ class Verify:
     anything is. With --repair, damaged and missing objects are rendered anew, from what the set
     says it was built from, and written only where their bytes are those of before; lists, contact
     sheet and plan are made again. Files that are whole are not touched, foreign ones left alone.
+    Damaged shards are written anew from what is whole in them and objects that are rendered.
 
     `equivariant verify DATA --repair --dry-run` says what would be rewritten, and whether meshes
     and versions of packages are those of the build.
@@ -88,6 +88,4 @@ class Verify:
             return "The set is whole; move what is foreign elsewhere."
         if self.repair:
             return "Each is named above."
-        if is_sharded(self.data):
-            return "Export the shards again; datasets3d.rebuild_index makes a lost index anew."
         return "`equivariant verify DATA --repair` rewrites what is damaged or missing."

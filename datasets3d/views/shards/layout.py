@@ -18,6 +18,7 @@ of the class in ASCII; what belongs to an object as a whole is in its first view
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,12 @@ def is_sharded(root: Path) -> bool:
     return (root / SHARDS).is_file()
 
 
+def holds_shards(root: Path) -> bool:
+    """Whether a folder holds a set of shards, though what says so may be lost."""
+    tars = (path for split in ("train", "val") for path in root.glob(f"{split}-*.tar"))
+    return is_sharded(root) or next(tars, None) is not None
+
+
 def refuse_shards(root: Path) -> None:
     """Raise ConventionError where a folder holds shards and the folder layout is needed."""
     if is_sharded(root):
@@ -62,8 +69,21 @@ def kinds_of(manifest: Manifest) -> list[str]:
     Args:
         manifest: Of the set.
     """
-    files = files_of_passes(recorded_passes(manifest.config), 1) | names_of(manifest.source, 1)
-    if manifest.warnings:
+    return kinds_from(manifest.config, manifest.source, warnings=bool(manifest.warnings))
+
+
+def kinds_from(
+    config: Mapping[str, Any], source: Mapping[str, Any], *, warnings: bool
+) -> list[str]:
+    """:func:`kinds_of` a set that has no manifest yet.
+
+    Args:
+        config: What its plan says of views.
+        source: What it says of the source.
+        warnings: Whether any object has warnings.
+    """
+    files = files_of_passes(recorded_passes(config), 1) | names_of(dict(source), 1)
+    if warnings:
         files.add(WARNINGS)
     further = [kind_of(name) for name in files]
     return [IMAGE, LATENT, LABEL, *sorted(k for k in further if not k.startswith(OF_OBJECT)),

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from datasets3d.views.schema import Manifest
 from datasets3d.views.shards.layout import LATENT, ROW, file_of, kinds_of
+from datasets3d.views.shards.one_shard import latent_of
 from datasets3d.views.shards.tar import members
-from datasets3d.views.shards.write import Shares, latent_of, listed
+from datasets3d.views.shards.write import Shares, listed
 from datasets3d.views.storage import writing
 from datasets3d.views.upkeep.folder_lock import folder_lock
 from equivariant.errors import DataFormatError
@@ -37,19 +38,31 @@ def rebuild_index(root: Path | str, *, progress: bool = True) -> list[str]:
         StorageError: The place is read-only or full.
     """
     root = Path(root)
+    with folder_lock(root, shared=False, progress=progress), writing(root):
+        return index_anew(root)
+
+
+def index_anew(root: Path) -> list[str]:
+    """:func:`rebuild_index` for those who hold the folder's lock.
+
+    Args:
+        root: Folder of shards.
+
+    Raises:
+        DataFormatError: As there.
+    """
     manifest = Manifest.read(root)
     keys = [key for split in ("train", "val") for key in listed(root, split)]
     paths = [p for split in ("train", "val") for p in sorted(root.glob(f"{split}-*.tar"))]
     place = {key: index for index, key in enumerate(keys)}
     kinds = kinds_of(manifest)
     plan: list[NDArray[np.int64]] = []
-    with folder_lock(root, shared=False, progress=progress), writing(root):
-        shares = Shares(root, root, manifest, keys, plan, [p.name for p in paths], kinds)
-        for number, path in enumerate(paths):
-            plan.append(_share(shares, path, number, place))
-        if sum(map(len, plan)) != len(keys):
-            raise _foreign(root, f"{sum(map(len, plan))} of {len(keys)} objects")
-        return shares.finish()
+    shares = Shares(root, root, manifest, keys, plan, [p.name for p in paths], kinds)
+    for number, path in enumerate(paths):
+        plan.append(_share(shares, path, number, place))
+    if sum(map(len, plan)) != len(keys):
+        raise _foreign(root, f"{sum(map(len, plan))} of {len(keys)} objects")
+    return shares.finish()
 
 
 def _share(shares: Shares, path: Path, number: int, place: dict[str, int]) -> NDArray[np.int64]:

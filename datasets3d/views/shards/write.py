@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
 import os
 import uuid
 from collections.abc import Sequence
@@ -20,22 +18,17 @@ from datasets3d.views.parts import columns_of
 from datasets3d.views.schema import LISTS, MANIFEST, PLAN, SHEET, Manifest
 from datasets3d.views.shards.layout import (
     INDEX,
-    LABEL,
-    LATENT,
     LATENTS,
     OBJECTS,
     PARQUET,
     ROW,
     ShardSet,
-    file_of,
     kinds_of,
-    member_name,
     refuse_shards,
 )
+from datasets3d.views.shards.one_shard import ShardFormat, mixed, object_files_of
 from datasets3d.views.shards.parquet import has_parquet, write_parquet
-from datasets3d.views.shards.tar import END, header, padding
 from datasets3d.views.storage import (
-    digest_of,
     read_array,
     write_array,
     writing,
@@ -60,7 +53,7 @@ class ShardSize:
 
     Args:
         images: Images of each shard; None takes as many as make about ``bytes``.
-        bytes: About so many for each shard, by the mean of 32 objects.
+        bytes: About so many for each shard, by the mean of its first 32 objects.
 
     Raises:
         ConventionError: A number is below 1.
@@ -82,14 +75,14 @@ class ShardSize:
 
         Args:
             root: The set in the folder layout.
-            keys: All objects.
+            keys: Objects in the order of the shards; the first 32 are measured.
             views: Of each.
         """
         if self.images is not None:
             return max(1, self.images // views)
-        chosen = np.unique(np.linspace(0, len(keys) - 1, min(SAMPLED, len(keys))).astype(int))
         sizes = [
-            sum(1024 + path.stat().st_size for path in (root / keys[k]).iterdir()) for k in chosen
+            sum(1024 + path.stat().st_size for path in (root / key).iterdir())
+            for key in keys[:SAMPLED]
         ]
         each = float(sum(sizes)) / len(sizes) + 1024 * views
         return max(1, round(self.bytes / each))
@@ -252,13 +245,14 @@ class _Export(Shares):
                 expected="lists of the manifest's objects", got="other objects",
                 argument=str(root), advice="`equivariant verify DATA --repair` writes them anew.",
             )  # fmt: skip
-        per_shard = size.objects(root, keys, int(manifest.config["views"]))
+        ordered = [key for split in ("train", "val") for key in sorted(rows[split], key=mixed)]
+        per_shard = size.objects(root, ordered, int(manifest.config["views"]))
         plan: list[NDArray[np.int64]] = []
         names: list[str] = []
         first = 0
         for split in ("train", "val"):
-            mixed = sorted(range(len(rows[split])), key=lambda k: _mixed(rows[split][k]))
-            order = first + np.array(mixed, dtype=np.int64)
+            places = sorted(range(len(rows[split])), key=lambda k: mixed(rows[split][k]))
+            order = first + np.array(places, dtype=np.int64)
             parts = [order[k : k + per_shard] for k in range(0, len(order), per_shard)]
             plan += parts
             names += [f"{split}-{k:06d}.tar" for k in range(len(parts))]
@@ -285,68 +279,13 @@ class _Export(Shares):
         path = self.out / name
         if path.is_file() and self.there(name):
             return
-        rows = np.zeros((len(objects), self.views, len(self.kinds)), ROW)
-        latents = []
-        temporary = path.with_name(f".{name}.{uuid.uuid4().hex}")
-        try:
-            with temporary.open("wb") as tar:
-                for place, index in enumerate(objects.tolist()):
-                    content = self._contents(self.keys[index])
-                    for view, kind, data in content:
-                        tar.write(header(member_name(self.keys[index], view, kind), len(data)))
-                        checksum = hashlib.blake2b(data, digest_size=16).digest()
-                        rows[place, view, self.kinds.index(kind)] = (
-                            tar.tell(), len(data), number, np.frombuffer(checksum, np.uint8),
-                        )  # fmt: skip
-                        tar.write(data)
-                        tar.write(padding(len(data)))
-                    latents.append([latent_of(data) for _, k, data in content if k == LATENT])
-                tar.write(END)
-                tar.flush()
-                os.fsync(tar.fileno())
-            self.write(name, rows, np.array(latents))
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        format = ShardFormat(self.views, self.kinds, self.manifest.labels)
 
-    def _contents(self, key: str) -> list[tuple[int, str, bytes]]:
-        """View, kind and content of all members of an object, in their order."""
-        files = object_files_of(self.root, key, self.manifest, self.kinds)
-        label = str(self.manifest.labels.index(key.split("/")[0])).encode()
-        content = []
-        for view in range(self.views):
-            for kind in self.kinds:
-                name = file_of(kind, view)
-                if kind == LABEL:
-                    content.append((view, kind, label))
-                elif name in files:
-                    content.append((view, kind, files.pop(name)))
-        return content
+        def files_of(key: str) -> dict[str, bytes]:
+            return object_files_of(self.root / key, self.manifest.digests[key], format)
 
-
-def object_files_of(
-    root: Path, key: str, manifest: Manifest, kinds: Sequence[str]
-) -> dict[str, bytes]:
-    """The files of an object in the folder layout, by name, checked against its checksum.
-
-    Args:
-        root: The set's folder.
-        key: ``<class>/<object id>``.
-        manifest: Of the set.
-        kinds: What is kept of views.
-
-    Raises:
-        DataFormatError: A file is missing or damaged.
-    """
-    views = int(manifest.config["views"])
-    names = {file_of(kind, view) for kind in kinds for view in range(views)} - {""}
-    files = {name: read_file(p) for name in names if (p := root / key / name).is_file()}
-    if digest_of(files) != manifest.digests[key]:
-        raise DataFormatError(
-            expected="an object as it was built", got="other bytes", argument=str(root / key),
-            advice="`equivariant verify DATA` says what is damaged; --repair rewrites it.",
-        )  # fmt: skip
-    return files
+        keys = [self.keys[index] for index in objects.tolist()]
+        format.write(path, number, keys, files_of, lambda share: self.write(name, *share))
 
 
 def copy_lists(root: Path, out: Path) -> None:
@@ -360,14 +299,3 @@ def listed(root: Path, split: str) -> list[str]:
     """Objects of a split, as its list has them."""
     rows = read_array(root / f"{split}_images.npy")
     return [str(row).strip("/") for row in rows.ravel().tolist()]
-
-
-def _mixed(key: str) -> bytes:
-    """Sorts objects into an order that has nothing to do with their classes."""
-    return hashlib.blake2b(key.encode(), digest_size=16).digest()
-
-
-def latent_of(data: bytes) -> NDArray[np.float64]:
-    """The numbers in the content of a latent's file."""
-    numbers: NDArray[np.float64] = np.load(io.BytesIO(data), allow_pickle=False)
-    return numbers

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 from datasets3d.meshes.source import MeshEntry, MeshSource
@@ -146,8 +146,9 @@ def begin_to_grow(
 
 
 def check_meshes(
-    source: MeshSource, root: Path, entries: Sequence[MeshEntry], known: dict[str, Note]
-) -> None:
+    source: MeshSource, root: Path, entries: Sequence[MeshEntry], known: dict[str, Note],
+    *, packed: Collection[str] = (),
+) -> None:  # fmt: skip
     """Refuse to go on with meshes whose files are not those that objects were rendered from.
 
     Args:
@@ -155,6 +156,7 @@ def check_meshes(
         root: The data set's folder.
         entries: Objects; those that are not there are passed over.
         known: What is known of those that are.
+        packed: Objects that are there in shards.
 
     Raises:
         ConventionError: Files have changed; names the first object.
@@ -162,7 +164,8 @@ def check_meshes(
     changed = []
     for entry in entries:
         noted = known.get(key_of(entry))
-        if noted is None or not noted.mesh or not (root / key_of(entry)).is_dir():
+        there = key_of(entry) in packed or (root / key_of(entry)).is_dir()
+        if noted is None or not noted.mesh or not there:
             continue
         if source.fingerprint(entry) != noted.mesh:
             changed.append(key_of(entry))

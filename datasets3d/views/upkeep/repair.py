@@ -12,18 +12,24 @@ from typing import Any
 from datasets3d.meshes.source import MeshEntry, MeshSource
 from datasets3d.views.config import BuildConfig
 from datasets3d.views.engines import Engine, Limits, check_workers, run_tasks
-from datasets3d.views.index import list_files
+from datasets3d.views.index import list_files, picture_in
 from datasets3d.views.latents import ViewLaw
 from datasets3d.views.plan import flat_differences, key_of, refused, settings
 from datasets3d.views.schema import PLAN, Manifest
-from datasets3d.views.shards.layout import refuse_shards
+from datasets3d.views.shards.layout import holds_shards
 from datasets3d.views.storage import bytes_digest, digest_of, write_folder, writing
 from datasets3d.views.upkeep.folder_lock import folder_lock
 from datasets3d.views.upkeep.problem import Problem
 from datasets3d.views.upkeep.recorded import recorded_config, recorded_source
+from datasets3d.views.upkeep.repair_shards import (
+    SCRATCH,
+    mend_index,
+    mend_shards,
+    picture_in_shards,
+)
 from datasets3d.views.upkeep.verify import find_problems
 from datasets3d.views.work import check_renderer, files_of_object, reason_of
-from equivariant.errors import ConventionError, StorageError
+from equivariant.errors import ConventionError, DataFormatError, StorageError
 from equivariant.files import read_file
 from equivariant.runs import json_bytes, write_atomically
 
@@ -70,7 +76,9 @@ def repair(
 
     Objects are rendered anew and compared with the manifest's checksums before anything is
     written; lists, fixed pairs, contact sheet and plan follow from the manifest. Files that are
-    whole are not touched. What is foreign to the set is named and left alone.
+    whole are not touched. What is foreign to the set is named and left alone. Of shards, the index
+    is made anew from the tar files, and a damaged shard is written anew from the members that are
+    whole and objects that are rendered.
 
     Args:
         root: Folder that ``build`` wrote.
@@ -87,7 +95,7 @@ def repair(
     Raises:
         DataFormatError: There is no readable manifest.
         ConventionError: The source is not recorded and not given, or source, law or versions are
-            not those of the build; or it is a set of shards, which are written anew from folders.
+            not those of the build.
         StorageError: A file cannot be written.
 
     Example:
@@ -103,12 +111,13 @@ def repair(
     """
     started = time.monotonic()
     root, workers = Path(root), check_workers(workers)
-    refuse_shards(root)
     manifest = Manifest.read(root)
     with folder_lock(root, shared=dry_run, progress=progress), writing(root):
         found = find_problems(root, manifest)
-        work = _Repair(root, manifest, found)
-        damaged = {p.name for p in found if p.kind == "object"}
+        work = _Repair(root, manifest, found, sharded=holds_shards(root))
+        if not dry_run:
+            work.mend_index()
+        damaged = {p.name for p in work.found if p.kind == "object"}
         if damaged:
             made = source or recorded_source(
                 manifest.source, meshes=None if meshes is None else Path(meshes)
@@ -120,6 +129,7 @@ def repair(
             remaining = [p for p in found if p.name not in repaired]
         else:
             work.render(workers=workers, engine=engine, limits=limits)
+            work.mend_shards()
             work.write_lists()
             remaining = find_problems(root, manifest)
             repaired = sorted({p.name for p in found} - {p.name for p in remaining})
@@ -136,6 +146,8 @@ class _Repair:
     root: Path
     manifest: Manifest
     found: Sequence[Problem]
+    sharded: bool = False
+    new_index: bool = False
     reasons: dict[str, str] = field(default_factory=dict)
     entries: list[MeshEntry] = field(default_factory=list)
     task: RewriteObject | None = None
@@ -159,8 +171,32 @@ class _Repair:
         for key in damaged - {key_of(entry) for entry in self.entries}:
             self.reasons[key] = ABSENT
         self.task = RewriteObject(
-            source, self.root, config, self.manifest.digests, self.manifest.meshes
-        )
+            source, self.root / SCRATCH if self.sharded else self.root, config,
+            self.manifest.digests, self.manifest.meshes,
+        )  # fmt: skip
+
+    def mend_index(self) -> None:
+        """Make the index of shards anew where it is damaged; then members can be compared."""
+        if not self.sharded:
+            return
+        shutil.rmtree(self.root / SCRATCH, ignore_errors=True)
+        reasons, self.new_index = mend_index(self.root, self.found)
+        self.reasons |= reasons
+        now = find_problems(self.root, self.manifest)
+        known = {problem.name for problem in now}
+        self.found = [*now, *(p for p in self.found if p.kind == "file" and p.name not in known)]
+
+    def mend_shards(self) -> None:
+        """Write shards anew whose objects were damaged or that are damaged otherwise."""
+        if not self.sharded:
+            return
+        try:
+            left = mend_shards(self.root, self.manifest, self.found, new_index=self.new_index)
+            self.reasons = {**left, **self.reasons}
+        except DataFormatError:  # the index could not be made anew: each file of it is named
+            return
+        finally:
+            shutil.rmtree(self.root / SCRATCH, ignore_errors=True)
 
     def check_meshes(self) -> None:
         """Name objects whose mesh files are not those that they were rendered from."""
@@ -193,7 +229,9 @@ class _Repair:
         made = {PLAN: json_bytes(recorded_plan(self.manifest))}
         if names - {PLAN}:
             try:
-                made |= list_files(self.root, config, self.manifest.splits)
+                sharded = self.sharded
+                picture = picture_in_shards(self.root) if sharded else picture_in(self.root, config)
+                made |= list_files(picture, config, self.manifest.splits)
             except Exception as error:  # a picture of the contact sheet may be damaged for good
                 self.reasons |= dict.fromkeys(names - {PLAN}, f"{type(error).__name__}: {error}")
         for name in sorted(names & set(made)):

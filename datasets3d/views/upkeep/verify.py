@@ -9,7 +9,7 @@ from datasets3d.views.parts import names_of
 from datasets3d.views.passes.files import read_pass_file
 from datasets3d.views.passes.kinds import files_of_passes, recorded_passes
 from datasets3d.views.schema import MANIFEST, PLAN, Manifest
-from datasets3d.views.shards.layout import is_sharded
+from datasets3d.views.shards.layout import holds_shards
 from datasets3d.views.storage import WARNINGS, digest, read_array, read_image
 from datasets3d.views.upkeep.problem import Problem
 from datasets3d.views.upkeep.verify_shards import damage_of_files, problems_of_shards
@@ -43,7 +43,7 @@ def find_problems(root: Path, manifest: Manifest) -> list[Problem]:
         root: The data set's folder.
         manifest: Its manifest.
     """
-    if is_sharded(root):
+    if holds_shards(root):
         return problems_of_shards(root, manifest)
     problems: list[Problem] = []
     for key in manifest.digests:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -11,6 +12,26 @@ import tyro
 from datasets3d.exports.export import ExportFormat, export
 from datasets3d.views.shards.write import GIGABYTE, ShardSize
 from equivariant.commands.terminal import extent, say
+from equivariant.errors import ConventionError
+
+
+def shard_size(images: int, gigabytes: float) -> ShardSize:
+    """How large shards become, from the options of a command.
+
+    Args:
+        images: Of each; 0 takes as many as make about the bytes.
+        gigabytes: About so many for each.
+
+    Raises:
+        ConventionError: A number is negative, or no number.
+    """
+    if not (images >= 0 and 0.0 < gigabytes < math.inf):
+        raise ConventionError(
+            expected="images of 0 or more, and a positive number of GB",
+            got=f"{images} and {gigabytes}", argument="--shard-images, --shard-gb",
+            advice="Leave them out for shards of about 1 GB.",
+        )  # fmt: skip
+    return ShardSize(images or None, max(1, round(gigabytes * GIGABYTE)))
 
 
 @dataclass(frozen=True)
@@ -65,10 +86,9 @@ class Export:
     quiet: bool = False
 
     def __call__(self) -> None:
-        size = ShardSize(self.shard_images or None, round(self.shard_gb * GIGABYTE))
         report = export(
-            self.data, self.out, format=self.format, meshes=self.meshes, shard_size=size,
-            progress=not self.quiet,
+            self.data, self.out, format=self.format, meshes=self.meshes,
+            shard_size=shard_size(self.shard_images, self.shard_gb), progress=not self.quiet,
         )  # fmt: skip
         say(f"{extent(report.objects, report.images)} in {report.path}")
         for remark in report.remarks:

@@ -26,7 +26,6 @@ from datasets3d import (
     read_flow,
     read_pass,
     rebuild_index,
-    repair,
     verify,
 )
 from datasets3d.views.shards import write
@@ -230,7 +229,6 @@ def test_reads_are_checked(copy):
 
 def test_what_needs_folders_says_so(shards, tmp_path):
     for call in (
-        lambda: repair(shards, workers=1, progress=False),
         lambda: build(TWO, shards, config=SMALL, workers=1, progress=False),
         lambda: export(shards, tmp_path / "x", format="coco", progress=False),
         lambda: export(shards, tmp_path / "x", format="shards", progress=False),
