@@ -309,8 +309,10 @@ def _text(data: bytes) -> str:
 
 
 def _files(line: str, read: Read) -> list[str]:
-    """The libraries of a ``mtllib`` line: one name, with spaces, that is there, or several."""
-    for names in ([line], line.split()):
+    """The libraries of a ``mtllib`` line: one name, with spaces, that is there, or several, whose
+    spaces may stand behind backslashes."""
+    escaped = [name.replace("\\ ", " ") for name in re.split(r"(?<!\\)\s+", line)]
+    for names in ([line], line.split(), escaped):
         found = [next((n for n in _spellings(x) if is_there(n, read)), None) for x in names]
         if any(found):
             return [name for name in found if name is not None]

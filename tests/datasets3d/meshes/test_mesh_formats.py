@@ -63,6 +63,7 @@ def test_negative_indices_count_from_where_they_stand(tmp_path):
         (SQUARE_OBJ.replace("a.mtl", "b.mtl a.mtl"), {**RED, "b.mtl": "newmtl other\nKd 0 1 0\n"}),
         (SQUARE_OBJ.replace("mtllib", "mtllib b.mtl\nmtllib"), {**RED, "b.mtl": ""}),
         (SQUARE_OBJ.replace("a.mtl", "my materials.mtl"), {"my materials.mtl": RED["a.mtl"]}),
+        (SQUARE_OBJ.replace("a.mtl", "no.mtl  my\\ a.mtl"), {"my a.mtl": RED["a.mtl"]}),
         (SQUARE_OBJ, {"a.mtl": "\ufeffnewmtl m\n\tKd\t1 0 0\n"}),
     ],
 )  # fmt: skip
