@@ -177,8 +177,7 @@ def _check(manifest: Manifest, format: ExportFormat) -> None:
         raise ConventionError(
             expected=f"a set with the passes {', '.join(needed)}",
             got=f"one with {', '.join(names) or 'none'}", argument="root",
-            advice=f"Build one with --passes {' '.join(lacking)}; they are not added to a set "
-            "that is there.",
+            advice=f"`equivariant build DATA --add --passes {' '.join(lacking)}` adds them.",
         )  # fmt: skip
     if format in ("nerf", "bop") and manifest.source.get("source") == ArticulatedMeshes.kind:
         raise ConventionError(

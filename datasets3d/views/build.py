@@ -25,6 +25,7 @@ from datasets3d.views.upkeep.growth import (
     as_in_set,
     begin_to_grow,
     check_meshes,
+    gains_passes,
     grows,
     known_notes,
 )
@@ -32,6 +33,7 @@ from datasets3d.views.work import (
     Outcome,
     RenderObject,
     Wanted,
+    check_first_object,
     check_renderer,
     is_whole,
     left_to_render,
@@ -117,8 +119,10 @@ def build(
         shard: Which share of the objects this call renders, from 0: for job arrays that fill one
             folder together. Lists and manifest are written by a last call without shards.
         num_shards: Number of shares.
-        add: Let a set that is there grow to more objects or views: what is there stays, and the
-            bytes are those of a set that was built at once. Without it such a call is refused.
+        add: Let a set that is there grow to more objects, views or passes: what is there stays, and
+            the bytes are those of a set that was built at once. For passes the same views are
+            rendered again, and compared with the pictures that are there. Without it such a call is
+            refused.
         layout: "folders", 3DIEBench's; or "shards": tar files in the WebDataset convention with an
             index, byte for byte those of :func:`datasets3d.export` of the folders. Objects go into
             shards as they are finished, and their folders go. An object that failed, and behind
@@ -161,6 +165,8 @@ def build(
     grown = add and grows(source, root, config, entries)
     if grown:
         with folder_lock(root, shared=False, progress=progress), writing(root):
+            if engine == "local" and gains_passes(root, config):
+                check_first_object(source, root, config, entries)
             begin_to_grow(source, root, config, entries)
     with folder_lock(root, shared=num_shards > 1, progress=progress), writing(root):
         planned = (root / PLAN).exists()
@@ -327,6 +333,6 @@ class _Call:
         """What to do without an object whose process ended: unless it had been written before."""
         key = key_of(wanted.entry)
         note = read_notes(self.root).get(key)
-        if note is not None and is_whole(self.root / key, note, self.config.views):
+        if note is not None and is_whole(self.root / key, note, self.config):
             return Outcome(key, note, None, self.config.views)
         return Outcome(key, None, reason)

@@ -138,7 +138,7 @@ def _left(
     known = known_notes(root)
     check_meshes(source, root, entries, known)
     wanted = list(left_to_render(root, config, entries, known))
-    return [w.entry for w in wanted], [config.views - views_kept(root, w) for w in wanted]
+    return [w.entry for w in wanted], [config.views - views_kept(root, w, config) for w in wanted]
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -112,7 +112,7 @@ def refused(root: Path, differ: dict[str, tuple[Any, Any]]) -> ConventionError:
     """The error that names settings which differ from those of the build in a folder."""
     was, now = differ.get("config.views", (0, 0))
     fewer = isinstance(was, int) and isinstance(now, int) and now < was
-    grows = not fewer and all(map(may_grow, differ))
+    grows = not fewer and not differ.keys() - growing(differ)
     add = "call with add=True (--add) to let it grow, or " if grows else ""
     return ConventionError(
         expected="the settings the build in this folder was started with",
@@ -120,6 +120,25 @@ def refused(root: Path, differ: dict[str, tuple[Any, Any]]) -> ConventionError:
         argument=str(root),
         advice=f"To keep both, {add}choose another folder; or remove this one to start over.",
     )
+
+
+def growing(differ: Mapping[str, tuple[Any, Any]]) -> set[str]:
+    """Those of the settings that differ with which a set may grow: objects, views, more passes.
+
+    Args:
+        differ: Values before and now, by their flat names.
+
+    Example:
+        >>> sorted(growing({"config.passes": (None, ["mask"]), "config.seed": (0, 1)}))
+        ['config.passes']
+    """
+    found = {key for key in differ if may_grow(key)}
+    was, now = differ.get("config.passes", (None, None))
+    if now and set(was or ()) < set(now):
+        found.add("config.passes")
+        if "versions.zlib" in differ and differ["versions.zlib"][0] is None:
+            found.add("versions.zlib")  # pictures alone do not need it
+    return found
 
 
 def may_grow(key: str) -> bool:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from datasets3d.views.config import BuildConfig
 from datasets3d.views.object_notes import Note, is_own, write_note
 from datasets3d.views.parts import files_of, part_mask, with_state
 from datasets3d.views.passes.arrays import MovedParts, pass_files
-from datasets3d.views.passes.kinds import check_passes
+from datasets3d.views.passes.kinds import camera_file, check_passes, files_of_passes, pass_file
 from datasets3d.views.plan import key_of
 from datasets3d.views.storage import (
     RenderedView,
@@ -30,7 +30,13 @@ from datasets3d.views.storage import (
     write_folder,
 )
 from datasets3d.views.view_checks import check_lights, check_view
-from equivariant.errors import ConventionError, EquivariantError, StorageError, printable
+from equivariant.errors import (
+    ConventionError,
+    DataFormatError,
+    EquivariantError,
+    StorageError,
+    printable,
+)
 from equivariant.files import read_file
 from renderers import (
     Mesh,
@@ -108,7 +114,7 @@ class RenderObject:
         key, folder = key_of(entry), self.root / key_of(entry)
         there = folder.is_dir()
         kept = _whole_files(folder, wanted.note)
-        first = sum(name.startswith("latent_") for name in kept)
+        first = _first_view(kept, self.config)
         try:
             mesh = self.source.fingerprint(entry)
             made, cut = files_of_object(self.source, entry, self.config, first=first)
@@ -116,8 +122,9 @@ class RenderObject:
             raise
         except Exception as error:  # whatever a mesh provokes must not stop the others
             return Outcome(key, None, reason_of(error, entry))
+        _check_same(key, kept, made)
         files = kept | made
-        if kept and wanted.note is not None:
+        if first and wanted.note is not None:
             cut += wanted.note.cut
         note = Note.of(files, mesh=mesh, cut=cut)
         write_note(self.root, key, note)
@@ -153,15 +160,18 @@ def files_of_object(
     return files, sum(view.cut for view in views)
 
 
-def is_whole(folder: Path, note: Note | None, views: int) -> bool:
-    """Whether an object is there with all of its views, as far as names and sizes tell.
+def is_whole(folder: Path, note: Note | None, config: BuildConfig) -> bool:
+    """Whether an object is there with all of its views and passes, as far as names and sizes tell.
 
     Args:
         folder: The object's.
         note: What is known of it, if anything is.
-        views: Views that it should have.
+        config: Says which views and passes it should have.
     """
-    last = (folder / f"latent_{views - 1}.npy", folder / f"image_{views - 1}.jpg")
+    view = config.views - 1
+    last = [folder / f"latent_{view}.npy", folder / f"image_{view}.jpg"]
+    further = [*(pass_file(name, view) for name in config.passes), camera_file(view)]
+    last += [folder / name for name in (further if config.passes else ())]
     return all(path.is_file() for path in last) and (note is None or note.fits(folder))
 
 
@@ -171,14 +181,56 @@ def left_to_render(
     """Objects that are not there, or lack views, or whose files are not of the size noted."""
     for entry in entries:
         key = key_of(entry)
-        if not is_whole(root / key, known.get(key), config.views):
+        if not is_whole(root / key, known.get(key), config):
             yield Wanted(entry, known.get(key))
 
 
-def views_kept(root: Path, wanted: Wanted) -> int:
-    """How many views of an object are there and stay."""
-    files = _whole_files(root / key_of(wanted.entry), wanted.note)
-    return sum(name.startswith("latent_") for name in files)
+def views_kept(root: Path, wanted: Wanted, config: BuildConfig) -> int:
+    """How many views of an object are there and need not be rendered again."""
+    return _first_view(_whole_files(root / key_of(wanted.entry), wanted.note), config)
+
+
+def _first_view(files: Collection[str], config: BuildConfig) -> int:
+    """The first view that is to be rendered: of an object that lacks passes, all are again."""
+    views = sum(name.startswith("latent_") for name in files)
+    return views if files_of_passes(config.passes, views) <= set(files) else 0
+
+
+def _check_same(key: str, kept: Mapping[str, bytes], made: Mapping[str, bytes]) -> None:
+    """Raise DataFormatError where a file that was rendered again has not the bytes of before."""
+    others = sorted(name for name in kept.keys() & made.keys() if kept[name] != made[name])
+    if others:
+        raise DataFormatError(
+            expected="the bytes of before, of what is rendered again for its passes",
+            got=f"others of {', '.join(others[:3])}{', ...' if len(others) > 3 else ''}",
+            argument=key,
+            advice="It was rendered on another kind of processor. Go on there; or remove this "
+            "object's folder, and the same call renders it anew.",
+        )  # fmt: skip
+
+
+def check_first_object(
+    source: MeshSource, root: Path, config: BuildConfig, entries: Sequence[MeshEntry]
+) -> None:
+    """Render the first view of an object that is there, and compare it, before passes are added.
+
+    Args:
+        source: Where the objects come from.
+        root: The data set's folder.
+        config: What and how.
+        entries: All objects.
+
+    Raises:
+        DataFormatError: It has other bytes than before; nothing was changed.
+    """
+    entry = next((e for e in entries if (root / key_of(e) / "image_0.jpg").is_file()), None)
+    if entry is None:
+        return
+    folder = root / key_of(entry)
+    made, _ = files_of_object(source, entry, replace(config, views=1, passes=()))
+    names = ("image_0.jpg", "latent_0.npy")
+    kept = {name: read_file(folder / name) for name in names if (folder / name).is_file()}
+    _check_same(key_of(entry), kept, {name: made[name] for name in names})
 
 
 def _whole_files(folder: Path, note: Note | None) -> dict[str, bytes]:

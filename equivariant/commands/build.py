@@ -24,7 +24,7 @@ from datasets3d import (
 )
 from datasets3d.meshes import MeshFolder, MeshSource, ReadingLimits, Variants
 from datasets3d.scenes.scene_meshes import OF
-from datasets3d.views.passes.kinds import PassName
+from datasets3d.views.passes.kinds import PassName, ordered_passes
 from datasets3d.views.schema import PLAN
 from datasets3d.views.shards.packing import Layout
 from datasets3d.views.upkeep.recorded import recorded_config
@@ -63,7 +63,9 @@ def build_command(words: list[str]) -> Build:
             expected="a data set that is to grow", got=f"no {PLAN}", argument=str(asked.out),
             advice="Check the path; leave out --add to build a new set.",
         )  # fmt: skip
-    return tyro.cli(Build, prog=prog, args=words, default=_of_set(asked))
+    default = _of_set(asked)
+    grown = tyro.cli(Build, prog=prog, args=words, default=default)
+    return replace(grown, passes=ordered_passes((*default.passes, *grown.passes)))
 
 
 def _of_set(asked: Build) -> Build:
@@ -133,9 +135,10 @@ class Build:
     again, an interrupted build goes on, and ends with the same bytes.
 
     A set that is there grows with --add: `equivariant build DATA --add --views 100` adds views,
-    `--add --instances 200` objects; a set of mesh files needs --meshes as well, with the files
-    that it had and new ones. Settings that are not given are those of the set, what is there
-    stays, and the bytes are those of a set that was built at once.
+    `--add --instances 200` objects, `--add --passes depth mask` passes; a set of mesh files needs
+    --meshes as well, with the files that it had and new ones. Settings that are not given are those
+    of the set, what is there stays, and the bytes are those of a set that was built at once;
+    pictures that are rendered again for passes are compared with those that are there.
 
     What a mesh cannot do is set aside and named with its reason: files that cannot be read, views
     that do not show the object, objects that crash or take longer than --object-seconds.
@@ -191,7 +194,7 @@ class Build:
         engine: local processes, or a ray cluster (extra "ray").
         shard: Which share of the objects this job renders, from 0, in a job array.
         num_shards: Jobs in the array; a last call without shards writes lists and manifest.
-        add: Let the set in DATA grow to more objects or views; see above.
+        add: Let the set in DATA grow to more objects, views or passes; see above.
         layout: folders: two files a view, 3DIEBench's. shards: tar files in the WebDataset
             convention with an index, as `equivariant export --format shards` makes them of the
             folders, written while objects are finished. Call again with it to go on.

@@ -106,7 +106,7 @@ def read_pass(root: Path | str, key: str, view: int, name: PassName) -> NDArray[
     if not path.is_file():
         raise DataFormatError(
             expected=f"the pass {name}", got="no such file", argument=str(path),
-            advice=f"Build the set with passes=({name!r},) or --passes {name}.",
+            advice=f"`equivariant build DATA --add --passes {name}` adds it to the set.",
         )  # fmt: skip
     return read_pass_file(path)
 

@@ -1,4 +1,4 @@
-"""A data set grows: more objects, more views, without starting over."""
+"""A data set grows: more objects, more views, more passes, without starting over."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from pathlib import Path
 from datasets3d.meshes.source import MeshEntry, MeshSource
 from datasets3d.views.config import BuildConfig
 from datasets3d.views.object_notes import Note, read_notes, write_notes
-from datasets3d.views.plan import differences, key_of, may_grow, refused, settings
+from datasets3d.views.passes.kinds import recorded_passes
+from datasets3d.views.plan import differences, growing, key_of, refused, settings
 from datasets3d.views.schema import MANIFEST, PLAN, Manifest
 from datasets3d.views.splits import split_of
 from equivariant.errors import ConventionError
@@ -77,7 +78,8 @@ def grows(
     differ = differences(root, settings(source, config, len(entries)))
     if not differ:
         return False
-    others = {key: values for key, values in differ.items() if not may_grow(key)}
+    more = growing(differ)
+    others = {key: values for key, values in differ.items() if key not in more}
     if others:
         raise refused(root, others)
     before, now = differ.get("config.views", (config.views, config.views))
@@ -85,6 +87,16 @@ def grows(
         raise _no_growth(root, f"at least {before} views", f"{now}", "Ask for more views.")
     _check_objects(root, config, entries)
     return True
+
+
+def gains_passes(root: Path, config: BuildConfig) -> bool:
+    """Whether a set that is to grow gets passes that it did not have.
+
+    Args:
+        root: The data set's folder.
+        config: What it is to have.
+    """
+    return set(config.passes) > set(recorded_passes(read_json(root / PLAN)["config"]))
 
 
 def _check_objects(root: Path, config: BuildConfig, entries: Sequence[MeshEntry]) -> None:
