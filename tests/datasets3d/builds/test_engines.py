@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -177,32 +177,45 @@ def test_a_mesh_too_large_for_its_memory_leaves_the_others(tmp_path):
     assert report.objects == 3 and list(report.failed) == ["chair/chair-000001"]
 
 
-@dataclass(frozen=True)
-class Absent(ViewLaw):
-    """A law that cannot be shown in any process but the calling one."""
+class Absent(Odd):
+    """Objects for which no process but the calling one has a renderer."""
 
-    here: int = 0
+    def __init__(self, here):
+        super().__init__()
+        self._here = here
 
-    def scene(self, mesh, latent):
-        if os.getpid() != self.here:
+    def load(self, entry):
+        if os.getpid() != self._here:
             raise RendererUnavailableError(expected="a", got="b", argument="c", advice="d")
-        return super().scene(mesh, latent)
+        return self._inner.load(entry)
 
 
 def test_a_renderer_that_workers_do_not_have_leaves_no_plan(tmp_path):
     """It would refuse the same folder with another renderer."""
-    source = ProceduralMeshes(instances=2, classes=["chair"])
-    odd_one = replace(SMALL, law=Absent(here=os.getpid()))
+    source = Absent(os.getpid())
     with pytest.raises(RendererUnavailableError, match="expected a, got b"):
-        build(source, tmp_path, config=odd_one, workers=2, progress=False)
-    report = build(source, tmp_path, config=SMALL, workers=2, progress=False)
-    assert report.objects == 2
-    (tmp_path / "again").mkdir()
-    build(source, tmp_path / "again", config=odd_one, workers=1, progress=False)
-    shutil.rmtree(tmp_path / "again" / "chair" / "chair-000001")
+        build(source, tmp_path / "a", config=SMALL, workers=2, progress=False)
+    other = replace(SMALL, views=SMALL.views + 1)
+    assert build(source, tmp_path / "a", config=other, workers=1, progress=False).objects == 4
+    shutil.rmtree(tmp_path / "a" / "chair" / "chair-000001")
     with pytest.raises(RendererUnavailableError):  # an older plan stays
-        build(source, tmp_path / "again", config=odd_one, workers=2, progress=False)
-    assert (tmp_path / "again" / "plan.json").is_file()
+        build(source, tmp_path / "a", config=other, workers=2, progress=False)
+    assert (tmp_path / "a" / "plan.json").is_file()
+
+
+class Wary(ViewLaw):
+    """A law that refuses meshes of few faces."""
+
+    def scene(self, mesh, latent):
+        if len(mesh.faces) < 10:
+            raise ValueError("no such mesh")
+        return super().scene(mesh, latent)
+
+
+def test_workers_are_prepared_without_the_law(tmp_path):
+    source = ProceduralMeshes(instances=2, classes=["chair"])
+    config = replace(SMALL, law=Wary())
+    assert build(source, tmp_path, config=config, workers=2, progress=False).objects == 2
 
 
 @pytest.mark.slow
