@@ -169,7 +169,8 @@ def _check(manifest: Manifest, format: ExportFormat) -> None:
     if scenes and format == "nerf":
         raise ConventionError(
             expected="one object in each view", got="scenes of several", argument="root",
-            advice="The camera of NeRF's layout moves about one that stands still.",
+            advice="The camera of NeRF's layout moves about a scene that stands still; here every "
+            "object has another pose in each view. Use bop, which has a pose of each.",
         )  # fmt: skip
     needed = NEEDED_OF_SCENES.get(format, ()) if scenes else NEEDED[format]
     lacking = [name for name in needed if name not in names]

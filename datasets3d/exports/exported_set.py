@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from datasets3d.scenes.record import KIND, SCENE, poses_of, read_members
-from datasets3d.views.parts import states_of
+from datasets3d.scenes.scene_files import rows_in
 from datasets3d.views.passes.camera import ViewCamera, read_camera
 from datasets3d.views.passes.files import read_pass
 from datasets3d.views.passes.kinds import PassName, recorded_passes
@@ -94,8 +94,8 @@ class ExportedSet:
         if not self.of_scenes:
             mask = self.array(key, view, "mask")
             return [ExportedInstance(key, mask, mask, camera.object_pose())]
-        keys, folder = self.members(key), self.root / key
-        row = states_of(folder / f"latent_{view}.npy", 7 * len(keys))
+        keys = self.members(key)
+        row = rows_in(self.root, key, view, len(keys))
         seen = self.array(key, view, "instances")
         kept = "silhouettes" in recorded_passes(self.manifest.config)
         bits = self.array(key, view, "silhouettes") if kept else None

@@ -96,19 +96,41 @@ def read_members(path: Path | str) -> tuple[str, ...]:
     Raises:
         DataFormatError: It is missing, damaged or longer than 64 KiB; names the file.
     """
+    path = Path(path)
     try:
-        if Path(path).stat().st_size > MOST_BYTES:
+        data = b" " * (MOST_BYTES + 1) if path.stat().st_size > MOST_BYTES else read_file(path)
+    except OSError as error:
+        raise _no_members(path, error) from error
+    return members_of(data, path)
+
+
+def members_of(data: bytes, path: Path) -> tuple[str, ...]:
+    """:func:`read_members` of a file's content.
+
+    Args:
+        data: The content.
+        path: For the message.
+
+    Raises:
+        DataFormatError: It is damaged or longer than 64 KiB.
+    """
+    try:
+        if len(data) > MOST_BYTES:
             raise ValueError("more than 64 KiB")
-        value = json.loads(read_file(Path(path)))["objects"]
+        value = json.loads(data)["objects"]
         fine = isinstance(value, list) and all(
             isinstance(key, str) and key.count("/") == 1 for key in value
         )
         if not fine or not value:
             raise ValueError("no names")
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise DataFormatError(
-            expected="the names of a scene's objects", got=f"{type(error).__name__}: {error}",
-            argument=str(path),
-            advice="It is missing or damaged: `equivariant verify DATA --repair` brings it back.",
-        ) from error  # fmt: skip
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise _no_members(path, error) from error
     return tuple(value)
+
+
+def _no_members(path: Path, error: Exception) -> DataFormatError:
+    return DataFormatError(
+        expected="the names of a scene's objects", got=f"{type(error).__name__}: {error}",
+        argument=str(path),
+        advice="It is missing or damaged: `equivariant verify DATA --repair` brings it back.",
+    )  # fmt: skip

@@ -46,10 +46,10 @@ def latent_of_scene(
         entry: Which scene.
         config: Whose law draws the rotation of each object, by draws of its own.
         view: Index of the view.
-        latent: What the law drew for the view, shape (7,).
+        latent: What the law drew for the view, shape (columns,).
 
     Returns:
-        Shape (7 + 7 objects,), float64.
+        Shape (columns + 7 objects,), float64.
     """
     angles = np.stack([
         config.law.sample(config.seed, f"{key_of(entry)}|object {k + 1}", view=view)[:3]
@@ -69,13 +69,14 @@ def scene_of(
         source: Where the scene comes from.
         made: The scene.
         config: Whose law has camera, floor and light.
-        latent: Shape (7 + 7 objects,).
+        latent: Shape (columns of the law + 7 objects,).
 
     Returns:
         The scene, whose one mesh are all objects, and poses (objects, 4, 4).
     """
-    poses = poses_of(latent[7:])
-    scene = config.law.scene(made.posed(poses), latent[:7])
+    own = len(config.law.columns())
+    poses = poses_of(latent[own:])
+    scene = config.law.scene(made.posed(poses), latent[:own])
     if source.arrangement.placement == "floor" and scene.floor is not None:
         scene = replace(scene, floor=replace(scene.floor, height=source.arrangement.height))
     return scene, poses

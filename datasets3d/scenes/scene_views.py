@@ -10,11 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datasets3d.pairs.threediebench import ThreeDIEBench
-from datasets3d.scenes.record import KIND, SCENE, WIDTH, poses_of, read_members
-from datasets3d.views.parts import states_of
+from datasets3d.scenes.record import KIND, WIDTH, poses_of
+from datasets3d.scenes.scene_files import members_in, rows_in
 from datasets3d.views.passes.files import read_pass
 from datasets3d.views.schema import Manifest
-from datasets3d.views.shards.layout import refuse_shards
 from datasets3d.views.storage import ChannelOrder
 from equivariant.errors import DataFormatError
 
@@ -26,7 +25,7 @@ class SceneViews(ThreeDIEBench):
     instance mask, and of every object in it the pose.
 
     Args:
-        root: The data set's folder.
+        root: The data set's folder, in either layout.
         split: "train", "val" or "all".
         views: The first so many views; None takes those there are.
         channel_order: None takes what the manifest says.
@@ -41,7 +40,7 @@ class SceneViews(ThreeDIEBench):
 
     Raises:
         DataFormatError: The folder is no data set of scenes, or a file is damaged.
-        ConventionError: An argument is out of its range, or the set is in shards.
+        ConventionError: An argument is out of its range.
 
     Example:
         >>> import tempfile
@@ -64,7 +63,6 @@ class SceneViews(ThreeDIEBench):
         channel_order: ChannelOrder | None = None,
         cache: bool = True,
     ) -> None:
-        refuse_shards(Path(root))
         super().__init__(root, split, views=views, channel_order=channel_order, cache=cache)
         source = Manifest.read(self.root).source
         if source.get("source") != KIND:
@@ -74,7 +72,7 @@ class SceneViews(ThreeDIEBench):
                 advice="Build it with SceneMeshes, or read it with ThreeDIEBench.",
             )  # fmt: skip
         self.of_one_scale = source["scale_low"] == source["scale_high"]
-        self.members = [read_members(self.root / key / SCENE) for key in self.object_ids]
+        self.members = [members_in(self.root, key) for key in self.object_ids]
         self.object_names = sorted({name for names in self.members for name in names})
         self.object_label_names = sorted({name.split("/")[0] for name in self.object_names})
         places = {name: k for k, name in enumerate(self.object_names)}
@@ -92,11 +90,13 @@ class SceneViews(ThreeDIEBench):
             DataFormatError: A file is damaged; names the file.
         """
         count = self.member_objects.shape[1]
+        if self.shards is not None:
+            numbers = self.shards.latents[self.rows][:, : self.views, -WIDTH * count :]
+            return np.array(numbers).reshape(len(self), self.views, count, WIDTH)
         rows = [
-            [states_of(self.root / key / f"latent_{k}.npy", WIDTH * count)
-             for k in range(self.views)]
+            [rows_in(self.root, key, k, count) for k in range(self.views)]
             for key in self.object_ids
-        ]  # fmt: skip
+        ]
         return np.array(rows).reshape(len(self), self.views, count, WIDTH)
 
     @cached_property

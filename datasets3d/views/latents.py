@@ -196,6 +196,14 @@ class ViewLaw:
         return changed_scene(scene, self.factors, latent[len(COLUMNS) :])
 
 
+def nothing() -> Mesh:
+    """A mesh without extent, for asking a law what else is in its scenes."""
+    return Mesh(
+        np.zeros((1, 3)), np.zeros((1, 3), np.int32), np.zeros((1, 3, 3), np.float32),
+        face_colors=np.zeros((1, 3), np.uint8),
+    )  # fmt: skip
+
+
 def changed_scene(scene: Scene, factors: Sequence[Factor], values: NDArray[np.float64]) -> Scene:
     """A scene with some factors at the values that a latent has for them.
 

@@ -19,7 +19,7 @@ from datasets3d.scenes.scene_meshes import SceneMeshes
 from datasets3d.views.config import BuildConfig
 from datasets3d.views.factors.base import Factor
 from datasets3d.views.factors.record import own_classes, recorded_factors
-from datasets3d.views.latents import ViewLaw
+from datasets3d.views.latents import ViewLaw, nothing
 from datasets3d.views.passes.kinds import versions_of_passes
 from datasets3d.views.schema import COLUMNS, FORMAT_VERSION, PLAN
 from equivariant.errors import ConventionError, DataFormatError
@@ -221,13 +221,30 @@ def _check_law(config: BuildConfig) -> None:
 
 
 def _check_joints(source: MeshSource, config: BuildConfig) -> None:
-    """Raise ConventionError where both factors and joints would follow the seven numbers."""
-    several = isinstance(source, (ArticulatedMeshes, SceneMeshes))
-    if several and len(config.law.columns()) > len(COLUMNS):
+    """Raise ConventionError where a law cannot be that of articulated objects, or of scenes."""
+    law = config.law
+    if isinstance(source, ArticulatedMeshes) and len(law.columns()) > len(COLUMNS):
         raise ConventionError(
-            expected="a law without factors and path for articulated objects and scenes",
-            got=f"{len(config.law.columns())} columns", argument="config.law",
-            advice="Their latents go on with the states of joints, or poses of objects.",
+            expected="a law without factors and path for articulated objects",
+            got=f"{len(law.columns())} columns", argument="config.law",
+            advice="Their latents go on with the states of joints.",
+        )  # fmt: skip
+    if not isinstance(source, SceneMeshes):
+        return
+    if law.path is not None:
+        raise ConventionError(
+            expected="a law without path for scenes of several objects", got="ObjectPath",
+            argument="config.law",
+            advice="A path moves one object; those of a scene are placed anew in every view.",
+        )  # fmt: skip
+    latent = law.sample(config.seed, "class/object", view=0)
+    placed = law.scene(nothing(), latent)
+    if placed.scale != 1.0 or any(placed.translation):
+        raise ConventionError(
+            expected="factors of camera and light for scenes of several objects",
+            got=", ".join(factor.name for factor in law.factors), argument="config.law",
+            advice="Objects of a scene have places and scales of their own: ArrangementLaw "
+            "(--placement) draws them; leave ObjectTranslation and ObjectScale out.",
         )  # fmt: skip
 
 

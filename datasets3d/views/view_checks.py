@@ -6,8 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datasets3d.views.config import BuildConfig
+from datasets3d.views.latents import nothing
 from equivariant.errors import ConventionError, DataFormatError
-from renderers import Mesh, Renderer
+from renderers import Renderer
 
 
 def check_view(
@@ -67,12 +68,8 @@ def check_lights(config: BuildConfig, renderer: Renderer | type[Renderer]) -> No
     """
     if renderer.several_lights:
         return
-    nothing = Mesh(
-        np.zeros((1, 3)), np.zeros((1, 3), np.int32), np.zeros((1, 3, 3), np.float32),
-        face_colors=np.zeros((1, 3), np.uint8),
-    )  # fmt: skip
     latent = config.law.sample(config.seed, "class/object", view=0)
-    lights = len(config.law.scene(nothing, latent).lights)
+    lights = len(config.law.scene(nothing(), latent).lights)
     if lights:
         raise ConventionError(
             expected=f"the spot alone: {config.renderer!r} does not show other lights",

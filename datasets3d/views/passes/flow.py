@@ -12,12 +12,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from datasets3d.scenes.record import SCENE, poses_of
+from datasets3d.scenes.record import SCENE
+from datasets3d.scenes.scene_files import poses_in
 from datasets3d.views.parts import MECHANISM, read_mechanism, states_of
 from datasets3d.views.passes.camera import ViewCamera, read_camera
 from datasets3d.views.passes.files import read_pass
 from datasets3d.views.schema import COLUMNS
-from datasets3d.views.shards.layout import ShardSet, is_sharded, refuse_shards
+from datasets3d.views.shards.layout import OF_OBJECT, ShardSet, is_sharded, refuse_shards
 from datasets3d.views.storage import read_array
 from equivariant.errors import ConventionError
 
@@ -135,8 +136,7 @@ def read_flow(
 
     Raises:
         DataFormatError: The pass was not built, or a file is damaged; names it.
-        ConventionError: ``reach_px`` is not positive; or objects of shards have joints, or are
-            scenes.
+        ConventionError: ``reach_px`` is not positive; or objects of shards have joints.
 
     Example:
         >>> import tempfile
@@ -149,11 +149,16 @@ def read_flow(
         >>> found.flow.shape, start.shape == end.shape, len(start) > 10
         ((32, 32, 2), True, True)
     """
-    if is_sharded(Path(root)) and ShardSet.read(Path(root)).joints:
-        refuse_shards(Path(root))
+    root = Path(root)
+    of_scene = (root / key / SCENE).is_file()
+    if is_sharded(root):
+        about = ShardSet.read(root)
+        of_scene = OF_OBJECT + SCENE in about.kinds
+        if about.joints and not of_scene:
+            refuse_shards(root)
     x_a, x_b = (read_pass(root, key, view, "coordinates") for view in (view_a, view_b))
     camera = read_camera(root, key, view_b)
-    folder, moved = Path(root) / key, camera.object_to_world[None]
+    folder, moved = root / key, camera.object_to_world[None]
     parts_a = parts_b = np.zeros(x_a.shape[:2], np.int64)
     if (folder / MECHANISM).is_file():
         mechanism, latent = read_mechanism(folder / MECHANISM), folder / f"latent_{view_b}.npy"
@@ -163,9 +168,8 @@ def read_flow(
             np.maximum(read_pass(root, key, view, "parts").astype(np.int64) - 1, 0)
             for view in (view_a, view_b)
         )
-    if (folder / SCENE).is_file():
-        latent = folder / f"latent_{view_b}.npy"
-        moved = poses_of(states_of(latent, read_array(latent).size - len(COLUMNS)))
+    if of_scene:
+        moved = poses_in(root, key, view_b)
         parts_a, parts_b = (
             np.maximum(read_pass(root, key, view, "instances").astype(np.int64) - 1, 0)
             for view in (view_a, view_b)

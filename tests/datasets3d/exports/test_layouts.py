@@ -220,7 +220,7 @@ def test_what_is_lacking_is_named(tmp_path, exportable):
     source = ProceduralMeshes(instances=1, classes=["chair"])
     quiet(source, tmp_path / "set", config=BuildConfig(views=1, size_px=8, passes=("depth",)))
     for name, words in {"nerf": "rgba", "bop": "mask", "coco": "mask"}.items():
-        with pytest.raises(ConventionError, match=f"--passes {words};"):
+        with pytest.raises(ConventionError, match=f"--add --passes {words}`"):
             export(tmp_path / "set", tmp_path / "out", format=name, progress=False)
     with pytest.raises((ConventionError, TypeCheckError), match="kitti"):
         export(exportable, tmp_path / "out", format="kitti", progress=False)
