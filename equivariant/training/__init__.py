@@ -8,6 +8,7 @@ from equivariant.training.learners.averaged_teacher import AveragedTeacherLearne
 from equivariant.training.learners.bags_of_words import BagOfWordsLearner
 from equivariant.training.learners.cached import CachedStep, cached_step
 from equivariant.training.learners.episodes import EpisodeLearner
+from equivariant.training.learners.group_law import GroupLawLearner, group_law_terms
 from equivariant.training.learners.harmonized import HarmonizedLearner
 from equivariant.training.learners.node_contrast import NodeContrastLearner
 from equivariant.training.learners.noisy_head import EmbeddingNoise, NoisyHeadLearner
@@ -35,6 +36,7 @@ __all__ = [
     "EmbeddingNoise",
     "EpisodeLearner",
     "FitConfig",
+    "GroupLawLearner",
     "HarmonizedLearner",
     "Learner",
     "NodeContrastLearner",
@@ -54,6 +56,7 @@ __all__ = [
     "conflict",
     "fit",
     "fit_stages",
+    "group_law_terms",
     "harmonized",
     "launch",
     "leave",

@@ -46,6 +46,7 @@ from equivariant.training import (
     read_header,
 )
 from equivariant.training.learners.averaged_teacher import AveragedTeacherLearner
+from equivariant.training.learners.group_law import GroupLawLearner
 from equivariant.training.learners.pairs import NamedElementLearner
 from equivariant.workflows.measuring.foreign_model import load_model
 
@@ -87,6 +88,8 @@ class ModelConfig:
         predictor_layers: Of "mlp"; the published ablation has 1.
         moved_variance: Whether "sie" keeps the variance of predictions up; without it the method
             is the published ablation SIENoVar.
+        group_law: Weight of three terms that draw a learned predictor towards its group's law:
+            identity, inverse, composition (ours; 0 leaves it free, as published).
         irreps: For "exact": the representation of the equivariant half, as e3nn writes it.
     """
 
@@ -102,6 +105,7 @@ class ModelConfig:
     predictor: Literal["hypernetwork", "deep", "mlp"] = "hypernetwork"
     predictor_layers: int = 1
     moved_variance: bool = True
+    group_law: float = 0.0
 
     def __post_init__(self) -> None:
         check_option(self.method, tuple(METHODS), "method")
@@ -109,6 +113,13 @@ class ModelConfig:
         if place.endswith(".py"):  # found again from anywhere
             object.__setattr__(self, "encoder", f"{Path(place).resolve()}:{factory}")
         check_option(self.predictor, ("hypernetwork", "deep", "mlp"), "predictor")
+        moves = self.method not in _OWN_PREDICTOR and METHODS[self.method].moves != "nothing"
+        if self.group_law < 0 or (self.group_law and not moves):
+            raise ConventionError(
+                expected="a weight of at least 0, and 0 for methods without a predictor",
+                got=f"group_law={self.group_law}, method={self.method}", argument="group_law",
+                advice="An exact action obeys the law; an invariant method has none.",
+            )  # fmt: skip
         if self.predictor_layers < 1 or (self.gain and self.predictor == "mlp"):
             raise ConventionError(
                 expected="at least one layer, and a gain for hypernetworks only",
@@ -133,6 +144,8 @@ class ModelConfig:
             words += (
                 [] if METHODS[self.method].moves == "nothing" else [f"{self.predictor} predictor"]
             )
+        if self.group_law:
+            words.append("drawn to the group's law")
         if not self.moved_variance:
             words.append("without the predictions' variance")
         return ", ".join(words)
@@ -259,6 +272,8 @@ def build_learner(config: ModelConfig, *, classes: int, seed: int) -> Learner:
         objective = Objective(_plan(config), action)
         if config.method == "augself":
             return NamedElementLearner(model, objective, config.element_features)
+        if config.group_law:
+            return GroupLawLearner(model, objective, weight=config.group_law, side="right")
         return PairLearner(model, objective)
 
 

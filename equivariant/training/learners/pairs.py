@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, mse_loss
 
 from equivariant.errors import ConventionError
-from equivariant.losses import Objective
+from equivariant.losses import Objective, ObjectiveValue
 
 _ROTATIONS = ("pose_a", "pose_b", "relative_xyzw")
 
@@ -57,9 +57,16 @@ class PairLearner(Learner):
     def forward(
         self, a: Tensor, b: Tensor, g: Tensor, **known: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        names = {name: x for name, x in known.items() if name not in _ROTATIONS}
-        value = self.objective(self.model(a), self.model(b), g, generator=self.generator, **names)
+        value = self.compared(self.model(a), self.model(b), g, known)
         return value.total, value.terms
+
+    def compared(
+        self, z_a: Tensor, z_b: Tensor, g: Tensor, known: Mapping[str, Tensor]
+    ) -> ObjectiveValue:
+        """The objective's value on embeddings and what a batch knows besides."""
+        names = {name: x for name, x in known.items() if name not in _ROTATIONS}
+        value: ObjectiveValue = self.objective(z_a, z_b, g, generator=self.generator, **names)
+        return value
 
 
 class NamedElementLearner(PairLearner):
@@ -100,10 +107,9 @@ class NamedElementLearner(PairLearner):
     def forward(
         self, a: Tensor, b: Tensor, g: Tensor, **known: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        names = {name: x for name, x in known.items() if name not in _ROTATIONS}
         y_a, y_b = self.model.represent(a), self.model.represent(b)  # type: ignore[operator]
         z_a, z_b = self.model.embed(y_a), self.model.embed(y_b)  # type: ignore[operator]
-        value = self.objective(z_a, z_b, g, generator=self.generator, **names)
+        value = self.compared(z_a, z_b, g, known)
         named = mse_loss(self.head(torch.cat([y_a, y_b], -1)), self.features(g).to(y_a.dtype))
         total = value.total + self.weight * named
         return total, {**value.terms, "named_element": named.detach()}
