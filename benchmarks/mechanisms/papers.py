@@ -64,7 +64,10 @@ PAPERS: tuple[Paper, ...] = (
     Paper(10, "EBV", ("ebv", "equiangular_basis")),
     Paper(11, "SwAV", ("swav", "sinkhorn")),
     Paper(12, "MCLRec", ("AlternatingLearner", "triviality"), ("learned_positives",)),
-    Paper(13, "Gradient harmonization", ("HarmonizedLearner", "conflict", "harmonized")),
+    Paper(
+        13, "Gradient harmonization", ("HarmonizedLearner", "conflict", "harmonized"),
+        ("mismatched",),
+    ),
     Paper(14, "WhitenedCSE", ("sgw", "shuffled_whitenings")),
     Paper(15, "Hallucinator", ("hallucinator", "Hallucinator")),
     Paper(16, "GroCo", ("groco", "group_ordering")),

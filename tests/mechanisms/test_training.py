@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from benchmarks.mechanisms import rocket, varieties
+from benchmarks.mechanisms import mismatched, rocket, varieties
 from benchmarks.mechanisms.canonical import TURN_RAD, tilted
 from benchmarks.mechanisms.foreground import profile
 from benchmarks.mechanisms.geodesic import shortest_paths
@@ -209,3 +209,13 @@ def test_what_is_beside_the_contrast_reads_what_it_says() -> None:
     for module in (siamlip, swalip):
         assert torch.equal(module(pair, views), module((pair[1], pair[0]), views))
         assert not torch.equal(module(pair, views), module(views, pair))
+
+
+def test_depth_maps_change_places_among_the_mismatched() -> None:
+    depth = torch.arange(40.0)[:, None].expand(-1, 3)
+    moved, wrong = mismatched.mismatched(depth, "planted", torch.Generator().manual_seed(0))
+    assert int(wrong.sum()) == 12
+    assert torch.equal((moved != depth).all(1), wrong)
+    assert torch.equal(moved[wrong].sort(0).values, depth[wrong])  # they change among themselves
+    still, none = mismatched.mismatched(depth, "control", torch.Generator().manual_seed(0))
+    assert torch.equal(still, depth) and not none.any()
