@@ -67,7 +67,11 @@ def test_the_command_builds_and_adds(tmp_path, capsys):
     key = ThreeDIEBench(out).object_ids[0]
     parts, mask = (read_pass(out, key, 1, name) for name in ("parts", "mask"))
     np.testing.assert_array_equal(parts > 0, mask)
-    assert main(["build", out, "--add", "--passes", "depth", "--workers", "1"]) == 1
+    assert main(["build", out, "--add", "--passes", "depth", "--workers", "1"]) == 0
+    depth = read_pass(out, key, 1, "depth")
+    assert verify(out) == [] and np.isfinite(depth[mask]).all()
+    np.testing.assert_array_equal(read_pass(out, key, 1, "parts"), parts)
+    assert main(["build", out, "--passes", "mask", *options]) == 1
     assert "config.passes" in capsys.readouterr().err
 
 
