@@ -97,8 +97,9 @@ def write_folder(
     with writing(folder):
         try:
             partial.mkdir(parents=True)
+            place = str(partial)
             for name, content in files.items():
-                (partial / name).write_bytes(content)
+                _write_new(f"{place}{os.sep}{name}", content)
             for name in keep:
                 _copy(folder / name, partial / name)
             old = folder.parent / f"{PARTIAL}{uuid.uuid4().hex}"
@@ -111,6 +112,19 @@ def write_folder(
             shutil.rmtree(partial, ignore_errors=True)
             if not folder.is_dir():  # else another process was faster, with the same bytes
                 raise
+
+
+def _write_new(path: str, content: bytes) -> None:
+    """Write a file by the system's calls alone: half the time of a Python file, for small ones."""
+    number = os.open(
+        path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0), 0o666
+    )
+    try:
+        left = memoryview(content)
+        while left:
+            left = left[os.write(number, left) :]
+    finally:
+        os.close(number)
 
 
 def _copy(item: Path, place: Path) -> None:
