@@ -206,3 +206,20 @@ def test_settings_of_optimizers_are_checked():
     ):  # fmt: skip
         with pytest.raises(ConventionError):
             FitConfig(**wrong)
+
+
+def test_gradients_are_refused_for_what_is_not_finite_and_not_for_their_size(tmp_path):
+    class Pushed(Squares):
+        def __init__(self, push):
+            super().__init__(nn.Linear(3, 3).float())
+            self.push = push
+
+        def forward(self, a, b, g, **known):
+            return (self.model.weight * self.push).sum() + 0 * a.sum(), {}
+
+    big = torch.full((3, 3), 1.5e38)  # finite, with a sum that is not
+    trained(tmp_path / "big", Pushed(big), optimizer=None, weight_decay=0.0, steps=1)
+    opposite = torch.zeros(3, 3)
+    opposite[0, 0], opposite[1, 1] = float("inf"), float("-inf")
+    with pytest.raises(ConventionError, match="gradients"):
+        trained(tmp_path / "inf", Pushed(opposite), steps=1)
