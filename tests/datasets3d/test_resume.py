@@ -17,7 +17,7 @@ from equivariant.errors import EquivariantError
 
 # Forks once per moment, so that what is slow, importing, happens once.
 CHILD = """
-import os, pathlib, signal, sys
+import os, signal, sys
 from datasets3d import BuildConfig, ProceduralMeshes, build as run
 
 def kill_at(count, module, name):
@@ -30,7 +30,7 @@ def kill_at(count, module, name):
         return original(*args)
     setattr(module, name, wrapped)
 
-places = {"write": (pathlib.Path, "write_bytes"), "rename": (os, "replace"), "sync": (os, "fsync")}
+places = {"write": (os, "write"), "rename": (os, "replace"), "sync": (os, "fsync")}
 for moment in sys.argv[2:]:
     child = os.fork()
     if child == 0:
