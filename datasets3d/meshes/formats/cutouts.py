@@ -13,7 +13,8 @@ from PIL import Image
 from datasets3d.meshes.formats.absent_files import Read, is_there
 from datasets3d.meshes.normalize import GREY
 from datasets3d.meshes.surfaces.pictures import (
-    WIDE,
+    PARTLY,
+    eight_bits,
     is_picture,
     is_see_through,
     opacities,
@@ -23,7 +24,6 @@ from datasets3d.meshes.surfaces.pictures import (
 MADE: Final = "\x00cutout-"  # begins names of pictures of ours, which no file has
 CUT: Final = "cutout"  # lines of ours
 CUT_PLACED: Final = "cutout_placed"
-PARTLY: Final = "partial transparency is ignored"
 PLACED_APART: Final = "map_d lies otherwise than map_Kd: transparency is ignored"
 
 
@@ -82,19 +82,12 @@ def _words(block: str, word: str) -> str | None:
 def _opacity(image: Image.Image) -> NDArray[np.uint8]:
     if is_see_through(image):
         return opacities(image)
-    if image.mode in WIDE:
-        levels = np.asarray(image).astype(np.float64) / 257.0
-        return np.rint(np.clip(levels, 0.0, 255.0)).astype(np.uint8)
-    return np.asarray(image.convert("L"), np.uint8)
+    return np.asarray(eight_bits(image).convert("L"), np.uint8)
 
 
 def _color(block: str, name: str | None, read: Read) -> Image.Image:
     if name is not None:
-        image = opened(read(name))
-        if image.mode in WIDE:
-            levels = np.asarray(image).astype(np.float64) / 257.0
-            image = Image.fromarray(np.rint(np.clip(levels, 0.0, 255.0)).astype(np.uint8))
-        return image.convert("RGB")
+        return eight_bits(opened(read(name))).convert("RGB")
     numbers = re.findall(r"(?mi)^kd +(\S+) +(\S+) +(\S+)", block)
     color = 255.0 * np.array(numbers[-1], np.float64) if numbers else np.array(GREY, np.float64)
     levels = np.rint(np.clip(np.nan_to_num(color), 0.0, 255.0)).astype(np.uint8)

@@ -15,6 +15,7 @@ TEXTURE_PX: Final = 1024  # larger textures are averaged down: images here have 
 MOST_PX: Final = 2**27  # a picture of more is refused before it is decoded
 WIDE: Final = ("I;16", "I;16L", "I;16B", "I;16N", "I")
 KEYED: Final = ("P", "1", "L", "RGB", *WIDE)  # modes in which one color may be transparent
+PARTLY: Final = "partial transparency is ignored"
 LEVELS: Final = {"L;2": 85, "L;4": 17}  # by how much Pillow multiplies greys of few bits
 
 
@@ -53,10 +54,7 @@ def texels(
         alpha = opacities(image)
         if cutoff <= 1.0:
             alpha, cutoff = np.where(alpha > 0, 255, 0).astype(np.uint8), 127.5
-    if image.mode in WIDE:
-        grey = np.asarray(image).astype(np.float64) / 257.0
-        image = Image.fromarray(np.rint(np.clip(grey, 0.0, 255.0)).astype(np.uint8))
-    found = np.asarray(image.convert("RGB"), np.uint8).copy()
+    found = np.asarray(eight_bits(image).convert("RGB"), np.uint8).copy()
     if alpha is not None and cutoff is not None and alpha.min() < cutoff:
         if share < 1.0:
             found, alpha = (
@@ -222,6 +220,14 @@ def opacities(image: Image.Image) -> NDArray[np.uint8]:
         there = np.asarray(image.convert("L") if image.mode == "1" else image) != key
         return np.where(there, 255, 0).astype(np.uint8)
     return np.asarray(image.convert("RGBA"), np.uint8)[..., 3]
+
+
+def eight_bits(image: Image.Image) -> Image.Image:
+    """A picture whose greys of 16 bits are shares of 255; any other as it is."""
+    if image.mode not in WIDE:
+        return image
+    grey = np.asarray(image).astype(np.float64) / 257.0
+    return Image.fromarray(np.rint(np.clip(grey, 0.0, 255.0)).astype(np.uint8))
 
 
 def is_partly_seen(image: Image.Image) -> bool:

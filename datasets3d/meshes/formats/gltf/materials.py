@@ -12,12 +12,11 @@ from PIL import Image
 from datasets3d.meshes.formats.absent_files import OUTSIDE, OutsideError
 from datasets3d.meshes.formats.gltf.document import Document, Json
 from datasets3d.meshes.surfaces.atlas import Wrap
-from datasets3d.meshes.surfaces.pictures import is_partly_seen, opened, texels
+from datasets3d.meshes.surfaces.pictures import PARTLY, is_partly_seen, opened, texels
 
 WRAPS: Final[dict[int, Wrap]] = {10497: "repeat", 33071: "clamp", 33648: "mirror"}
 GLOSSY: Final = "KHR_materials_pbrSpecularGlossiness"
 TRANSPARENT: Final = "transparency is ignored"
-PARTLY: Final = "partial transparency is ignored"
 MODES: Final = ("OPAQUE", "MASK", "BLEND")
 
 
