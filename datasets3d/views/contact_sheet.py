@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 CELL_PX, MARGIN_PX, NAME_PX = 96, 4, 120
 MAX_ROWS = 64
+QUICK = 1
 
 
 def contact_sheet(
@@ -47,5 +48,5 @@ def contact_sheet(
             cell = cell.resize((CELL_PX, CELL_PX), Image.Resampling.LANCZOS)
             sheet.paste(cell, (NAME_PX + column * step, top))
     buffer = io.BytesIO()
-    sheet.save(buffer, format="PNG")
+    sheet.save(buffer, format="PNG", compress_level=QUICK)
     return buffer.getvalue()

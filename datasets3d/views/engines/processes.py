@@ -30,7 +30,8 @@ SINGLE_THREADED = {
     f"{library}_NUM_THREADS": "1" for library in ("OPENBLAS", "OMP", "MKL", "NUMBA", "LP")
 }
 CRASHED = "its process died while it was rendered: crashed, killed, or out of memory"
-_PROGRAM = "from datasets3d.views.engines.worker import serve; serve()"
+# what a worker loads stays: the garbage collector would only look through it again and again
+_PROGRAM = "import gc; gc.disable(); from datasets3d.views.engines.worker import serve; serve()"
 _PREPARATION = (
     "sys_path",
     "sys_argv",

@@ -6,6 +6,7 @@ that imports (torch, say), unless something of it is asked for.
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import multiprocessing.spawn
 import os
@@ -42,7 +43,8 @@ def serve() -> None:
 
     The first frame holds what is needed to import the parent's main module, the second one the
     function and its limits, every further one a task. What tasks print goes to stderr. A function
-    with a method ``prepare`` is prepared before limits hold.
+    with a method ``prepare`` is prepared before limits hold. Until then no garbage is collected,
+    and what was loaded is never looked through for any.
     """
     replies = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
@@ -59,6 +61,8 @@ def serve() -> None:
     except BaseException as error:
         _reply(replies, "raised", error)
         os._exit(1)
+    gc.freeze()
+    gc.enable()
     _reply(replies, "ready", None)
     while True:
         task = main.unpickle(inbox.get())
