@@ -24,6 +24,7 @@ import tempfile
 from pathlib import Path
 
 from datasets3d import BuildConfig, ProceduralMeshes, build
+from equivariant.runs import read_json, write_json
 
 RESULTS = Path(__file__).parent / "results" / "rendering_workers.json"
 VIEWS = 50
@@ -55,6 +56,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--one", type=int, default=0, help=argparse.SUPPRESS)
     parser.add_argument("--into", type=Path, help="where sets are built, and removed afterwards")
+    parser.add_argument("--label", default="written to disk", help="name of this run in the file")
     parser.add_argument("--json", type=Path, default=RESULTS)
     options = parser.parse_args()
     if options.one:
@@ -78,8 +80,9 @@ def main() -> None:
         for kind in ("wall_s", "cpu_s")
     }  # fmt: skip
     print(found)
-    options.json.parent.mkdir(parents=True, exist_ok=True)
-    options.json.write_text(json.dumps({**found, "size_px": options.size, "rows": rows}, indent=2))
+    stored = read_json(options.json) if options.json.exists() else {}
+    stored[options.label] = {**found, "size_px": options.size, "rows": rows}
+    write_json(options.json, stored)
 
 
 if __name__ == "__main__":
