@@ -17,7 +17,8 @@ been imported and run once on 64 rows.
     metric       pytorch-metric-learning's NTXentLoss with reference embeddings
     clip         both directions, ours; clip_dense: one matrix product, two cross_entropies
     nt_xent      NT-Xent of 2N rows, ours; nt_xent_dense: masked product, cross_entropy
-    siglip       every pair judged alone, ours; siglip_dense: logsigmoid of all pairs, as open_clip
+    siglip       every pair judged alone, ours; siglip_dense: logsigmoid of all pairs, as open_clip,
+                 scale and bias trained in both
     supcon       ten classes of 2N rows, ours; supcon_dense: masked sums, as SupContrast
 
 Values of all ways of one objective are compared; they must agree to five digits.
@@ -76,6 +77,12 @@ def built(name, **settings):
     return preset(name, **settings).build()
 
 
+@functools.cache
+def trained():
+    """Logarithm of the scale, and bias, of SigLIP: parameters there and here."""
+    return torch.nn.Parameter(torch.tensor(10.0).log()), torch.nn.Parameter(torch.tensor(-10.0))
+
+
 def way(name):
     """The loss, a function of q and k."""
 
@@ -119,7 +126,8 @@ def way(name):
         return built("siglip")(q, k).total
 
     def siglip_dense(q, k):
-        logits = 10.0 * normalize(q, dim=1) @ normalize(k, dim=1).T - 10.0
+        scale, bias = trained()
+        logits = scale.exp() * normalize(q, dim=1) @ normalize(k, dim=1).T + bias
         return -logsigmoid((2 * torch.eye(len(q)) - 1) * logits).sum() / len(q)
 
     def supcon(q, k):

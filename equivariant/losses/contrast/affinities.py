@@ -13,7 +13,7 @@ from equivariant.errors import ConventionError, ShapeError
 from equivariant.losses.contrast.pairs import Pairs, Same, Tile, safe_log
 from equivariant.losses.contrast.sides import Side
 from equivariant.losses.contrast.similarity import unit
-from equivariant.losses.contrast.tiles import traced
+from equivariant.losses.transforms import traced
 from equivariant.shapes import Int
 
 Distance = Callable[[Tensor, Tensor], Tensor]

@@ -56,7 +56,7 @@ class ClassSoftmax(Sweep):
             pushed = share @ right
             values, slope = self._values(block, left[rows], mean, count, pushed)
             values.push_mass.sub_((share @ sums.one_hot).gather(1, own[:, None])[:, 0])
-            keep_values(results, values, rows)
+            results = keep_values(results, values, rows)
             factor = (slope * upstream[rows])[:, None]
             if d_left is not None:
                 torch.mul(pushed.sub_(mean), factor, out=d_left[rows])

@@ -22,10 +22,10 @@ from equivariant.losses.contrast.sweeps import (
     dense_losses,
     sweep_of,
     trained_weights,
-    transformed,
 )
 from equivariant.losses.contrast.tiles import tiled
 from equivariant.losses.temperatures.temperature import Fixed, Temperature, temperature_of
+from equivariant.losses.transforms import transformed
 from equivariant.processes import across_processes, total
 from equivariant.shapes import Bool, Float
 
@@ -260,9 +260,7 @@ def _share_logits(
             return None
         left, right = similarity.maps(q, k)
         both = SweepBothWays(ListedSoftmax(there, form), ListedSoftmax(back, form))
-        q_alone, k_alone = q.detach(), k.detach()
-        first = dense_losses(q_alone, k_alone, pairs, form)
-        second = dense_losses(k_alone, q_alone, pairs, form)
+        first, second = dense_losses(q, k, pairs, form), dense_losses(k, q, pairs, form)
 
         def dense(u: Tensor, v: Tensor) -> Tensor:
             return torch.cat([first(u, v), second(v, u)])

@@ -175,8 +175,7 @@ class Same(Pairs):
             return None
         row, column = found
         one = torch.ones(row.shape, device=row.device)
-        # ascending rows, as many as there are anchors: one each if they end with the last anchor
-        # and none is there twice
+        # as many as there are anchors, ascending: one each, if none is there twice
         each = len(row) == len(q) and bool((row[1:] > row[:-1]).all())
         return Entries(row, column, one > 0, one, torch.zeros_like(one), one_each=each)
 
@@ -361,16 +360,16 @@ def _nothing(q: Side) -> Entries:
 
 
 def matches(a: Int[Tensor, n], b: Int[Tensor, m], most: int) -> tuple[Tensor, Tensor] | None:
-    """All (i, j) with a_i = b_j, ascending in i.
+    """All i and j with a_i = b_j, ascending in i, shape (E,) each; None if more than ``most``.
 
     Args:
         a: Shape (N,), integers.
         b: Shape (M,), integers.
         most: Longest list that is wanted.
-
-    Returns:
-        i and j, shape (E,) each; None if there are more than ``most``.
     """
+    if a.shape == b.shape and torch.equal(a, b) and bool((a[1:] > a[:-1]).all()):
+        row = torch.arange(len(a), device=a.device)
+        return (row, row) if len(a) <= most else None
     ordered, order = torch.sort(b, stable=True)
     first = torch.searchsorted(ordered, a)
     count = torch.searchsorted(ordered, a, right=True) - first

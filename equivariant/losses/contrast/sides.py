@@ -154,10 +154,8 @@ class Side:
 
     def names(self) -> dict[str, Tensor]:
         """All tensors beside z that are known, by name."""
-        own = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in _NOT_ROWS}
-        return {
-            name: value for name, value in (own | dict(self.extra)).items() if value is not None
-        }
+        own = ((name, getattr(self, name)) for name in _OF_ROWS)
+        return {name: value for name, value in (*own, *self.extra.items()) if value is not None}
 
     def get(self, name: str) -> Tensor:
         """What is known under a name.
@@ -165,15 +163,15 @@ class Side:
         Raises:
             ConventionError: Nothing is.
         """
-        known = self.names()
-        if name not in known:
+        value: Tensor | None = getattr(self, name) if name in _OF_ROWS else self.extra.get(name)
+        if value is None:
             raise ConventionError(
                 expected=f"a side that knows its rows' {name}",
-                got=f"one that knows {', '.join(known)}",
+                got=f"one that knows {', '.join(self.names())}",
                 argument=name,
                 advice=f"Pass {name}= when making the Side.",
             )
-        return known[name]
+        return value
 
     def replace(self, z: Tensor | None = None, **names: Tensor | str | None) -> Side:
         """The same rows with other embeddings or names; None drops a name."""
@@ -219,7 +217,7 @@ def check_tensor(value: object, argument: str) -> None:
         )
 
 
-_NOT_ROWS = {"z", "irreps", "extra"}
+_OF_ROWS = tuple(f.name for f in fields(Side) if f.name not in {"z", "irreps", "extra"})
 _FIELDS = {f.name for f in fields(Side)} - {"z", "index", "extra"}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from e3nn.o3 import Irreps
@@ -13,6 +14,7 @@ from torch import Tensor
 from equivariant.actions import Action
 from equivariant.errors import ConventionError, ShapeError
 from equivariant.losses.contrast.sides import Side
+from equivariant.losses.transforms import transformed
 from equivariant.shapes import Float
 
 
@@ -275,11 +277,41 @@ def unit(z: Tensor, eps: float = 1e-8) -> Tensor:
 
     Rows with NaN or infinity, and those whose squared length overflows, become NaN.
     """
-    square = z.square().sum(-1, keepdim=True)
-    short = square <= eps**2  # not so for NaN, which goes through
-    factor = torch.where(short, 1.0, square).rsqrt()
-    factor = torch.where(square.isinf(), torch.nan, factor)
-    return z * torch.where(short, 0.0, factor)
+    if transformed(z):
+        return z * _one_over_length(z, eps)
+    rows: Tensor = _Unit.apply(z, eps)  # type: ignore[no-untyped-call]
+    return rows
+
+
+def _one_over_length(z: Tensor, eps: float) -> Tensor:
+    """Factors of the rows, shape (..., 1)."""
+    length = torch.linalg.vector_norm(z, dim=-1, keepdim=True)
+    short = length <= eps  # not so for NaN, which goes through
+    factor = torch.where(short, 1.0, length).reciprocal()
+    factor = torch.where(length.isinf(), torch.nan, factor)
+    return torch.where(short, 0.0, factor)
+
+
+class _Unit(torch.autograd.Function):
+    """u = f z with f = 1 / |z|, whose derivative maps g to f (g - u ⟨u, g⟩)."""
+
+    @staticmethod
+    def forward(ctx: Any, z: Tensor, eps: float) -> Tensor:
+        factor = _one_over_length(z, eps)
+        u = z * factor
+        ctx.save_for_backward(z, factor, u)
+        ctx.eps = eps
+        return u
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        z, factor, u = ctx.saved_tensors
+        if torch.is_grad_enabled():  # for second derivatives
+            factor = _one_over_length(z, ctx.eps)
+            u = z * factor
+        along = torch.linalg.vecdot(u, grad)[..., None]
+        found = torch.addcmul(grad, u, along, value=-1.0)
+        return found * factor if torch.is_grad_enabled() else found.mul_(factor), None
 
 
 def check_constant_on_irreps(factors: Tensor, irreps: str | None, argument: str) -> None:

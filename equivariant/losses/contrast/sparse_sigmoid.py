@@ -41,7 +41,7 @@ class SparseSigmoid(Sweep):
 
     def run(self, inputs: tuple[Tensor, ...], upstream: Tensor, wanted: tuple[bool, ...]) -> Swept:
         left, right, bias = inputs
-        d_left = torch.zeros_like(left) if wanted[0] else None
+        d_left = torch.empty_like(left) if wanted[0] else None
         d_right = torch.zeros_like(right) if wanted[1] else None
         d_bias = torch.zeros_like(bias) if wanted[2] else None
         results, size = room_for_values(left, len(left)), max(len(right), 1)
@@ -52,7 +52,7 @@ class SparseSigmoid(Sweep):
             x, slope = room[:, : rows.stop - start]
             torch.addmm(bias, left[rows], right.T, out=x)
             values, factor = self._block(x, slope, rows)
-            keep_values(results, values, rows)
+            results = keep_values(results, values, rows)
             factor = factor * upstream[rows]
             if d_left is not None:
                 torch.mm(slope, right, out=d_left[rows]).mul_(factor[:, None])
@@ -65,6 +65,8 @@ class SparseSigmoid(Sweep):
     def _block(self, x: Tensor, slope: Tensor, rows: slice) -> tuple[Values, Tensor]:
         """Values of the rows; ``slope`` times the factors are the derivatives of losses by x."""
         entries, form = self.entries, self.form
+        if entries.one_each:
+            return self._block_one_each(x, slope, rows)
         ends = torch.tensor([rows.start, rows.stop], device=entries.row.device)
         listed = slice(*(int(i) for i in torch.searchsorted(entries.row, ends)))
         row, column = entries.row[listed] - rows.start, entries.column[listed]
@@ -78,7 +80,7 @@ class SparseSigmoid(Sweep):
         def summed(values: Tensor) -> Tensor:
             return zero.index_add(0, row, values)
 
-        every, mass, entropy = _all_repelling(x, slope, (row, column, positive, pushing))
+        every, mass, entropy = _all_repelling(x, slope, Listed(row, column, positive, pushing))
         push = every + summed((w - 1.0) * softplus(at, 1.0, _EXACT))
         pull = summed(p * softplus(-at, 1.0, _EXACT))
         rest = x.shape[1] - summed(torch.ones_like(at))
@@ -96,9 +98,56 @@ class SparseSigmoid(Sweep):
         valid = has_positive | has_negative
         return Values(pull + push, valid, push - pull, mass, entropy), 1.0 / of_push
 
+    def _block_one_each(self, x: Tensor, slope: Tensor, rows: slice) -> tuple[Values, Tensor]:
+        """The same where every anchor has one positive, of weight 1 in pull and push."""
+        row, column = self.entries.row[: len(x)], self.entries.column[rows]
+        place = column[:, None]
+        at = x.gather(1, place)[:, 0]
+        one = torch.ones_like(at)
+        log_keep = math.log(self.form.keep) if self.form.keep > 0 else -math.inf
+        listed = Listed(row, column, one > 0, one * log_keep, one_each=True)
+        every, mass, entropy = _all_repelling(x, slope, listed)
+        of_push = max(x.shape[1] - 1, 1) if self.form.push != "sum" else 1
+        repelled = softplus(at, 1.0, _EXACT)
+        pull, push = repelled - at, (every - repelled) / of_push
+        slope.scatter_(1, place, torch.sigmoid(-at)[:, None] * -of_push)
+        return Values(pull + push, one > 0, push - pull, mass, entropy), one / of_push
 
-Listed = tuple[Tensor, Tensor, Tensor, Tensor]
-"""Rows and columns of the listed pairs, which are positive, and their log W in the push set."""
+
+@dataclass(frozen=True)
+class Listed:
+    """The listed pairs of a block.
+
+    Args:
+        row: Their rows in the block, shape (E,).
+        column: Their columns.
+        positive: Which attract.
+        log_w: Their log W in the push set.
+        one_each: Whether pair i is the one of row i.
+    """
+
+    row: Tensor
+    column: Tensor
+    positive: Tensor
+    log_w: Tensor
+    one_each: bool = False
+
+    def of(self, x: Tensor) -> Tensor:
+        """Entries of a matrix at the pairs."""
+        if self.one_each:
+            return x.gather(1, self.column[:, None])[:, 0]
+        return x[self.row, self.column]
+
+    def added(self, total: Tensor, values: Tensor) -> Tensor:
+        """A number of each row, and what its pairs add to it."""
+        return total + values if self.one_each else total.index_add(0, self.row, values)
+
+    def attracted(self, values: Tensor, rows: int) -> Tensor:
+        """The sum of a row's values at its positive pairs."""
+        if self.one_each:
+            return values
+        mine = torch.where(self.positive, values, 0.0)
+        return values.new_zeros(rows).index_add(0, self.row, mine)
 
 
 def _all_repelling(x: Tensor, slope: Tensor, listed: Listed) -> tuple[Tensor, Tensor, Tensor]:
@@ -120,34 +169,31 @@ def _by_exponentials(x: Tensor, slope: Tensor, listed: Listed) -> tuple[Tensor, 
     Σ_j log(1 + e_j) needs one logarithm for eight pairs: (1 + a)(1 + b) = 1 + (a + b + ab), and
     the bracket keeps the digits of small a and b.
     """
-    row, column, positive, log_w = listed
-    e = torch.exp(x)
-    weighed = e[row, column] * log_w.exp()
+    at, e = listed.of(x), torch.exp(x, out=slope)
     odd, product = x.new_zeros(len(x)), e
     for _ in range(3):
         half = product.shape[1] // 2
         if product.shape[1] % 2:
             odd = odd + torch.log1p(product[:, -1])
         a, b = product[:, :half], product[:, half : 2 * half]
-        product = torch.addcmul(a + b, a, b)
-    total = torch.log1p(product).sum(1) + odd
-    torch.add(e, 1.0, out=slope)
-    torch.div(e, slope, out=slope)
-    change = weighed - e[row, column]
-    allowed = e.sum(1).index_add(0, row, change)
-    kept = torch.where(weighed > 0, weighed * (x[row, column] + log_w), 0.0)
-    moment = e.mul_(x).sum(1).index_add(0, row, kept - e[row, column])
+        product = (a + b).addcmul_(a, b)
+    every = torch.log1p(product).sum(1) + odd
+    before, log_w = at.exp(), listed.log_w
+    weighed = (at + log_w).exp()
+    allowed = listed.added(e.sum(1), weighed - before)
+    kept = torch.where(weighed > 0, weighed * (at + log_w), 0.0)
+    moment = listed.added(e.mul_(x).sum(1), kept - before * at)
+    torch.sigmoid(x, out=slope)
     some = allowed > 0
     safe = torch.where(some, allowed, 1.0)
-    pulled = torch.zeros_like(total).index_add(0, row, torch.where(positive, weighed, 0.0))
-    mass = torch.where(some, 1.0 - pulled / safe, 0.0)
+    mass = torch.where(some, 1.0 - listed.attracted(weighed, len(x)) / safe, 0.0)
     entropy = torch.where(some, safe.log() - moment / safe, 0.0)
-    return total, mass.clamp(min=0.0), entropy.clamp(min=0.0)
+    return every, mass.clamp(min=0.0), entropy.clamp(min=0.0)
 
 
 def _softmax_of(x: Tensor, room: Tensor, listed: Listed) -> tuple[Tensor, Tensor]:
     """Softmax mass on candidates that are not positives, and entropy; x is left as it was."""
-    row, column, positive, log_w = listed
+    row, column, log_w = listed.row, listed.column, listed.log_w
     kept = x[row, column]
     x[row, column] = kept + log_w
     top = x.amax(1)
@@ -155,7 +201,7 @@ def _softmax_of(x: Tensor, room: Tensor, listed: Listed) -> tuple[Tensor, Tensor
     torch.softmax(x, 1, out=room)
     lse = top - room.amax(1).log()
     at = room[row, column]
-    mass = torch.ones_like(lse).index_add(0, row, torch.where(positive, -at, 0.0))
+    mass = torch.ones_like(lse).index_add(0, row, torch.where(listed.positive, -at, 0.0))
     x[row, column] = torch.where(log_w > -torch.inf, kept + log_w, 0.0)
     entropy = lse - room.mul_(x).sum(1)
     x[row, column] = kept

@@ -25,10 +25,19 @@ from torch import Tensor
 
 from equivariant.losses.contrast.pairs import Entries
 from equivariant.losses.contrast.statistics import Form, Values, softplus
-from equivariant.losses.contrast.tiles import Sweep, Swept, blocks, keep_values, room_for_values
+from equivariant.losses.contrast.tiles import (
+    Sweep,
+    Swept,
+    blocks,
+    joined,
+    keep_values,
+    room_for_values,
+)
 
 _VANISHES = 1e-30
 """Shares above keep all digits of their logarithm in float32."""
+_APART = 60.0
+"""Sums of exponentials e^-60 and above keep all digits in float32."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +52,11 @@ class ListedSoftmax:
     entries: Entries
     form: Form
 
+    @property
+    def one_each(self) -> bool:
+        """Whether each anchor has one positive, of weight 1 in pull and push."""
+        return self.entries.one_each and self.form.keep == 1.0 and self.form.pull != "none"
+
     def weigh(self, s: Tensor, share: Tensor, rows: slice) -> SelectedPairs:
         """Losses and their derivatives by logits, of a block of rows.
 
@@ -52,7 +66,7 @@ class ListedSoftmax:
             rows: Which rows they are.
         """
         entries, form = self.entries, self.form
-        if entries.one_each and form.keep == 1.0 and form.pull != "none":
+        if self.one_each:
             return self._weigh_one_each(s, share, rows)
         ends = torch.tensor([rows.start, rows.stop], device=entries.row.device)
         first, last = (int(i) for i in torch.searchsorted(entries.row, ends))
@@ -170,7 +184,7 @@ class SparseSoftmax(Sweep):
             torch.mm(left[rows], right.T, out=s)
             block = self.rows.weigh(s, share, rows)
             pushed = share @ right
-            keep_values(results, block.less((left[rows] * pushed).sum(1)), rows)
+            results = keep_values(results, block.less((left[rows] * pushed).sum(1)), rows)
             factor = (block.slope * upstream[rows])[:, None]
             weight = block.entry_share[:, None]
             if d_left is not None:
@@ -199,19 +213,57 @@ class SweepBothWays(Sweep):
 
     def run(self, inputs: tuple[Tensor, ...], upstream: Tensor, wanted: tuple[bool, ...]) -> Swept:
         left, right = inputs
-        n = len(left)
         logits = left @ right.T
+        found = self._by_one_exponential(logits, upstream)
+        values, slopes = self._by_softmax(logits, upstream) if found is None else found
+        d_left = slopes @ right if wanted[0] else None
+        d_right = slopes.T @ left if wanted[1] else None
+        return Swept(values, (d_left, d_right))
+
+    def _by_one_exponential(self, logits: Tensor, upstream: Tensor) -> tuple[Values, Tensor] | None:
+        """Values and the gradient by the logits, where each row and column has one positive.
+
+        With one maximum m for all, e_ij = exp(ℓ_ij - m) serves both directions: its row sums are
+        Σ_j, its column sums Σ_i. None where the greatest logits of rows and columns lie so far
+        apart that float32 would lose digits of some.
+        """
+        one_each = self.there.one_each and self.back.one_each
+        if not one_each or 0 in logits.shape:
+            return None
+        low, high = _range_of_greatest(logits)
+        if not high - low < _APART:  # nor for NaN
+            return None
+        e = torch.sub(logits, high).exp_()
+        room = logits * e
+        sums, moments = (e.sum(1), e.sum(0)), (room.sum(1), room.sum(0))
+        entries = (self.there.entries, self.back.entries)
+        at = [(logits, self.there.entries.column), (logits.T, self.back.entries.column)]
+        values, factors = [], []
+        for total, moment, (s, column), form, u in zip(
+            sums, moments, at, (self.there.form, self.back.form), upstream.split(logits.shape),
+            strict=True,
+        ):  # fmt: skip
+            lse, logit = high + total.log(), s.gather(1, column[:, None])[:, 0]
+            some = total > 0
+            valid, gap, loss, slope = link_of(lse, logit, some, some, form)
+            mass = (1.0 - (logit - lse).exp()).clamp(min=0.0)
+            values.append(Values(loss, valid, gap, mass, (lse - moment / total).clamp(min=0.0)))
+            factors.append(slope * u)
+        torch.add((factors[0] / sums[0])[:, None], (factors[1] / sums[1])[None, :], out=room)
+        slopes = e.mul_(room)
+        for g, one, factor in zip((slopes, slopes.T), entries, factors, strict=True):
+            g.scatter_add_(1, one.column[:, None], -factor[:, None])
+        return joined(*values), slopes
+
+    def _by_softmax(self, logits: Tensor, upstream: Tensor) -> tuple[Values, Tensor]:
+        """The same by a softmax in each direction."""
+        n = len(logits)
         # The second direction works on the transposed view of a copy: one layout for both.
         copy, shares = logits.clone(), (torch.empty_like(logits), torch.empty_like(logits))
         first, factor = self._side(self.there, logits, shares[0], upstream[:n])
         second, factor_back = self._side(self.back, copy.T, shares[1].T, upstream[n:])
         slopes = shares[0].mul_(factor[:, None]).addcmul_(shares[1], factor_back[None, :])
-        values = room_for_values(left, n + len(right))
-        keep_values(values, first, slice(0, n))
-        keep_values(values, second, slice(n, None))
-        d_left = slopes @ right if wanted[0] else None
-        d_right = slopes.T @ left if wanted[1] else None
-        return Swept(values, (d_left, d_right))
+        return joined(first, second), slopes
 
     @staticmethod
     def _side(
@@ -229,6 +281,12 @@ class SweepBothWays(Sweep):
         values = block.less(mean)
         share[block.row, block.column] -= block.entry_share
         return values, block.slope * upstream
+
+
+def _range_of_greatest(logits: Tensor) -> tuple[float, float]:
+    """The least and the greatest of the greatest logits of rows and columns."""
+    low, high = torch.cat([logits.amax(1), logits.amax(0)]).aminmax()
+    return float(low), float(high)
 
 
 def _softmax(

@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
 
 from equivariant.losses.contrast.class_softmax import ClassSoftmax, fits_classes
 from equivariant.losses.contrast.pairs import Entries, Pairs
@@ -16,7 +15,7 @@ from equivariant.losses.contrast.similarity import Similarity
 from equivariant.losses.contrast.sparse_sigmoid import SparseSigmoid, fits_sigmoid
 from equivariant.losses.contrast.sparse_softmax import ListedSoftmax, SparseSoftmax, fits
 from equivariant.losses.contrast.statistics import Form, PairSigmoid, Values, evaluate
-from equivariant.losses.contrast.tiles import AnyForm, tiled, traced
+from equivariant.losses.contrast.tiles import AnyForm, tiled
 
 LISTED_PER_ROW = 32
 _FEW_PER_ROW = 4
@@ -98,12 +97,11 @@ def any_form(
 
 def dense_losses(q: Side, k: Side, pairs: Pairs, form: Form) -> Callable[..., Tensor]:
     """From feature maps with 1/τ multiplied in, and perhaps a bias, to the losses of anchors."""
-    q, k = q.detach(), k.detach()
 
     def losses(left: Tensor, right: Tensor, bias: Tensor | None = None) -> Tensor:
         s = left @ right.T
         own = form if bias is None else replace(form, link=PairSigmoid(bias))
-        return evaluate(s, s, pairs.tile(q, k), own).loss
+        return evaluate(s, s, pairs.tile(q.detach(), k.detach()), own).loss
 
     return losses
 
@@ -114,13 +112,3 @@ def trained_weights(form: Form, pairs: Pairs | Entries, q: Side, k: Side) -> boo
     weights = (found.log_repulsion, found.attraction, getattr(found, "bias", None))
     all_of_them = (*weights, getattr(form.link, "bias", None))
     return any(isinstance(x, Tensor) and x.requires_grad for x in all_of_them)
-
-
-def transformed(*tensors: Tensor) -> bool:
-    """Whether blocks cannot be differentiated on the spot: in ``torch.func`` and ``torch.compile``,
-    and where tensors carry forward-mode derivatives."""
-    if traced():
-        return True
-    if forward_ad._current_level < 0:
-        return False
-    return any(forward_ad.unpack_dual(x).tangent is not None for x in tensors)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
@@ -26,6 +26,7 @@ from equivariant.losses.contrast.statistics import Form, Values, evaluate
 
 _ENTRIES_PER_BLOCK = 1 << 21
 _ROWS = (128, 1024)
+_VALUES = tuple(field.name for field in fields(Values))
 
 
 @dataclass
@@ -128,14 +129,6 @@ class _Once(torch.autograd.Function):
         )
 
 
-def traced() -> bool:
-    """Whether operations are recorded or transformed (torch.compile, torch.func) as they run.
-
-    Values cannot decide anything then.
-    """
-    return torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active()
-
-
 def blocks(rows: int, columns: int) -> Iterator[slice]:
     """Slices of the anchors, short enough for a block to stay in a processor's cache."""
     size = min(max(_ENTRIES_PER_BLOCK // max(columns, 1), _ROWS[0]), _ROWS[1])
@@ -169,7 +162,7 @@ class AnyForm(Sweep):
             with torch.enable_grad():
                 values = self._block(self.q[rows], *leaves)
                 total = (values.loss * upstream[rows]).sum()
-            keep_values(results, values, rows)
+            results = keep_values(results, values, rows)
             asked = [leaf for leaf in leaves if leaf.requires_grad]
             if not asked or not total.requires_grad:
                 continue
@@ -203,7 +196,17 @@ def room_for_values(like: Tensor, count: int) -> Values:
     return Values(valid=torch.zeros(count, dtype=torch.bool, device=like.device), **floats)
 
 
-def keep_values(results: Values, block: Values, rows: slice) -> None:
-    """Write the values of a block of anchors where they belong."""
-    for name in ("loss", "valid", "gap", "push_mass", "entropy"):
-        getattr(results, name)[rows] = getattr(block, name).detach()
+def keep_values(results: Values, block: Values, rows: slice) -> Values:
+    """The results with the values of a block of anchors where they belong."""
+    found = {name: getattr(block, name).detach() for name in _VALUES}
+    if len(block.loss) == len(results.loss):  # there is no other block
+        return Values(**found)
+    for name, values in found.items():
+        getattr(results, name)[rows] = values
+    return results
+
+
+def joined(first: Values, second: Values) -> Values:
+    """The values of some anchors, and then those of others."""
+    both = ((getattr(first, name), getattr(second, name)) for name in _VALUES)
+    return Values(*map(torch.cat, both))

@@ -20,8 +20,8 @@ from equivariant.losses.contrast.pairs import Pairs, Same
 from equivariant.losses.contrast.sides import Side
 from equivariant.losses.contrast.similarity import Similarity
 from equivariant.losses.contrast.statistics import Form, Hardest, Link, Pull, Push
-from equivariant.losses.contrast.tiles import traced
 from equivariant.losses.temperatures.temperature import Temperature, temperature_of
+from equivariant.losses.transforms import traced
 from equivariant.processes import across_processes, collect
 from equivariant.shapes import Float
 

@@ -17,11 +17,11 @@ from equivariant.losses.contrast.pairs import NoPositives, Same
 from equivariant.losses.contrast.sides import Side
 from equivariant.losses.contrast.similarity import Dot, product, unit
 from equivariant.losses.contrast.statistics import PairSigmoid
-from equivariant.losses.contrast.sweeps import transformed
 from equivariant.losses.objective.plan import BothWaysTerm, ContrastTerm, FunctionTerm, Step, Term
 from equivariant.losses.presets.preset import Plan, listed
 from equivariant.losses.presets.softmax import STRANGER
 from equivariant.losses.temperatures.temperature import Learned, Temperature
+from equivariant.losses.transforms import transformed
 
 _TWO = {"a": "one modality, (N, D)", "b": "the other, (N, D); row i shows a's object i"}
 
