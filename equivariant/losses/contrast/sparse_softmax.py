@@ -36,8 +36,8 @@ from equivariant.losses.contrast.tiles import (
 
 _VANISHES = 1e-30
 """Shares above keep all digits of their logarithm in float32."""
-_APART = 60.0
-"""Sums of exponentials e^-60 and above keep all digits in float32."""
+_APART = 16.0
+"""Logits so much below the greatest are rounded to a millionth when it is subtracted in float32."""
 
 
 @dataclass(frozen=True)
@@ -235,24 +235,23 @@ class SweepBothWays(Sweep):
             return None
         e = torch.sub(logits, high).exp_()
         room = logits * e
-        sums, moments = (e.sum(1), e.sum(0)), (room.sum(1), room.sum(0))
-        entries = (self.there.entries, self.back.entries)
-        at = [(logits, self.there.entries.column), (logits.T, self.back.entries.column)]
-        values, factors = [], []
-        for total, moment, (s, column), form, u in zip(
-            sums, moments, at, (self.there.form, self.back.form), upstream.split(logits.shape),
-            strict=True,
-        ):  # fmt: skip
-            lse, logit = high + total.log(), s.gather(1, column[:, None])[:, 0]
-            some = total > 0
-            valid, gap, loss, slope = link_of(lse, logit, some, some, form)
-            mass = (1.0 - (logit - lse).exp()).clamp(min=0.0)
-            values.append(Values(loss, valid, gap, mass, (lse - moment / total).clamp(min=0.0)))
+        ways = ((self.there, logits, e, room), (self.back, logits.T, e.T, room.T))
+        values, factors, weights = [], [], []
+        for (rows, s, weight, moment), u in zip(ways, upstream.split(logits.shape), strict=True):
+            place, total = rows.entries.column[:, None], weight.sum(1)
+            logit, share = s.gather(1, place)[:, 0], weight.gather(1, place)[:, 0] / total
+            vanishes = share <= _VANISHES
+            log_share = torch.where(vanishes, logit - high - total.log(), share.log())
+            lse, some = logit - log_share, total > 0
+            valid, gap, loss, slope = link_of(lse, logit, some, some, rows.form)
+            entropy = (lse - moment.sum(1) / total).clamp(min=0.0)
+            values.append(Values(loss, valid, gap, (1.0 - share).clamp(min=0.0), entropy))
             factors.append(slope * u)
-        torch.add((factors[0] / sums[0])[:, None], (factors[1] / sums[1])[None, :], out=room)
+            weights.append(factors[-1] / total)
+        torch.add(weights[0][:, None], weights[1][None, :], out=room)
         slopes = e.mul_(room)
-        for g, one, factor in zip((slopes, slopes.T), entries, factors, strict=True):
-            g.scatter_add_(1, one.column[:, None], -factor[:, None])
+        for (rows, *_), g, factor in zip(ways, (slopes, slopes.T), factors, strict=True):
+            g.scatter_add_(1, rows.entries.column[:, None], -factor[:, None])
         return joined(*values), slopes
 
     def _by_softmax(self, logits: Tensor, upstream: Tensor) -> tuple[Values, Tensor]:

@@ -260,7 +260,7 @@ def clamp_inwards(x: Tensor, low: float, high: float) -> Tensor:
         clamp = _ClampInwards
     elif not transformed(x):
         clamp = _ClampInwardsPlainly
-    result: Tensor = clamp.apply(x, low, high)  # type: ignore[no-untyped-call]
+    result: Tensor = clamp.apply(x, low, high)
     return result
 
 
