@@ -61,14 +61,14 @@ PAPERS: tuple[Paper, ...] = (
     ),
     Paper(8, "CACR", ("cacr",)),
     Paper(9, "Soft equivariance (PER)", ("soften", "SoftEquivariance"), (), "Soft equivariance"),
-    Paper(10, "EBV", ("ebv", "equiangular_basis")),
+    Paper(10, "EBV", ("ebv", "equiangular_basis"), ("fixed_classes",)),
     Paper(11, "SwAV", ("swav", "sinkhorn")),
     Paper(12, "MCLRec", ("AlternatingLearner", "triviality"), ("learned_positives",)),
     Paper(
         13, "Gradient harmonization", ("HarmonizedLearner", "conflict", "harmonized"),
         ("mismatched",),
     ),
-    Paper(14, "WhitenedCSE", ("sgw", "shuffled_whitenings")),
+    Paper(14, "WhitenedCSE", ("sgw", "shuffled_whitenings"), ("whitened_groups",)),
     Paper(15, "Hallucinator", ("hallucinator", "Hallucinator")),
     Paper(16, "GroCo", ("groco", "group_ordering")),
     Paper(17, "AMCL", ("amcl",)),
@@ -95,7 +95,9 @@ PAPERS: tuple[Paper, ...] = (
     ),
     Paper(29, "DCL", ("dcl", "dclw"), ("decoupled",)),
     Paper(30, "Neural Production Systems", ("ProductionSystem",), ("rules_of_bodies",)),
-    Paper(31, "Benefits of a projection head", ("FixedReweighting",)),
+    Paper(
+        31, "Benefits of a projection head", ("FixedReweighting",), ("suppressed_features",),
+    ),
     Paper(32, "Symile", ("symile", "symile_all"), ("symile",)),
     Paper(33, "OBoW", ("obow", "BagOfWordsLearner"), ("online_words",)),
     Paper(

@@ -39,6 +39,7 @@ from benchmarks.mechanisms.augmenters import (
 )
 from benchmarks.mechanisms.experiment import Experiment
 from benchmarks.mechanisms.graphs import certified_nodes, communities_of_nodes, faces_of_nodes
+from benchmarks.mechanisms.spaces import fixed_classes, suppressed_features, whitened_groups
 from benchmarks.mechanisms.stages import (
     episodes_of_clusters,
     online_words,
@@ -90,6 +91,9 @@ MODULES = (
     learned_masks,
     other_bias,
     shared_light,
+    fixed_classes,
+    whitened_groups,
+    suppressed_features,
 )
 EXPERIMENTS: dict[str, Experiment] = {
     made.name: made

@@ -1,0 +1,1 @@
+"""Experiments on what shapes a space: fixed directions, whitening, temperatures, weights, heads."""
