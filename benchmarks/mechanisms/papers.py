@@ -50,7 +50,7 @@ PAPERS: tuple[Paper, ...] = (
         1, "SIE", ("sie", "equivariant_nce", "SplitModel", "Hypernetwork"),
         ("predicted", "canonical"), "What the demo shows, over five seeds",
     ),
-    Paper(2, "Hydra (SimLAP)", ("hydra",)),
+    Paper(2, "Hydra (SimLAP)", ("hydra",), ("gated_subspaces",)),
     Paper(3, "SupReMix", ("supremix", "anchor_exclusive_rotations"), ("label_distance", "kernel")),
     Paper(4, "CDvG (Fighting Fire with Fire)", ("nt_xent",), ("other_bias",)),
     Paper(5, "GenView", ("genview",), ("foreground",)),
@@ -62,7 +62,7 @@ PAPERS: tuple[Paper, ...] = (
     Paper(8, "CACR", ("cacr",)),
     Paper(9, "Soft equivariance (PER)", ("soften", "SoftEquivariance"), (), "Soft equivariance"),
     Paper(10, "EBV", ("ebv", "equiangular_basis"), ("fixed_classes",)),
-    Paper(11, "SwAV", ("swav", "sinkhorn")),
+    Paper(11, "SwAV", ("swav", "sinkhorn"), ("balanced_codes",)),
     Paper(12, "MCLRec", ("AlternatingLearner", "triviality"), ("learned_positives",)),
     Paper(
         13, "Gradient harmonization", ("HarmonizedLearner", "conflict", "harmonized"),

@@ -37,6 +37,10 @@ from benchmarks.mechanisms.augmenters import (
     other_bias,
     shared_light,
 )
+from benchmarks.mechanisms.correspondences import (
+    balanced_codes,
+    gated_subspaces,
+)
 from benchmarks.mechanisms.experiment import Experiment
 from benchmarks.mechanisms.graphs import certified_nodes, communities_of_nodes, faces_of_nodes
 from benchmarks.mechanisms.spaces import fixed_classes, suppressed_features, whitened_groups
@@ -94,6 +98,8 @@ MODULES = (
     fixed_classes,
     whitened_groups,
     suppressed_features,
+    gated_subspaces,
+    balanced_codes,
 )
 EXPERIMENTS: dict[str, Experiment] = {
     made.name: made

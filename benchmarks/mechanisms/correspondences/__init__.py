@@ -1,0 +1,1 @@
+"""What corresponds: pairs of kinds, and codes of views."""
