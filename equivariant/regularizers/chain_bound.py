@@ -27,9 +27,14 @@ def chain_bound(term: SoftEquivariance) -> Float[Tensor, " groups"]:
         The factor before |x| for each candidate, shape (groups,), float64.
 
     Raises:
-        ConventionError: A layer has more than one map, a candidate is not compact, or biases are
-            not zero.
+        ConventionError: It is no such term, a layer has more than one map, a candidate is not
+            compact, or biases are not zero.
     """
+    if not isinstance(term, SoftEquivariance):
+        raise ConventionError(
+            expected="a SoftEquivariance", got=type(term).__name__, argument="term",
+            advice="SoftEquivariance(model, candidates) makes one of a model.",
+        )  # fmt: skip
     maps, owners = [], []
     for one in term.stack.maps:
         W = one.read().detach().double()
