@@ -59,7 +59,7 @@ PAPERS: tuple[Paper, ...] = (
         7, "Understanding the Behaviour of Contrastive Loss",
         ("hard_contrastive", "hardness", "uniformity", "tolerance"), ("hard_negatives",),
     ),
-    Paper(8, "CACR", ("cacr",)),
+    Paper(8, "CACR", ("cacr",), ("far_positives",)),
     Paper(9, "Soft equivariance (PER)", ("soften", "SoftEquivariance"), (), "Soft equivariance"),
     Paper(10, "EBV", ("ebv", "equiangular_basis"), ("fixed_classes",)),
     Paper(11, "SwAV", ("swav", "sinkhorn"), ("balanced_codes",)),
@@ -78,11 +78,14 @@ PAPERS: tuple[Paper, ...] = (
     ),
     Paper(19, "CustomContrast", ("nt_xent", "clip"), ("subjects_at_scales",)),
     Paper(20, "ConVIRT", ("convirt",)),
-    Paper(21, "MoCHi", ("mochi", "HardMixtures")),
+    Paper(21, "MoCHi", ("mochi", "HardMixtures"), ("mixed_hardest",)),
     Paper(22, "X-CLIP (video)", ("MessageEncoder", "CrossAttention"), ("messages_of_views",)),
     Paper(23, "Less is More", ("prune", "farthest_first"), ("redundant_views",)),
     Paper(24, "DCD", ("DistillationLearner", "difficulty")),
-    Paper(25, "Feature transformation", ("feature_transformation", "score_histogram")),
+    Paper(
+        25, "Feature transformation", ("feature_transformation", "score_histogram"),
+        ("moved_features",),
+    ),
     Paper(26, "MCL (Learning the Unlearned)", ("fit_stages", "composed"), ("stages_of_learning",)),
     Paper(27, "APEN", ("APENSegmenter", "PiecewiseLayer"), (), "Networks on parts"),
     Paper(
@@ -133,11 +136,14 @@ PAPERS: tuple[Paper, ...] = (
         48, "Contrastive search", ("contrastive_choice", "select_diverse", "simctg"),
         ("diverse_views",),
     ),
-    Paper(49, "iSogCLR, TempNet", ("isogclr", "tempnet")),
+    Paper(
+        49, "iSogCLR, TempNet", ("isogclr", "tempnet"),
+        ("long_tail_isogclr", "long_tail_tempnet"),
+    ),
     Paper(50, "LOOK", ("look",), ("look",)),
     Paper(51, "MEOW", ("meow", "MetaPathEncoder"), ("cluster_weights", "faces_of_nodes")),
     Paper(52, "Alice", ("corresponding_crops", "dino"), ("regions_of_objects",)),
-    Paper(53, "CLAPS", ("claps", "hard_negative", "hard_positive")),
+    Paper(53, "CLAPS", ("claps", "hard_negative", "hard_positive"), ("perturbed_targets",)),
 )  # fmt: skip
 
 

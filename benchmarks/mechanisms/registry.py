@@ -43,6 +43,13 @@ from benchmarks.mechanisms.correspondences import (
 )
 from benchmarks.mechanisms.experiment import Experiment
 from benchmarks.mechanisms.graphs import certified_nodes, communities_of_nodes, faces_of_nodes
+from benchmarks.mechanisms.negatives import (
+    far_positives,
+    long_tail,
+    mixed_hardest,
+    moved_features,
+    perturbed_targets,
+)
 from benchmarks.mechanisms.spaces import fixed_classes, suppressed_features, whitened_groups
 from benchmarks.mechanisms.stages import (
     episodes_of_clusters,
@@ -100,6 +107,10 @@ MODULES = (
     suppressed_features,
     gated_subspaces,
     balanced_codes,
+    far_positives,
+    mixed_hardest,
+    moved_features,
+    perturbed_targets,
 )
 EXPERIMENTS: dict[str, Experiment] = {
     made.name: made
@@ -108,5 +119,6 @@ EXPERIMENTS: dict[str, Experiment] = {
         *(module.experiment() for module in MODULES),
         *rocket.experiments(),
         *varieties.experiments(),
+        *long_tail.experiments(),
     )
 }
