@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from benchmarks.mechanisms.experiment import Arm, Condition, Experiment, Numbers
 from benchmarks.mechanisms.shapes import Shapes, shapes, view
-from benchmarks.mechanisms.training import CloudEncoder, Run, batch, fresh, knn_accuracy, train
+from benchmarks.mechanisms.training import CloudEncoder, Run, fresh, knn_accuracy, train
 from equivariant.losses import Loss, Side, preset
 
 Kind = Literal["isogclr", "tempnet"]
@@ -67,7 +67,7 @@ def trained(kind: Kind | None, condition: Condition, run: Run) -> tuple[tuple[st
     draws = run.generator()
 
     def loss() -> Tensor:
-        rows = batch(len(objects), BATCH, draws)
+        rows = torch.randperm(len(objects), generator=draws)[:BATCH]
         surface = objects.surface[rows]
         a, b = encoder(torch.cat([view(surface, draws), view(surface, draws)])).chunk(2)
         total: Tensor = loss_of(a=Side.of(a, sample=rows), b=b).total
