@@ -128,14 +128,16 @@ def _object(folder: Path, view: int, names: Sequence[PassName]) -> NDArray[np.bo
     if "coordinates" in names:
         points = read_pass_file(folder / pass_file("coordinates", view))
         return np.asarray(np.isfinite(points).all(axis=2))
-    mask = read_pass_file(folder / pass_file("mask" if "mask" in names else "depth", view))
+    says = next((name for name in names if name in ("mask", "instances")), "depth")
+    mask = read_pass_file(folder / pass_file(says, view))
     return np.asarray(np.isfinite(mask) & (mask > 0))
 
 
 def _grey(depth: NDArray[np.float32], known: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    low, high = float(depth[known].min()), float(depth[known].max())
-    span = max(high - low, 1e-6)
-    share = np.clip((high - np.minimum(depth, 1e6)) / span, 0.0, 1.0)
+    """Near is bright; by the inverse of the depth, so that a floor may reach to the horizon."""
+    near = 1.0 / np.maximum(np.nan_to_num(depth, posinf=1e6), 1e-6)
+    low, high = float(near[known].min()), float(near[known].max())
+    share = np.clip((near - low) / max(high - low, 1e-9), 0.0, 1.0)
     return _levels(np.repeat(np.where(known, 0.15 + 0.85 * share, 0.0)[..., None], 3, axis=2))
 
 
