@@ -128,7 +128,7 @@ def _object(folder: Path, view: int, names: Sequence[PassName]) -> NDArray[np.bo
     if "coordinates" in names:
         points = read_pass_file(folder / pass_file("coordinates", view))
         return np.asarray(np.isfinite(points).all(axis=2))
-    says = next((name for name in names if name in ("mask", "instances")), "depth")
+    says: PassName = next((name for name in names if name in ("mask", "instances")), "depth")
     mask = read_pass_file(folder / pass_file(says, view))
     return np.asarray(np.isfinite(mask) & (mask > 0))
 
