@@ -71,7 +71,7 @@ PAPERS: tuple[Paper, ...] = (
     Paper(14, "WhitenedCSE", ("sgw", "shuffled_whitenings"), ("whitened_groups",)),
     Paper(15, "Hallucinator", ("hallucinator", "Hallucinator")),
     Paper(16, "GroCo", ("groco", "group_ordering")),
-    Paper(17, "AMCL", ("amcl",)),
+    Paper(17, "AMCL", ("amcl",), ("kinds_of_views",)),
     Paper(
         18, "CLIP-rocket", ("barlip", "clip", "simsiam", "swav"),
         ("rocket_improved", "rocket_barlip", "rocket_siamlip", "rocket_swalip"),

@@ -50,7 +50,12 @@ from benchmarks.mechanisms.negatives import (
     moved_features,
     perturbed_targets,
 )
-from benchmarks.mechanisms.spaces import fixed_classes, suppressed_features, whitened_groups
+from benchmarks.mechanisms.spaces import (
+    fixed_classes,
+    kinds_of_views,
+    suppressed_features,
+    whitened_groups,
+)
 from benchmarks.mechanisms.stages import (
     episodes_of_clusters,
     online_words,
@@ -104,6 +109,7 @@ MODULES = (
     shared_light,
     fixed_classes,
     whitened_groups,
+    kinds_of_views,
     suppressed_features,
     gated_subspaces,
     balanced_codes,
