@@ -4,6 +4,9 @@ Hypothesis: where a depth map is of another object than the cloud and the label 
 losses of the pairs pull the embeddings of that triple apart; projecting such gradients, and leaving
 out triples of strong conflict, spoils less than the plain sum. Where all triples belong together
 conflicts are of the losses alone, and there is nothing to leave out.
+
+A fair test, asked once: wrong depth maps cost the plain sum over a third of what it finds without
+them (0.115 to 0.073), which is the room there was, and neither number is near its ceiling.
 """
 
 from __future__ import annotations

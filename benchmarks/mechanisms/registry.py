@@ -39,7 +39,9 @@ from benchmarks.mechanisms.augmenters import (
 )
 from benchmarks.mechanisms.correspondences import (
     balanced_codes,
+    described_clouds,
     gated_subspaces,
+    points_of_views,
 )
 from benchmarks.mechanisms.experiment import Experiment
 from benchmarks.mechanisms.graphs import certified_nodes, communities_of_nodes, faces_of_nodes
@@ -111,12 +113,14 @@ MODULES = (
     whitened_groups,
     kinds_of_views,
     suppressed_features,
-    gated_subspaces,
-    balanced_codes,
     far_positives,
     mixed_hardest,
     moved_features,
     perturbed_targets,
+    gated_subspaces,
+    balanced_codes,
+    described_clouds,
+    points_of_views,
 )
 EXPERIMENTS: dict[str, Experiment] = {
     made.name: made

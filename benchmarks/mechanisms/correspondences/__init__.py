@@ -1,1 +1,1 @@
-"""What corresponds: pairs of kinds, and codes of views."""
+"""What corresponds: pairs of kinds, points, texts and codes of views."""
