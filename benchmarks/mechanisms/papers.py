@@ -81,7 +81,7 @@ PAPERS: tuple[Paper, ...] = (
     Paper(21, "MoCHi", ("mochi", "HardMixtures"), ("mixed_hardest",)),
     Paper(22, "X-CLIP (video)", ("MessageEncoder", "CrossAttention"), ("messages_of_views",)),
     Paper(23, "Less is More", ("prune", "farthest_first"), ("redundant_views",)),
-    Paper(24, "DCD", ("DistillationLearner", "difficulty")),
+    Paper(24, "DCD", ("DistillationLearner", "difficulty"), ("hard_examples",)),
     Paper(
         25, "Feature transformation", ("feature_transformation", "score_histogram"),
         ("moved_features",),

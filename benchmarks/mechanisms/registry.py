@@ -54,7 +54,9 @@ from benchmarks.mechanisms.negatives import (
 )
 from benchmarks.mechanisms.spaces import (
     fixed_classes,
+    hard_examples,
     kinds_of_views,
+    hard_examples,
     suppressed_features,
     whitened_groups,
 )
@@ -112,6 +114,7 @@ MODULES = (
     fixed_classes,
     whitened_groups,
     kinds_of_views,
+    hard_examples,
     suppressed_features,
     far_positives,
     mixed_hardest,
