@@ -105,7 +105,9 @@ class SparseSigmoid(Sweep):
         at = x.gather(1, place)[:, 0]
         one = torch.ones_like(at)
         log_keep = math.log(self.form.keep) if self.form.keep > 0 else -math.inf
-        listed = Listed(row, column, one > 0, one * log_keep, one_each=True)
+        listed = Listed(
+            row, column, one > 0, one * log_keep, one_each=True, all_push=self.form.keep == 1.0
+        )
         every, mass, entropy = _all_repelling(x, slope, listed)
         of_push = max(x.shape[1] - 1, 1) if self.form.push != "sum" else 1
         repelled = softplus(at, 1.0, _EXACT)
@@ -124,6 +126,7 @@ class Listed:
         positive: Which attract.
         log_w: Their log W in the push set.
         one_each: Whether pair i is the one of row i.
+        all_push: Whether pairs are in the push set like all others.
     """
 
     row: Tensor
@@ -131,6 +134,7 @@ class Listed:
     positive: Tensor
     log_w: Tensor
     one_each: bool = False
+    all_push: bool = False
 
     def of(self, x: Tensor) -> Tensor:
         """Entries of a matrix at the pairs."""
@@ -179,11 +183,15 @@ def _by_exponentials(x: Tensor, slope: Tensor, listed: Listed) -> tuple[Tensor, 
         product = (a + b).addcmul_(a, b)
     every = torch.log1p(product).sum(1) + odd
     before, log_w = at.exp(), listed.log_w
-    weighed = (at + log_w).exp()
-    allowed = listed.added(e.sum(1), weighed - before)
-    kept = torch.where(weighed > 0, weighed * (at + log_w), 0.0)
-    moment = listed.added(e.mul_(x).sum(1), kept - before * at)
+    allowed, moment = e.sum(1), e.mul_(x).sum(1)
     torch.sigmoid(x, out=slope)
+    if listed.one_each and listed.all_push:
+        entropy = allowed.log() - moment / allowed
+        return every, (1.0 - before / allowed).clamp(min=0.0), entropy.clamp(min=0.0)
+    weighed = (at + log_w).exp()
+    allowed = listed.added(allowed, weighed - before)
+    kept = torch.where(weighed > 0, weighed * (at + log_w), 0.0)
+    moment = listed.added(moment, kept - before * at)
     some = allowed > 0
     safe = torch.where(some, allowed, 1.0)
     mass = torch.where(some, 1.0 - listed.attracted(weighed, len(x)) / safe, 0.0)
