@@ -69,8 +69,8 @@ PAPERS: tuple[Paper, ...] = (
         ("mismatched",),
     ),
     Paper(14, "WhitenedCSE", ("sgw", "shuffled_whitenings"), ("whitened_groups",)),
-    Paper(15, "Hallucinator", ("hallucinator", "Hallucinator")),
-    Paper(16, "GroCo", ("groco", "group_ordering")),
+    Paper(15, "Hallucinator", ("hallucinator", "Hallucinator"), ("hallucinated",)),
+    Paper(16, "GroCo", ("groco", "group_ordering"), ("ordered_groups",)),
     Paper(17, "AMCL", ("amcl",), ("kinds_of_views",)),
     Paper(
         18, "CLIP-rocket", ("barlip", "clip", "simsiam", "swav"),

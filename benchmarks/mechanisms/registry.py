@@ -41,6 +41,8 @@ from benchmarks.mechanisms.correspondences import (
     balanced_codes,
     described_clouds,
     gated_subspaces,
+    hallucinated,
+    ordered_groups,
     points_of_views,
 )
 from benchmarks.mechanisms.experiment import Experiment
@@ -56,7 +58,6 @@ from benchmarks.mechanisms.spaces import (
     fixed_classes,
     hard_examples,
     kinds_of_views,
-    hard_examples,
     suppressed_features,
     whitened_groups,
 )
@@ -122,6 +123,8 @@ MODULES = (
     perturbed_targets,
     gated_subspaces,
     balanced_codes,
+    hallucinated,
+    ordered_groups,
     described_clouds,
     points_of_views,
 )

@@ -1,1 +1,1 @@
-"""What corresponds: pairs of kinds, points, texts and codes of views."""
+"""What corresponds: points, pairs of kinds, groups, texts, codes and positives made of features."""
