@@ -1,4 +1,12 @@
-"""False negatives: the more clusterings separate two objects, the harder the push."""
+"""False negatives: the more clusterings separate two objects, the harder the push.
+
+Hypothesis: clusters of depth maps follow the kind, so weights by them spare false negatives, and
+objects of one kind stay together. Random clusterings spare at random.
+
+Fairness: the weights do follow the kind (0.97 of four clusterings separate two objects of one kind,
+3.80 two of different kinds), but DCL reaches 0.887 here, as much as SupCon, which is told the
+kinds: sparing false negatives had no room, and the row says little.
+"""
 
 from __future__ import annotations
 

@@ -2,6 +2,9 @@
 
 Hypothesis: shortest paths among depth maps stay within a kind, so weights by them spare false
 negatives, and objects of one kind stay together. Paths between other objects spare at random.
+
+Fairness: the baseline reaches 0.864, and SupCon, which is told the kinds, 0.884 on the same data:
+sparing false negatives had little room, and the row says little.
 """
 
 from __future__ import annotations
