@@ -1,4 +1,9 @@
-"""A small batch: the positive out of its own denominator."""
+"""A small batch: the positive out of its own denominator.
+
+A fair test of small batches, as far as it goes: the baseline loses 0.068 of accuracy to them (0.802
+against 0.870 in batches of 64), which is what there was to gain, and DCL gains nothing of it
+(-0.019 ± 0.011). That batches of 8 have so little to lose may be due to 16 kinds.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,9 @@
-"""Two modalities that live apart on the sphere."""
+"""Two modalities that live apart on the sphere.
+
+Not a fair test of closing a gap: the paper starts from a trained model whose modalities lie in two
+narrow cones, while here 200 steps of CLIP alone end at a distance of 0.684, where 2 is the largest,
+and half as many steps with uniformity move the modalities apart (1.774).
+"""
 
 from __future__ import annotations
 

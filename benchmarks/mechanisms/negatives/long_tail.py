@@ -9,6 +9,11 @@ to choose, and one temperature does as well.
 The baseline is the same loss at one temperature, near the mean that the others end at. ρ is 0.3: at
 the published 6 no batch of 64 (126 negatives, log 126 = 4.8) has a temperature of that divergence,
 and of a larger ρ than about 1 objects of frequent kinds get the *lower* temperatures.
+
+A first trial, in which kinds had 32 to 2 objects in even steps, gained 0.009 ± 0.006 (iSogCLR) and
+0.004 ± 0.012 (TempNet). Too weak a structure: temperatures did not follow how frequent a kind is
+(rank correlation -0.52 to 0.55 over seeds), since kinds differ by as much in how like others they
+are. Hence two sorts of kinds instead of steps; a batch holds about 15 objects of each frequent one.
 """
 
 from __future__ import annotations
@@ -28,7 +33,7 @@ from equivariant.losses import Loss, Side, preset
 Kind = Literal["isogclr", "tempnet"]
 BATCH, DIM, WIDTH, START = 64, 32, 16, 0.4
 LOW, HIGH, RHO, RATE = 0.05, 1.0, 0.3, 0.01
-FEWEST = 2  # objects of the rarest kind; the most frequent one has them all
+FREQUENT, FEWEST = 3, 3  # kinds of which all objects are seen, and objects of the others
 TITLES: dict[Kind, str] = {
     "isogclr": "iSogCLR (a temperature of each object) against one temperature",
     "tempnet": "TempNet (temperatures from embeddings) against one temperature",
@@ -40,7 +45,7 @@ def experiments() -> tuple[Experiment, ...]:
         Experiment(
             name=f"long_tail_{kind}",
             title=title,
-            planted="kinds of 32 to 2 objects, a long tail",
+            planted="three kinds of 32 objects, thirteen of 3",
             control="as many objects, all kinds alike",
             metric="knn_accuracy",
             higher=True,
@@ -84,7 +89,7 @@ def trained(kind: Kind | None, condition: Condition, run: Run) -> tuple[tuple[st
         "mean_temperature": float(tau.mean()),
         "temperature_with_frequency": 0.0,
     }
-    if kind is not None and condition == "planted":
+    if kind is not None and len(often.unique()) > 1:
         found = spearmanr(tau.numpy(), often[objects.label].numpy()).statistic
         numbers["temperature_with_frequency"] = float(found)
     return tuple(numbers.items())
@@ -112,8 +117,9 @@ def seen(every: Shapes, condition: Condition, seed: int) -> tuple[Shapes, Tensor
     """Objects to train on, and how many of each kind there are; which kinds are rare is drawn."""
     draws = torch.Generator().manual_seed(seed)
     classes, most = every.classes, int(every.label.bincount().max())
-    falling = most * (FEWEST / most) ** torch.linspace(0.0, 1.0, classes)
-    often = falling.round().long()[torch.randperm(classes, generator=draws)]
+    often = torch.full((classes,), FEWEST)
+    often[:FREQUENT] = most
+    often = often[torch.randperm(classes, generator=draws)]
     if condition == "control":
         often = torch.full_like(often, round(float(often.sum()) / classes))
     kept = [(every.label == c).nonzero()[:, 0][: int(often[c])] for c in range(classes)]

@@ -13,6 +13,10 @@ and 30 degrees. At weight 1 beside cross-entropy both contrasts took from the cl
 learns, on two seeds that are not reported: hence 0.2.
 
 The paper perturbs hidden states of a text decoder; a classifier of objects in its place is ours.
+
+The gain was -0.050 ± 0.012. The baseline had room (0.389, 0.653 for kinds) and the decoder learned;
+gradients of an untrained one cost 0.028 ± 0.014, so more than half of the loss may be the moving
+of targets itself. Whether the test was fair to a decoder of sequences it does not say.
 """
 
 from __future__ import annotations
