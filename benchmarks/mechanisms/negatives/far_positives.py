@@ -6,8 +6,8 @@ harder, so that kinds are told better in turned clouds. Where the far view shows
 what is far is wrong, and pulling it harder must not help.
 
 The baseline is CACR with equal positives (its t⁺ at 0): the repulsion is the same in both arms.
-Against NT-Xent at 0.5, seen on two seeds that are not reported, CACR was better by as much with
-wrong far views as with right ones (0.07), which says nothing about far positives.
+Against NT-Xent at 0.5, seen on two seeds that are not reported, CACR was better by 0.07 with wrong
+far views and by 0.00 to 0.06 with right ones, which says nothing about far positives.
 
 A first trial with four views gained 0.003 ± 0.021, without a ceiling (0.776). Too weak a structure:
 a mean over three positives gives the far one a third of the weight already. Hence eight views, of
