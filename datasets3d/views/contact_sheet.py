@@ -11,7 +11,6 @@ from PIL import Image, ImageDraw, ImageFont
 
 CELL_PX, MARGIN_PX, NAME_PX = 96, 4, 120
 MAX_ROWS = 64
-QUICK = 1
 
 
 def contact_sheet(
@@ -48,5 +47,5 @@ def contact_sheet(
             cell = cell.resize((CELL_PX, CELL_PX), Image.Resampling.LANCZOS)
             sheet.paste(cell, (NAME_PX + column * step, top))
     buffer = io.BytesIO()
-    sheet.save(buffer, format="PNG", compress_level=QUICK)
+    sheet.save(buffer, format="PNG")
     return buffer.getvalue()
