@@ -27,13 +27,13 @@ from datasets3d.views.config import BuildConfig
 from datasets3d.views.object_notes import Note, forget_note, is_own
 from datasets3d.views.plan import key_of
 from datasets3d.views.schema import MANIFEST, Manifest
-from datasets3d.views.shards.layout import IMAGE, OF_OBJECT, kinds_from, refuse_shards
+from datasets3d.views.shards.layout import IMAGE, OF_OBJECT, SHARDS, kinds_from, refuse_shards
 from datasets3d.views.shards.one_shard import ShardFormat, mixed, object_files_of
 from datasets3d.views.shards.write import SAMPLED, ShardSize, Shares
 from datasets3d.views.splits import split_of
 from datasets3d.views.storage import WARNINGS, decode_image, read_array, warnings_of, write_array
 from equivariant.errors import ConventionError, DataFormatError, check_option
-from equivariant.runs import read_json, write_json
+from equivariant.runs import read_json, remove_temporary, write_json
 
 LAYOUT = ".layout.json"
 SPLITS = ("train", "val")
@@ -359,7 +359,9 @@ def tidy(root: Path) -> None:
     Args:
         root: Its folder.
     """
-    for left in (*root.glob(".*.objects"), *root.glob(".*.index"), *root.glob(".*.latents")):
-        left.unlink(missing_ok=True)
-    (root / LAYOUT).unlink(missing_ok=True)
+    # two dots: what a killed process left of a file whose own name has one
+    for kept in (".*.objects", ".*.index", ".*.latents", LAYOUT, "..*"):
+        for left in root.glob(kept):
+            left.unlink(missing_ok=True)
+    remove_temporary(root / SHARDS)
     shutil.rmtree(root / ".notes", ignore_errors=True)

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 import tracemalloc
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -58,6 +59,26 @@ def test_bytes_are_those_of_folders_that_are_exported(size, tmp_path):
     again = quiet(SOURCE, tmp_path / "built", layout="shards", shard_size=size)
     assert again.rendered == 0 and bytes_of(tmp_path / "built") == expected
     assert verify(tmp_path / "built") == []
+
+
+def interrupt(*_):
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("finished", [True, False])
+def test_what_a_killed_process_was_writing_goes(finished, tmp_path, monkeypatch):
+    size = ShardSize(images=12)
+    expected = exported(SOURCE, tmp_path, size)
+    root = tmp_path / "built"
+    with monkeypatch.context() as stopped, suppress(KeyboardInterrupt):
+        if not finished:
+            stopped.setattr(Packing, "finish", interrupt)
+        quiet(SOURCE, root, layout="shards", shard_size=size)
+    names = (LAYOUT, "shards.json", ".train-000000.tar.objects", ".train-000000.tar.index.npy")
+    for name in names:
+        (root / f".{name}.a1b2c3d4").write_bytes(b"half of")
+    quiet(SOURCE, root, layout="shards", shard_size=size)
+    assert bytes_of(root) == expected
 
 
 def test_a_build_of_other_shards_is_told_apart(tmp_path):
