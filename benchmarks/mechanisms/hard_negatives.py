@@ -4,9 +4,11 @@ Hypothesis: near negatives teach what tells like objects apart, so retrieval of 
 gains; where a batch shows each object eight times and does not say so, the nearest negatives are
 false ones, and the gain is gone.
 
-Not quite a fair test. There was room (0.058 of 1), but 256 held-out objects measure gains no finer
-than the 0.019 ± 0.012 that were found, and the control gained more (0.030 ± 0.006): the nearest
-tenth helps there although many of it are false.
+In a first trial the control showed 8 objects 8 times each, and one pair of views of each of 256
+held-out objects was asked for: too coarse for the gain (0.019 ± 0.012), while the control gained
+0.030 ± 0.006 although many of the nearest tenth were false. Hence sixteen pairs of views of each,
+and a control in which all of the nearest tenth are false. On two seeds that are not reported both
+conditions gained.
 """
 
 from __future__ import annotations
@@ -20,7 +22,8 @@ from benchmarks.mechanisms.training import CloudEncoder, Run, batch, fresh, retr
 from equivariant.losses import Pairs, Side, contrast, preset
 
 BATCH, TAU, SHARE = 64, 1.0, 0.1
-TIMES = 8  # that the control's batch shows each object
+TIMES = 16  # that the control's batch shows each object
+ASKED = 16  # pairs of views of each held-out object
 
 
 def experiment() -> Experiment:
@@ -28,7 +31,7 @@ def experiment() -> Experiment:
         name="hard_negatives",
         title="Hard contrastive (nearest tenth of negatives) against a random tenth",
         planted="64 objects in a batch, some nearly alike",
-        control="8 objects in a batch, 8 times each, as if all were different",
+        control="4 objects in a batch, 16 times each, as if all were different",
         metric="retrieval_accuracy",
         higher=True,
         steps=150,
@@ -60,5 +63,8 @@ def measure(condition: Condition, arm: Arm, run: Run) -> Numbers:
 
     train([encoder], loss, run)
     with torch.no_grad():
-        x, y = (encoder(view(held_out.surface, draws)) for _ in range(2))
-    return {"retrieval_accuracy": retrieval(x, y)}
+        found = [
+            retrieval(*(encoder(view(held_out.surface, draws)) for _ in range(2)))
+            for _ in range(ASKED)
+        ]
+    return {"retrieval_accuracy": sum(found) / ASKED}

@@ -1,11 +1,13 @@
-"""A head learned from clouds, with noise on their embeddings, and asked of depth maps.
+"""A head learned from depth maps, with noise on their embeddings, and asked of clouds.
 
 Hypothesis: cloud and depth map of a contrastive space lie apart, and a head that must stand noise
-reads both. Asked of clouds again, noise has nothing to bridge.
+reads both. Asked of depth maps again, noise has nothing to bridge.
 
-Not a fair test, and not asked again: the head names depth maps (0.741) better than clouds of the
-same objects (0.643) without noise, so the gap that noise is to bridge was not there. It says that
-noise costs a little where there is no gap, and nothing of what it is worth where there is one.
+A first trial learned from clouds and asked of depth maps, and gained -0.025 ± 0.006. It was not
+fair: without noise the head named depth maps (0.741) better than clouds of the same objects
+(0.643), so the gap that noise is to bridge was not there. Hence the other direction, in which a
+fifth to a quarter of the accuracy is lost (seen on two seeds that are not reported, where noise
+gained nothing either).
 """
 
 from __future__ import annotations
@@ -28,8 +30,8 @@ def experiment() -> Experiment:
     return Experiment(
         name="noisy_head",
         title="A head trained with noise on embeddings (CLOSE, σ 0.1) against one without",
-        planted="trained on clouds, asked of depth maps",
-        control="trained on clouds, asked of clouds",
+        planted="trained on depth maps, asked of clouds",
+        control="trained on depth maps, asked of depth maps",
         metric="accuracy",
         higher=True,
         steps=200,
@@ -42,7 +44,7 @@ def measure(condition: Condition, arm: Arm, run: Run) -> Numbers:
 
 
 def accuracy(condition: Condition, sigma: float, run: Run) -> float:
-    """Of a head trained on embeddings of clouds with noise σ, on held-out objects."""
+    """Of a head trained on embeddings of depth maps with noise σ, on held-out objects."""
     objects, held_out = shapes(run.seed)
     cloud, depth, head = fresh(
         run,
@@ -59,10 +61,10 @@ def accuracy(condition: Condition, sigma: float, run: Run) -> float:
 
     train([cloud, depth], paired, run)
     with torch.no_grad():
-        seen = normalize(cloud(view(objects.surface, draws)), dim=1)
-        asked = cloud(view(held_out.surface, draws))
+        seen = normalize(depth(objects.depth), dim=1)
+        asked = depth(held_out.depth)
         if condition == "planted":
-            asked = depth(held_out.depth)
+            asked = cloud(view(held_out.surface, draws))
     noise = EmbeddingNoise(sigma)
 
     def named() -> Tensor:

@@ -1,14 +1,15 @@
 """Prototypes of another modality, which lies elsewhere.
 
 Hypothesis: clusters of a frozen modality teach the trained one which objects are alike, but their
-own centroids stand behind a constant offset, where cosines hardly differ; centroids of the
-trained modality's embeddings over the same clusters do not know the offset. Without an offset
-neither kind of centroid is better.
+own centroids stand behind a constant offset, where cosines hardly differ, and teach nothing
+beside a contrast of two views; centroids of the trained modality's embeddings over the same
+clusters do not know the offset. Without an offset neither kind of centroid is better.
 
-Asked once, and fair in part: there was room (0.739, where losses told the kinds reach 0.884), and
-an offset of ten units is large, but the baseline is no worse behind it (0.636 without), so what
-back-translation mends was no damage here. What the numbers show is that it costs accuracy with an
-offset and without.
+A first trial had no contrast of views, and gained -0.233 ± 0.041 (control -0.130 ± 0.021). It was
+fair in part: the baseline was no worse behind the offset (0.739, without it 0.636), for Adam
+rescales small gradients where there are no others. Hence the contrast beside it, as in the paper.
+On two seeds that are not reported the offset then makes the other modality's centroids harmless
+(0.85; 0.72 without it), so that nothing is left to mend where the offset is.
 """
 
 from __future__ import annotations
@@ -21,7 +22,14 @@ from benchmarks.mechanisms.experiment import Arm, Condition, Experiment, Numbers
 from benchmarks.mechanisms.shapes import shapes, view
 from benchmarks.mechanisms.soft_targets import DIM, teacher
 from benchmarks.mechanisms.training import CloudEncoder, Run, batch, fresh, knn_accuracy, train
-from equivariant.losses import Pairs, Side, back_translated_centroids, contrast, k_means
+from equivariant.losses import (
+    Pairs,
+    Side,
+    back_translated_centroids,
+    contrast,
+    k_means,
+    preset,
+)
 from equivariant.losses.prototypes.centroids import centroids
 
 BATCH, TAU = 64, 0.1
@@ -51,6 +59,7 @@ def measure(condition: Condition, arm: Arm, run: Run) -> Numbers:
         away = torch.randn(DIM, generator=torch.Generator().manual_seed(run.seed))
         frozen = frozen + OFFSET * normalize(away, dim=0)
     (encoder,) = fresh(run, lambda: CloudEncoder(DIM))
+    nt_xent = preset("nt_xent", tau=TAU).build()
     found: list[Side] = []
     steps = [0]
 
@@ -68,9 +77,11 @@ def measure(condition: Condition, arm: Arm, run: Run) -> Numbers:
             found[:] = [prototypes()]
         steps[0] += 1
         rows = batch(len(objects), BATCH, draws)
-        z = encoder(view(objects.surface[rows], draws))
-        anchors = Side.of(z, cluster=cluster[rows])
-        return contrast(anchors, found[0], Pairs.same("cluster"), tau=TAU).mean()
+        surface = objects.surface[rows]
+        a, b = encoder(torch.cat([view(surface, draws), view(surface, draws)])).chunk(2)
+        anchors = Side.of(a, cluster=cluster[rows])
+        taught = contrast(anchors, found[0], Pairs.same("cluster"), tau=TAU).mean()
+        return nt_xent(a=a, b=b).total + taught
 
     train([encoder], loss, run)
     with torch.no_grad():
