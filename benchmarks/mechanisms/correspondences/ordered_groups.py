@@ -4,9 +4,16 @@ Hypothesis: a batch of objects of two kinds pushes like objects apart, and a sof
 pushing when every view is nearest to its own object; an order that holds asks for little more, so
 kinds stay together. Where a batch has no two objects of one kind, what is pushed apart is of
 unlike kinds, and going on is right.
+
+A first trial trained each arm from the start for 150 steps, and gained -0.043 ± 0.024 (control
+-0.166 ± 0.034). It was not fair: the order learned less in as many steps, for objects too (0.087
+found, 0.105 by the softmax), so whether it spares what is alike was hardly asked. Hence both arms
+start from what 150 steps of the softmax learn, and go on for as many in their own way.
 """
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -28,7 +35,7 @@ def experiment() -> Experiment:
         control="batches of one object of each kind",
         metric="knn_accuracy",
         higher=True,
-        steps=150,
+        steps=300,
         measure=measure,
     )
 
@@ -40,17 +47,23 @@ def measure(condition: Condition, arm: Arm, run: Run) -> Numbers:
     own = torch.arange(OBJECTS).repeat(VIEWS)
     others = own[:, None] != own
 
-    def loss() -> Tensor:
+    def embedded() -> Tensor:
         rows = batch_of_kinds(objects.label, KINDS_OF_BATCH[condition], draws)
-        z = encoder(torch.cat([view(objects.surface[rows], draws) for _ in range(VIEWS)]))
-        if arm == "baseline":
-            side = Side.of(z, id=own)
-            return contrast(side, side, Pairs.same("id").not_self(), tau=TAU).mean()
+        return encoder(torch.cat([view(objects.surface[rows], draws) for _ in range(VIEWS)]))
+
+    def softmax() -> Tensor:
+        side = Side.of(embedded(), id=own)
+        return contrast(side, side, Pairs.same("id").not_self(), tau=TAU).mean()
+
+    def order() -> Tensor:
+        z = embedded()
         views = z.view(VIEWS, OBJECTS, -1)
         positives = torch.stack([views.roll(-turn, 0) for turn in range(1, VIEWS)], 2).flatten(0, 1)
         return group_ordering(z, positives, z, steepness=STEEPNESS, valid=others).mean()
 
-    train([encoder], loss, run)
+    half = replace(run, steps=run.steps // 2)
+    train([encoder], softmax, half)
+    train([encoder], softmax if arm == "baseline" else order, half)
     with torch.no_grad():
         x, y = (encoder.body(view(side.surface, draws)) for side in (objects, held_out))
         again = encoder.body(view(held_out.surface, draws))
