@@ -21,7 +21,11 @@ def test_a_change_of_a_called_kernel_counts(tmp_path):
     for number in (1, 1, 7):
         (tmp_path / "inner.py").write_text(INNER.format(number))
         run = subprocess.run(
-            [sys.executable, "outer.py"], cwd=tmp_path, capture_output=True, text=True, check=True
+            [sys.executable, "-B", "outer.py"],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=True,
         )
         said.append(int(run.stdout))
     assert said == [2, 2, 8]
