@@ -172,6 +172,9 @@ def test_rows_of_unit_length_and_their_derivatives():
     torch.testing.assert_close(
         torch.func.jacrev(unit)(z), torch.autograd.functional.jacobian(unit, z)
     )
+    z = torch.cat([torch.zeros(1, 3, dtype=torch.float64), z.detach()])
+    twice = torch.func.jacrev(torch.func.jacrev(unit))(z)
+    assert torch.isfinite(twice).all() and twice[:, :, 0].eq(0.0).all()
 
 
 def test_rows_without_length_have_no_gradient_and_broken_ones_are_seen():

@@ -285,10 +285,10 @@ def unit(z: Tensor, eps: float = 1e-8) -> Tensor:
 
 def _one_over_length(z: Tensor, eps: float) -> Tensor:
     """Factors of the rows, shape (..., 1)."""
-    length = torch.linalg.vector_norm(z, dim=-1, keepdim=True)
-    short = length <= eps  # not so for NaN, which goes through
-    factor = torch.where(short, 1.0, length).reciprocal()
-    factor = torch.where(length.isinf(), torch.nan, factor)
+    square = z.square().sum(-1, keepdim=True)  # smooth at 0, as a length is not
+    short = square <= eps**2  # not so for NaN, which goes through
+    factor = torch.where(short, 1.0, square).rsqrt()
+    factor = torch.where(square.isinf(), torch.nan, factor)
     return torch.where(short, 0.0, factor)
 
 
